@@ -1,0 +1,258 @@
+//! The Sigstore bundle v0.3 around an envelope, as JSON on disk.
+//!
+//! Reading is strict: size, depth and counts are capped, no key stands twice, the top level holds known fields only.
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::envelope::IN_TOTO;
+use crate::{Envelope, Error, json};
+
+/// A manifest costs about 121 bytes a file, so this is room for some 400,000 files.
+const MAX_BYTES: u64 = 64 << 20;
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// How a bundle was signed, which decides how it can be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By a key, verified with its public key.
+    Key,
+    /// By a key with an X.509 certificate chain.
+    Certificate,
+    /// By a short-lived certificate from Fulcio.
+    Sigstore,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "key",
+            Self::Certificate => "certificate",
+            Self::Sigstore => "sigstore",
+        })
+    }
+}
+
+/// An envelope and what helps to verify it. Holds claims only: nothing in it has been verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    method: Method,
+    key_hint: Option<String>,
+    envelope: Envelope,
+}
+
+impl Bundle {
+    pub(crate) fn signed_by_key(envelope: Envelope, key_hint: String) -> Self {
+        Self {
+            method: Method::Key,
+            key_hint: Some(key_hint),
+            envelope,
+        }
+    }
+
+    /// Reads the signature file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Unsigned`] where there is no file; [`Error::At`] round every error of [`Bundle::parse`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = read_capped(path, "bundle", MAX_BYTES).map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Error::Unsigned {
+                    signature: path.into(),
+                }
+            }
+            other => other,
+        })?;
+        Self::parse(&bytes).map_err(Error::at(path))
+    }
+
+    /// Parses a bundle of any method.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond 64 MiB, [`Error::Json`], [`Error::MediaType`], [`Error::SignatureCount`],
+    /// [`Error::PayloadType`], [`Error::Base64`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_BYTES) {
+            return Err(Error::TooLarge {
+                what: "bundle",
+                limit: MAX_BYTES,
+            });
+        }
+        let wire: Wire = json::parse(bytes).map_err(|source| Error::Json {
+            what: "bundle",
+            source,
+        })?;
+        if wire.media_type != MEDIA_TYPE {
+            return Err(Error::MediaType {
+                found: wire.media_type,
+            });
+        }
+        let [signature] = wire.dsse_envelope.signatures.as_slice() else {
+            return Err(Error::SignatureCount {
+                found: wire.dsse_envelope.signatures.len(),
+            });
+        };
+        let envelope = Envelope::new(
+            wire.dsse_envelope.payload_type,
+            decode("payload", &wire.dsse_envelope.payload)?,
+            decode("sig", &signature.sig)?,
+        )?;
+        let method = wire.verification_material.method()?;
+        let key_hint = wire
+            .verification_material
+            .public_key
+            .and_then(|key| key.hint);
+        Ok(Self {
+            method,
+            key_hint,
+            envelope,
+        })
+    }
+
+    /// The bundle as it is written to disk: compact JSON.
+    ///
+    /// # Errors
+    /// [`Error::Json`], which only a broken serializer could give.
+    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
+        let wire = Wire {
+            media_type: MEDIA_TYPE.to_owned(),
+            verification_material: Material {
+                public_key: Some(PublicKey {
+                    hint: self.key_hint.clone(),
+                }),
+                tlog_entries: Some(Vec::new()),
+                ..Material::default()
+            },
+            dsse_envelope: WireEnvelope {
+                payload: BASE64.encode(&self.envelope.payload),
+                payload_type: IN_TOTO.to_owned(),
+                signatures: vec![WireSignature {
+                    sig: BASE64.encode(&self.envelope.signature),
+                    keyid: Some(String::new()),
+                }],
+            },
+        };
+        serde_json::to_vec(&wire).map_err(|source| Error::Json {
+            what: "bundle",
+            source,
+        })
+    }
+
+    /// How the bundle was signed.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Which key the bundle says it was signed by: hex SHA-256 of the public key's PEM text. A claim.
+    #[must_use]
+    pub fn key_hint(&self) -> Option<&str> {
+        self.key_hint.as_deref()
+    }
+
+    /// The envelope.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+}
+
+/// Reads a small file whole, but never blocks on a FIFO and never reads beyond `limit` bytes.
+pub(crate) fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
+    let fail = |e: std::io::Error| Error::io("read", path)(e);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
+    let file = std::fs::File::from(opened);
+    let kind = file.metadata().map_err(fail)?.file_type();
+    if !kind.is_file() {
+        return Err(Error::not_a_file(path, kind));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io("read", path)(e))?;
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > limit) {
+        return Err(Error::At {
+            path: path.into(),
+            source: Box::new(Error::TooLarge { what, limit }),
+        });
+    }
+    Ok(bytes)
+}
+
+fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, Error> {
+    BASE64.decode(text).map_err(|_| Error::Base64 { field })
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wire {
+    media_type: String,
+    verification_material: Material,
+    dsse_envelope: WireEnvelope,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Material {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<PublicKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    x509_certificate_chain: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tlog_entries: Option<Vec<Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp_verification_data: Option<Value>,
+}
+
+impl Material {
+    /// Exactly one kind of material names the method.
+    fn method(&self) -> Result<Method, Error> {
+        match (
+            &self.public_key,
+            &self.x509_certificate_chain,
+            &self.certificate,
+        ) {
+            (Some(_), None, None) => Ok(Method::Key),
+            (None, Some(_), None) => Ok(Method::Certificate),
+            (None, None, Some(_)) => Ok(Method::Sigstore),
+            _ => Err(Error::Material),
+        }
+    }
+}
+
+// Bundles from before upstream 1.1.0 hold the key itself (`rawBytes`, `keyDetails`) instead of a hint: no use to us.
+#[derive(Serialize, Deserialize)]
+struct PublicKey {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireEnvelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<WireSignature>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSignature {
+    sig: String,
+    #[serde(default)]
+    keyid: Option<String>,
+}

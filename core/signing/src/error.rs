@@ -1,0 +1,369 @@
+//! Every way a file, a key, or a bundle can fail. Variants carry what was found; [`Error::hint`] says what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::Method;
+use crate::model::FileKind;
+use crate::verifier::Difference;
+
+/// Why a model could not be hashed, signed, verified, or its signature written.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A hash that this version does not compute.
+    #[error("hash algorithm {found:?} is not supported")]
+    Algorithm {
+        /// The name in the statement.
+        found: String,
+    },
+    /// An error inside the file at `path`.
+    #[error("{path:?}: {source}")]
+    At {
+        /// The file that was read.
+        path: PathBuf,
+        /// What is wrong with its content.
+        source: Box<Error>,
+    },
+    /// A field that should hold base64 does not (RFC 4648 section 4).
+    #[error("{field} is not base64")]
+    Base64 {
+        /// The field's name in the bundle.
+        field: &'static str,
+    },
+    /// The caller's [`Progress`](crate::Progress) asked to stop.
+    #[error("hashing was cancelled")]
+    Cancelled,
+    /// A file was written, replaced, added or removed while the model was hashed.
+    #[error("{path:?} changed while it was hashed")]
+    ChangedWhileHashing {
+        /// The first file seen to differ.
+        path: PathBuf,
+    },
+    /// The files on disk are not the files that were signed.
+    #[error("{0}")]
+    Differs(Difference),
+    /// Two resources with one name.
+    #[error("the statement names {name:?} twice")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A resource's digest that is not 64 lower-case hex digits.
+    #[error("the digest of {name:?} is not 64 lower-case hex digits")]
+    DigestForm {
+        /// The resource.
+        name: String,
+    },
+    /// No file is left to sign, or a statement lists none (OMS: MUST reject).
+    #[error("{path:?} holds no file to sign")]
+    EmptyModel {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A statement without resources.
+    #[error("the statement lists no file")]
+    EmptyManifest,
+    /// An ignore entry that would cover the whole model.
+    #[error("ignore path {entry:?} covers the whole model")]
+    IgnoresEverything {
+        /// The entry.
+        entry: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path:?}: {source}")]
+    Io {
+        /// What was tried, as a verb: "open", "read", "write", ...
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Bundle or statement is not the JSON it should be: syntax, type, or a key given twice.
+    #[error("the {what} is not valid: {source}")]
+    Json {
+        /// "bundle" or "statement".
+        what: &'static str,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A PEM file without a block of a wanted kind.
+    #[error("no {expected} in PEM form{}", found.as_ref().map(|tag| format!(", but {tag}")).unwrap_or_default())]
+    KeyForm {
+        /// What was looked for.
+        expected: &'static str,
+        /// The tag of a block that is there instead.
+        found: Option<String>,
+    },
+    /// A key that is well formed but of no supported kind.
+    #[error("the key is not an ECDSA key on P-256, P-384 or P-521")]
+    KeyKind,
+    /// A key encrypted the old way, inside the PEM text (RFC 1421).
+    #[error("the key is encrypted in the old PEM form")]
+    KeyLegacyEncryption,
+    /// An encrypted key and a wrong password, or none.
+    #[error("{}", if *given { "the password does not open the key" } else { "the key is encrypted and no password was given" })]
+    KeyPassword {
+        /// Whether a password was given.
+        given: bool,
+    },
+    /// No verification material, or several kinds of it.
+    #[error("the bundle holds not exactly one of public key, certificate and certificate chain")]
+    Material,
+    /// A media type other than Sigstore bundle v0.3.
+    #[error("media type {found:?} is not a Sigstore bundle v0.3")]
+    MediaType {
+        /// The media type in the file.
+        found: String,
+    },
+    /// Bundle and verifier are of different methods.
+    #[error("signed with method `{found}`, to be verified with method `{expected}`")]
+    MethodMismatch {
+        /// The verifier's method.
+        expected: Method,
+        /// The bundle's method.
+        found: Method,
+    },
+    /// A path that cannot be the name of a signed file.
+    #[error("{name:?} cannot name a signed file: {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// A name that is a folder of another name.
+    #[error("the statement names both {name:?} and {inside:?} inside it")]
+    NameConflict {
+        /// The shorter name.
+        name: String,
+        /// The longer one.
+        inside: String,
+    },
+    /// A file name that is not UTF-8 (OMS: MUST reject).
+    #[error("the name of {path:?} is not UTF-8")]
+    NameNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something in the model that is neither file nor folder.
+    #[error("{path:?} is a {kind}, not a regular file")]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        kind: FileKind,
+    },
+    /// A DSSE payload type other than in-toto.
+    #[error("payload type {found:?} is not application/vnd.in-toto+json")]
+    PayloadType {
+        /// The type in the envelope.
+        found: String,
+    },
+    /// Another predicate than OMS v1.0.
+    #[error("predicate type {found:?} is not https://model_signing/signature/v1.0")]
+    PredicateType {
+        /// The type in the statement.
+        found: String,
+    },
+    /// The subject's digest is not the digest of the listed resources.
+    #[error("the statement's root digest is {found}, its files give {expected}")]
+    RootDigest {
+        /// Computed from the resources, hex.
+        expected: String,
+        /// Written in the statement.
+        found: String,
+    },
+    /// A serialization that this version does not read.
+    #[error("serialization method {found:?} is not supported")]
+    SerializationMethod {
+        /// The method in the statement.
+        found: String,
+    },
+    /// A DSSE envelope must hold exactly one signature.
+    #[error("the envelope holds {found} signatures, not one")]
+    SignatureCount {
+        /// How many there are.
+        found: usize,
+    },
+    /// The signature is not by this key over this payload.
+    #[error("the signature was not made by this key over this content{}", key_differs(expected, found.as_deref()))]
+    SignatureInvalid {
+        /// Hint of the key given (hex SHA-256 of its PEM).
+        expected: String,
+        /// Hint in the bundle, a claim only.
+        found: Option<String>,
+    },
+    /// The cryptographic library could not sign.
+    #[error("signing failed inside the cryptographic library")]
+    SigningFailed,
+    /// A signature for one file, and a folder to verify.
+    #[error("the signature is of a single file, {path:?} is a folder")]
+    SingleFileExpected {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another statement type than in-toto v1.
+    #[error("statement type {found:?} is not https://in-toto.io/Statement/v1")]
+    StatementType {
+        /// The type in the statement.
+        found: String,
+    },
+    /// A statement must have exactly one subject, with a SHA-256 digest.
+    #[error("the statement has {found} subjects with a SHA-256 digest, not one")]
+    SubjectCount {
+        /// How many there are.
+        found: usize,
+    },
+    /// A symbolic link in the model.
+    #[error("{path:?} is a symbolic link to {target:?}")]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+        /// Where it points.
+        target: PathBuf,
+    },
+    /// A file beyond the limit for its kind.
+    #[error("the {what} is larger than {limit} bytes")]
+    TooLarge {
+        /// "bundle" or "key".
+        what: &'static str,
+        /// Limit in bytes.
+        limit: u64,
+    },
+    /// There is no signature.
+    #[error("{signature:?} does not exist: the model is unsigned")]
+    Unsigned {
+        /// Where the signature was looked for.
+        signature: PathBuf,
+    },
+    /// A signature would take the place of something that is none.
+    #[error("{path:?} exists and is not a signature")]
+    WouldOverwrite {
+        /// The file in the way.
+        path: PathBuf,
+    },
+}
+
+fn key_differs(expected: &str, found: Option<&str>) -> String {
+    match found {
+        Some(found) if found != expected => format!(
+            " (key given: {}…, key named in the bundle: {})",
+            expected.get(..16).unwrap_or(expected),
+            crate::digest::short(found)
+        ),
+        _ => String::new(),
+    }
+}
+
+impl Error {
+    /// What to do next, in one sentence.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Algorithm { .. } | Self::SerializationMethod { .. } => {
+                "verify it with the tool that signed it, or sign again with `files` and `sha256`"
+            }
+            Self::At { source, .. } => source.hint(),
+            Self::Cancelled => "start again",
+            Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
+            Self::Differs(_) => {
+                "do not load this model: restore it from a trusted copy, or ask its producer"
+            }
+            Self::EmptyModel { .. } => "name a file, or a folder that holds at least one",
+            Self::IgnoresEverything { .. } => "ignore single files or folders inside the model",
+            Self::Io { .. } => "check that the path exists and that you may use it",
+            Self::KeyForm { .. } => {
+                "give a PEM file; `openssl pkcs8 -topk8 -in KEY -out key.pem` converts most private keys, `openssl pkey -in KEY -pubout` gives the public one"
+            }
+            Self::KeyKind => {
+                "make a key with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`"
+            }
+            Self::KeyLegacyEncryption => {
+                "convert it with `openssl pkcs8 -topk8 -in KEY -out key.pem`"
+            }
+            Self::KeyPassword { .. } => {
+                "give the key's password: --password, or MODEL_SIGNING_PASSWORD_FILE"
+            }
+            Self::MethodMismatch { .. } => "use the method that the bundle was signed with",
+            Self::Name { .. } | Self::NameNotUtf8 { .. } => {
+                "rename the file, or leave it out with --ignore-paths"
+            }
+            Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
+            Self::SignatureInvalid { .. } => {
+                "check that this is the producer's public key; if it is, do not trust the model"
+            }
+            Self::SigningFailed => "check the key with `openssl pkey -check -in KEY`",
+            Self::SingleFileExpected { .. } => "name the file that was signed",
+            Self::Symlink { .. } => {
+                "name the file itself, replace the link by a copy, or leave it out with --ignore-paths"
+            }
+            Self::TooLarge { .. } => "check that this is the right file",
+            Self::Unsigned { .. } => {
+                "sign the model, or say where its signature is with --signature"
+            }
+            Self::WouldOverwrite { .. } => {
+                "choose another place for the signature with --signature, or move that file away"
+            }
+            Self::Base64 { .. }
+            | Self::DigestForm { .. }
+            | Self::DuplicateName { .. }
+            | Self::EmptyManifest
+            | Self::Json { .. }
+            | Self::Material
+            | Self::MediaType { .. }
+            | Self::NameConflict { .. }
+            | Self::PayloadType { .. }
+            | Self::PredicateType { .. }
+            | Self::RootDigest { .. }
+            | Self::SignatureCount { .. }
+            | Self::StatementType { .. }
+            | Self::SubjectCount { .. } => {
+                "the signature file is damaged or no OMS v1.0 signature: get it again from the producer"
+            }
+        }
+    }
+
+    /// The innermost error: what happened, without the file it happened in.
+    #[must_use]
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::At { source, .. } => source.root(),
+            other => other,
+        }
+    }
+
+    pub(crate) fn not_a_file(path: &Path, kind: impl Into<FileKind>) -> Self {
+        match kind.into() {
+            FileKind::SYMLINK => Self::Symlink {
+                path: path.into(),
+                target: path.read_link().unwrap_or_default(),
+            },
+            kind => Self::NotAFile {
+                path: path.into(),
+                kind,
+            },
+        }
+    }
+
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(Self) -> Self {
+        let path = path.into();
+        move |source| Self::At {
+            path,
+            source: Box::new(source),
+        }
+    }
+}

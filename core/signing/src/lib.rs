@@ -1,0 +1,99 @@
+//! Hash, sign and verify one model in the `OpenSSF` Model Signing (OMS) v1.0 format.
+//!
+//! Signing: list the files ([`Model`]), hash them ([`hash`]) into a [`Manifest`], state it ([`Statement`]), sign that
+//! ([`Signer`]) into a [`Bundle`], and [`publish`] it; [`sign`] does all of it. Verifying is the mirror image: read the
+//! [`Bundle`], let a [`Verifier`] turn it into a [`VerifiedManifest`], [`compare`](VerifiedManifest::compare) that with
+//! the disk; [`verify`] does all of it. No step of the second list may be left out.
+//!
+//! ```
+//! use autosign_signing::{KeySigner, KeyVerifier, Policy, Hashing, Ignore, sign, signature_path, verify};
+//! let folder = tempfile::tempdir()?;
+//! let model = folder.path().join("best.safetensors");
+//! std::fs::write(&model, b"weights")?;
+//!
+//! let signature = signature_path(&model); // best.safetensors.sig
+//! let signer = KeySigner::read("tests/keys/p256.pem".as_ref(), None)?;
+//! sign(&model, &signature, &Ignore::git(), &signer, Hashing::default())?;
+//!
+//! let verifier = KeyVerifier::read("tests/keys/p256.pub.pem".as_ref())?;
+//! let verified = verify(&model, &signature, &verifier, &Policy::default(), Hashing::default())?;
+//! assert_eq!(verified.files()[0].as_str(), "best.safetensors");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bundle;
+mod digest;
+mod envelope;
+mod error;
+mod hashing;
+mod json;
+mod manifest;
+mod model;
+mod name;
+mod publish;
+mod signer;
+mod statement;
+mod verifier;
+
+use std::path::Path;
+
+pub use bundle::{Bundle, Method};
+pub use digest::{Digest, HashAlgorithm};
+pub use envelope::Envelope;
+pub use error::Error;
+pub use hashing::{Hashing, Progress, hash};
+pub use manifest::{Manifest, Resource};
+pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
+pub use name::RelPath;
+pub use publish::{publish, retract, signature_path};
+pub use signer::{KeySigner, Signer};
+pub use statement::Statement;
+pub use verifier::{Difference, KeyVerifier, Policy, VerifiedManifest, VerifiedModel, Verifier};
+
+/// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
+///
+/// # Errors
+/// Those of [`hash`], [`seal`] and [`publish`]. Nothing is written then.
+pub fn sign(
+    model: &Path,
+    signature: &Path,
+    ignore: &Ignore,
+    signer: &dyn Signer,
+    hashing: Hashing<'_>,
+) -> Result<Manifest, Error> {
+    let manifest = hash(model, ignore, hashing)?;
+    let statement = Statement::new(manifest, ignore.clone());
+    publish(signature, &seal(&statement, signer)?, false)?;
+    Ok(statement.manifest().clone())
+}
+
+/// Signs `statement`, reads back the bytes that would be published, and verifies them; returns the bytes.
+///
+/// # Errors
+/// Those of the signer, and of its own verifier if it will not have what the signer made.
+pub fn seal(statement: &Statement, signer: &dyn Signer) -> Result<Vec<u8>, Error> {
+    let bytes = signer.sign(statement)?.to_json()?;
+    let proven = signer.verifier().verify(&Bundle::parse(&bytes)?)?;
+    if proven.statement() == statement {
+        Ok(bytes)
+    } else {
+        Err(Error::SigningFailed)
+    }
+}
+
+/// Verifies the signature at `signature`, then every file of the model at `model`.
+///
+/// # Errors
+/// [`Error::Unsigned`], those of [`Bundle::parse`], of the verifier, and of [`VerifiedManifest::compare`].
+pub fn verify(
+    model: &Path,
+    signature: &Path,
+    verifier: &dyn Verifier,
+    policy: &Policy,
+    hashing: Hashing<'_>,
+) -> Result<VerifiedModel, Error> {
+    let proven = verifier
+        .verify(&Bundle::read(signature)?)
+        .map_err(Error::at(signature))?;
+    proven.compare(model, signature, policy, hashing)
+}

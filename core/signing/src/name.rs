@@ -1,0 +1,116 @@
+//! The name of a signed file: a relative path that cannot leave the model.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// A relative path with `/` between its components, none of them empty, `.` or `..` (OMS v1.0).
+///
+/// Sorts and compares byte by byte, which for UTF-8 is the order of code points that OMS asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelPath(String);
+
+impl RelPath {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`Error::Name`] where `name` is empty, absolute, holds NUL, or has a component that is empty, `.` or `..`.
+    ///
+    /// ```
+    /// use autosign_signing::RelPath;
+    /// assert!(RelPath::parse("unet/model.safetensors").is_ok());
+    /// assert!(RelPath::parse("../secret").is_err());
+    /// ```
+    pub fn parse(name: &str) -> Result<Self, Error> {
+        let reason = if name.is_empty() {
+            "it is empty"
+        } else if name.contains('\0') {
+            "it holds a NUL character"
+        } else if name.starts_with('/') {
+            "it is absolute"
+        } else if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            "a component is empty, `.` or `..`"
+        } else {
+            return Ok(Self(name.to_owned()));
+        };
+        Err(Error::Name {
+            name: name.to_owned(),
+            reason,
+        })
+    }
+
+    /// Stands for the one file of a model whose statement does not name it; matches no real name.
+    pub(crate) fn single() -> Self {
+        Self(".".to_owned())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path of the file under `root`.
+    #[must_use]
+    pub fn under(&self, root: &Path) -> PathBuf {
+        root.join(&self.0)
+    }
+
+    /// Whether this is `folder` itself or lies below it.
+    #[must_use]
+    pub fn is_within(&self, folder: &Self) -> bool {
+        self.0
+            .strip_prefix(folder.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    pub(crate) fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    pub(crate) fn child(parent: Option<&Self>, component: &str) -> Result<Self, Error> {
+        match parent {
+            Some(parent) => Self::parse(&format!("{parent}/{component}")),
+            None => Self::parse(component),
+        }
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_could_escape() {
+        for bad in [
+            "", "/", "/etc", "..", "a/..", "../a", "a/../b", ".", "./a", "a/.", "a//b", "a/",
+            "a\0b",
+        ] {
+            assert!(RelPath::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn keeps_odd_but_lawful_names() {
+        for good in [
+            "...", ".hidden", "a b", "ü/ñ", "a:0:10", "a\\b", "-x", "a\nb",
+        ] {
+            assert_eq!(RelPath::parse(good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn within_is_by_component() {
+        let name = |text| RelPath::parse(text).unwrap();
+        assert!(name(".git/config").is_within(&name(".git")));
+        assert!(name(".git").is_within(&name(".git")));
+        assert!(!name(".gitignore").is_within(&name(".git")));
+    }
+}

@@ -1,0 +1,96 @@
+//! Method `key`: ECDSA on P-256, P-384 or P-521 with a PEM private key (FIPS 186-5, SEC 1, RFC 5958).
+
+use std::path::Path;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
+};
+use pkcs8::EncryptedPrivateKeyInfoRef;
+use zeroize::Zeroizing;
+
+use super::Signer;
+use crate::bundle::read_capped;
+use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block};
+use crate::{Bundle, Envelope, Error, Statement};
+
+/// Curve and hash go together (OMS v1.0).
+static ALGORITHMS: [&EcdsaSigningAlgorithm; 3] = [
+    &ECDSA_P256_SHA256_ASN1_SIGNING,
+    &ECDSA_P384_SHA384_ASN1_SIGNING,
+    &ECDSA_P521_SHA512_ASN1_SIGNING,
+];
+
+/// A private key. Has no `Debug`.
+pub struct KeySigner {
+    pair: EcdsaKeyPair,
+    verifier: KeyVerifier,
+}
+
+impl KeySigner {
+    /// Reads the PEM file at `path`; `password` opens an encrypted key.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::At`] round every error of [`KeySigner::from_pem`].
+    pub fn read(path: &Path, password: Option<&[u8]>) -> Result<Self, Error> {
+        let pem = Zeroizing::new(read_capped(path, "key", MAX_KEY_BYTES)?);
+        Self::from_pem(&pem, password).map_err(Error::at(path))
+    }
+
+    /// Takes the first private key of a PEM text: SEC 1 (`EC PRIVATE KEY`), PKCS#8 (`PRIVATE KEY`) or encrypted
+    /// PKCS#8 (`ENCRYPTED PRIVATE KEY`).
+    ///
+    /// # Errors
+    /// [`Error::KeyForm`], [`Error::KeyKind`], [`Error::KeyPassword`].
+    pub fn from_pem(pem: &[u8], password: Option<&[u8]>) -> Result<Self, Error> {
+        let tags = ["EC PRIVATE KEY", "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
+        let block = pem_block(pem, "private key", &tags)?;
+        let opened;
+        let der = if block.tag() == "ENCRYPTED PRIVATE KEY" {
+            let locked = EncryptedPrivateKeyInfoRef::try_from(block.contents())
+                .map_err(|_| Error::KeyKind)?;
+            let password = password.ok_or(Error::KeyPassword { given: false })?;
+            opened = locked
+                .decrypt(password)
+                .map_err(|_| Error::KeyPassword { given: true })?;
+            opened.as_bytes()
+        } else if block.headers().get("DEK-Info").is_some() {
+            return Err(Error::KeyLegacyEncryption);
+        } else {
+            block.contents()
+        };
+        let pair = ALGORITHMS
+            .iter()
+            .find_map(|algorithm| EcdsaKeyPair::from_private_key_der(algorithm, der).ok())
+            .ok_or(Error::KeyKind)?;
+        let public: PublicKeyX509Der<'_> =
+            pair.public_key().as_der().map_err(|_| Error::KeyKind)?;
+        let verifier = KeyVerifier::from_der(public.as_ref())?;
+        Ok(Self { pair, verifier })
+    }
+}
+
+impl Signer for KeySigner {
+    fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
+        let payload = statement.to_json()?;
+        let message = Envelope::pre_authentication_encoding(&payload);
+        let signature = self
+            .pair
+            .sign(&SystemRandom::new(), &message)
+            .map_err(|_| Error::SigningFailed)?;
+        let envelope = Envelope {
+            payload,
+            signature: signature.as_ref().to_vec(),
+        };
+        Ok(Bundle::signed_by_key(
+            envelope,
+            self.verifier.hint().to_owned(),
+        ))
+    }
+
+    fn verifier(&self) -> &dyn Verifier {
+        &self.verifier
+    }
+}

@@ -1,0 +1,20 @@
+//! Who signs: a [`Signer`] turns a statement into a bundle.
+
+mod key;
+
+pub use key::KeySigner;
+
+use crate::verifier::Verifier;
+use crate::{Bundle, Error, Statement};
+
+/// Something that can sign a statement, and prove what it signed.
+pub trait Signer: Send + Sync {
+    /// Signs `statement`.
+    ///
+    /// # Errors
+    /// [`Error::SigningFailed`], and whatever the method's services answer.
+    fn sign(&self, statement: &Statement) -> Result<Bundle, Error>;
+
+    /// The verifier that accepts this signer's bundles: none is published before it has.
+    fn verifier(&self) -> &dyn Verifier;
+}

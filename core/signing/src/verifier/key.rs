@@ -1,0 +1,106 @@
+//! Method `key`: ECDSA on P-256, P-384 or P-521 with a PEM public key (RFC 5480).
+
+use std::path::Path;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1,
+    EcdsaVerificationAlgorithm, ParsedPublicKey,
+};
+use pem::{EncodeConfig, LineEnding, Pem};
+use pkcs8::{ObjectIdentifier, spki::SubjectPublicKeyInfoRef};
+
+use super::{VerifiedManifest, Verifier};
+use crate::bundle::{Method, read_capped};
+use crate::{Bundle, Digest, Envelope, Error};
+
+/// More than any key file has.
+pub(crate) const MAX_KEY_BYTES: u64 = 1 << 20;
+
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// A public key that is trusted.
+pub struct KeyVerifier {
+    key: ParsedPublicKey,
+    hint: String,
+}
+
+impl KeyVerifier {
+    /// Reads the PEM file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::At`] round every error of [`KeyVerifier::from_pem`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let pem = read_capped(path, "key", MAX_KEY_BYTES)?;
+        Self::from_pem(&pem).map_err(Error::at(path))
+    }
+
+    /// Takes the first `PUBLIC KEY` of a PEM text.
+    ///
+    /// # Errors
+    /// [`Error::KeyForm`], [`Error::KeyKind`].
+    pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
+        Self::from_der(pem_block(pem, "public key", &["PUBLIC KEY"])?.contents())
+    }
+
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, Error> {
+        let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| Error::KeyKind)?;
+        let algorithm: &'static EcdsaVerificationAlgorithm = match info.algorithm.oids() {
+            Ok((EC_PUBLIC_KEY, Some(P256))) => &ECDSA_P256_SHA256_ASN1,
+            Ok((EC_PUBLIC_KEY, Some(P384))) => &ECDSA_P384_SHA384_ASN1,
+            Ok((EC_PUBLIC_KEY, Some(P521))) => &ECDSA_P521_SHA512_ASN1,
+            _ => return Err(Error::KeyKind),
+        };
+        let key = ParsedPublicKey::new(algorithm, der).map_err(|_| Error::KeyKind)?;
+        // The hint is over the PEM text exactly as OpenSSL writes it, with the final newline (OMS v1.0).
+        let text = pem::encode_config(
+            &Pem::new("PUBLIC KEY", der),
+            EncodeConfig::new().set_line_ending(LineEnding::LF),
+        );
+        Ok(Self {
+            key,
+            hint: Digest::of(text.as_bytes()).to_string(),
+        })
+    }
+
+    /// The key's hint: hex SHA-256 of its PEM text.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
+impl Verifier for KeyVerifier {
+    fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
+        if bundle.method() != Method::Key {
+            return Err(Error::MethodMismatch {
+                expected: Method::Key,
+                found: bundle.method(),
+            });
+        }
+        let envelope = bundle.envelope();
+        let message = Envelope::pre_authentication_encoding(&envelope.payload);
+        self.key
+            .verify_sig(&message, &envelope.signature)
+            .map_err(|_| Error::SignatureInvalid {
+                expected: self.hint.clone(),
+                found: bundle.key_hint().map(str::to_owned),
+            })?;
+        VerifiedManifest::accept(bundle, format!("key {}", self.hint))
+    }
+}
+
+/// The first block of `text` with one of `tags`; the error names a block that is there instead.
+pub(crate) fn pem_block(text: &[u8], expected: &'static str, tags: &[&str]) -> Result<Pem, Error> {
+    let blocks = pem::parse_many(text).unwrap_or_default();
+    let mut found = None;
+    for block in blocks {
+        if tags.contains(&block.tag()) {
+            return Ok(block);
+        }
+        found.get_or_insert_with(|| block.tag().to_owned());
+    }
+    Err(Error::KeyForm { expected, found })
+}

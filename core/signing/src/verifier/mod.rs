@@ -1,0 +1,56 @@
+//! Who is believed: a [`Verifier`] turns a bundle into a [`VerifiedManifest`], which is then compared with the disk.
+//!
+//! A caller takes both steps, or calls [`crate::verify`], which does.
+
+mod compare;
+mod key;
+
+pub use compare::{Difference, Policy, VerifiedModel};
+pub use key::KeyVerifier;
+pub(crate) use key::{MAX_KEY_BYTES, pem_block};
+
+use crate::{Bundle, Error, Manifest, Statement};
+
+/// Something that can tell whether a bundle's signature is by the signer it trusts.
+pub trait Verifier: Send + Sync {
+    /// Checks the signature, then reads the statement below it.
+    ///
+    /// # Errors
+    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], and those of [`Statement::parse`].
+    fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error>;
+}
+
+/// A manifest whose signature has been verified. Only a verifier of this crate makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedManifest {
+    statement: Statement,
+    signer: String,
+}
+
+impl VerifiedManifest {
+    /// For the verifiers in this folder, after they have checked the signature of `bundle`.
+    fn accept(bundle: &Bundle, signer: String) -> Result<Self, Error> {
+        Ok(Self {
+            statement: Statement::parse(&bundle.envelope().payload)?,
+            signer,
+        })
+    }
+
+    /// The files that were signed.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        self.statement.manifest()
+    }
+
+    /// The whole statement.
+    #[must_use]
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text.
+    #[must_use]
+    pub fn signer(&self) -> &str {
+        &self.signer
+    }
+}
