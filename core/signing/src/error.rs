@@ -155,6 +155,12 @@ pub enum Error {
         /// What it is.
         kind: FileKind,
     },
+    /// A password that is not UTF-8.
+    #[error("the password in {path:?} is not UTF-8")]
+    PasswordNotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
     /// A DSSE payload type other than in-toto.
     #[error("payload type {found:?} is not application/vnd.in-toto+json")]
     PayloadType {
@@ -291,6 +297,7 @@ impl Error {
                 "rename the file, or leave it out with --ignore-paths"
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
+            Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
             Self::SignatureInvalid { .. } => {
                 "check that this is the producer's public key; if it is, do not trust the model"
             }

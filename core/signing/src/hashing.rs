@@ -18,6 +18,9 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Hears how far hashing has come; may be called from several threads.
 pub trait Progress: Sync {
+    /// `bytes` are about to be hashed.
+    fn start(&self, _bytes: u64) {}
+
     /// `bytes` more have been hashed. [`ControlFlow::Break`] stops the work with [`Error::Cancelled`].
     fn advance(&self, bytes: u64) -> ControlFlow<()>;
 }
@@ -83,6 +86,9 @@ pub(crate) fn hash_files(
     // Largest first: the last thread to finish then has the least left to do.
     let mut order: Vec<usize> = (0..files.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(files.get(index).map(|file| file.state.size)));
+    hashing
+        .progress
+        .start(files.iter().map(|file| file.state.size).sum());
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<Option<Digest>>> = Mutex::new(vec![None; files.len()]);
     let work = || -> Result<(), Error> {

@@ -1,5 +1,11 @@
 //! Bad input: each a variant of its own, with the path, and a hint; nothing is lost by trying.
-#![allow(missing_docs, clippy::disallowed_methods)]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod common;
 
@@ -18,7 +24,7 @@ use serde_json::{Value, json};
 
 macro_rules! refused {
     ($result:expr, $variant:pat) => {{
-        let error = $result.err().expect("accepted");
+        let error = $result.expect_err("accepted");
         assert!(matches!(error.root(), $variant), "{error:?}");
         let text = format!("{error}; {}", error.hint());
         assert!(!text.contains('\n') && text.len() > 20, "{text}");
@@ -86,7 +92,12 @@ fn empty_models() {
         Error::Io { .. }
     );
     refused!(
-        Ignore::new(&fixture.model, None, &[fixture.model.clone()], true),
+        Ignore::new(
+            &fixture.model,
+            None,
+            std::slice::from_ref(&fixture.model),
+            true
+        ),
         Error::IgnoresEverything { .. }
     );
 }
@@ -95,7 +106,7 @@ fn empty_models() {
 fn unreadable_file() {
     let fixture = Fixture::unsigned(&[("a", b"1")]);
     let path = fixture.model.join("a");
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
         // Root reads everything; a folder in the file's place is refused for root as well.
         return drop(refused!(
@@ -191,7 +202,7 @@ fn bundles() {
     altered(|_| ()).unwrap();
     altered(|b| {
         b["verificationMaterial"]["publicKey"] =
-            json!({"rawBytes": {"rawBytes": "AAAA", "keyDetails": "x"}})
+            json!({"rawBytes": {"rawBytes": "AAAA", "keyDetails": "x"}});
     })
     .unwrap();
     altered(|b| {
@@ -200,7 +211,7 @@ fn bundles() {
                 .as_object_mut()
                 .unwrap()
                 .remove("tlogEntries"),
-        )
+        );
     })
     .unwrap();
     altered(|b| b["dsseEnvelope"]["signatures"][0]["keyid"] = Value::Null).unwrap();
@@ -442,9 +453,7 @@ fn change_while_hashing_is_seen() {
             threads: 1.try_into().unwrap(),
             progress: &Meddler(&fixture.model, change),
         };
-        let error = hash(&fixture.model, &Ignore::git(), hashing)
-            .err()
-            .expect("accepted");
+        let error = hash(&fixture.model, &Ignore::git(), hashing).expect_err("accepted");
         assert!(
             matches!(error, Error::ChangedWhileHashing { .. } | Error::Io { .. }),
             "{error:?}"

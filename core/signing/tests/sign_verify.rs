@@ -1,5 +1,11 @@
 //! What is signed verifies, and nothing else does.
-#![allow(missing_docs, clippy::disallowed_methods)]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 mod common;
 

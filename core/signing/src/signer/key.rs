@@ -72,6 +72,21 @@ impl KeySigner {
     }
 }
 
+/// The first line of the file at `path`, without its end: a key's password.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::TooLarge`] beyond 1 MiB, [`Error::PasswordNotUtf8`].
+pub fn read_password(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let bytes = Zeroizing::new(read_capped(path, "password", MAX_KEY_BYTES)?);
+    let line = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = str::from_utf8(line).map_err(|_| Error::PasswordNotUtf8 { path: path.into() })?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
 impl Signer for KeySigner {
     fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
         let payload = statement.to_json()?;

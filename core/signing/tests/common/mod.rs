@@ -1,5 +1,10 @@
 //! A signed model in a folder of its own.
-#![allow(dead_code, clippy::disallowed_methods)] // not every test file uses all of it; tests may write files
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    unreachable_pub
+)] // not every test file uses all of it; tests may write files
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,18 @@
+//! Rust to Python: the list of what crosses, and no logic.
+
+// Doc comments here become Python docstrings, and PyO3 hands arguments over.
+#![allow(clippy::doc_markdown, clippy::needless_pass_by_value)]
+
+mod blocking;
+mod error;
+mod session;
+mod signing;
+
+/// The Rust core of `model_signing_autosign`.
+#[pyo3::pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::session::{Session, Status};
+    #[pymodule_export]
+    use super::signing::{run, sign_key, verify_key};
+}

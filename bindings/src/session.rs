@@ -1,0 +1,131 @@
+//! `Session` and `Status`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use crate::blocking::until;
+use crate::error;
+
+/// How many checkpoints stand where.
+#[pyclass(frozen, get_all, eq, module = "model_signing_autosign")]
+#[derive(PartialEq)]
+pub(crate) struct Status {
+    /// Signed by this process.
+    signed: usize,
+    /// Waiting, or being signed.
+    pending: usize,
+    /// Not signed so far; tried again by a flush.
+    failed: usize,
+    /// Replaced or removed before they were signed.
+    superseded: usize,
+}
+
+#[pymethods]
+impl Status {
+    fn __repr__(&self) -> String {
+        let Self {
+            signed,
+            pending,
+            failed,
+            superseded,
+        } = self;
+        format!(
+            "Status(signed={signed}, pending={pending}, failed={failed}, superseded={superseded})"
+        )
+    }
+}
+
+impl From<autosign_session::Status> for Status {
+    fn from(status: autosign_session::Status) -> Self {
+        let autosign_session::Status {
+            signed,
+            pending,
+            failed,
+            superseded,
+        } = status;
+        Self {
+            signed,
+            pending,
+            failed,
+            superseded,
+        }
+    }
+}
+
+/// Signs what it is told was saved. One for a process, and none across a fork.
+#[pyclass(frozen, module = "model_signing_autosign._core")]
+pub(crate) struct Session(autosign_session::Session);
+
+#[pymethods]
+impl Session {
+    /// Read the settings and start no thread.
+    ///
+    /// Raises:
+    ///     ConfigError: A setting is wrong and `MODEL_SIGNING_ON_ERROR` is `raise`; else it is a line on stderr.
+    #[staticmethod]
+    fn from_environment() -> PyResult<Self> {
+        autosign_session::Session::from_environment()
+            .map(Self)
+            .map_err(error::session)
+    }
+
+    /// False where `MODEL_SIGNING_MODE` is `disabled`.
+    #[getter]
+    fn enabled(&self) -> bool {
+        self.0.config().mode != autosign_session::Mode::Disabled
+    }
+
+    /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
+    #[getter]
+    fn hooks(&self) -> Vec<String> {
+        self.0.config().hooks.clone()
+    }
+
+    /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so.
+    ///
+    /// Raises:
+    ///     AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
+    fn saved(&self, py: Python<'_>, path: PathBuf, framework: &str) -> PyResult<()> {
+        let mut ticket = py
+            .detach(|| self.0.saved(&path, framework))
+            .map_err(error::session)?;
+        until(py, |slice| ticket.poll(slice))?.map_err(error::session)
+    }
+
+    /// Try failed checkpoints again and wait for all, at most `timeout` seconds.
+    #[pyo3(signature = (timeout=None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Status> {
+        let patience = timeout
+            .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
+        self.wait(py, patience)?;
+        Ok(self.status())
+    }
+
+    /// At the end of the program: wait at most `MODEL_SIGNING_DRAIN_TIMEOUT`, and say what is left unsigned.
+    fn drain(&self, py: Python<'_>) -> PyResult<Status> {
+        let waited = self.wait(py, Some(self.0.config().drain_timeout));
+        py.detach(|| self.0.report_left());
+        waited.map(|()| self.status())
+    }
+
+    /// How many checkpoints stand where.
+    fn status(&self) -> Status {
+        self.0.status().into()
+    }
+}
+
+impl Session {
+    fn wait(&self, py: Python<'_>, patience: Option<Duration>) -> PyResult<()> {
+        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
+        py.detach(|| self.0.hurry());
+        until(py, |slice| {
+            let slice = end.map_or(slice, |end| {
+                slice.min(end.saturating_duration_since(Instant::now()))
+            });
+            (self.0.idle_within(slice) || end.is_some_and(|end| Instant::now() >= end))
+                .then_some(())
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! `model-signing digest`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use autosign_signing::{Error, Hashing, hash};
+use clap::Args;
+
+use crate::progress::Bar;
+use crate::{GOOD, Selection, failed, say};
+
+#[derive(Args)]
+pub(crate) struct Digest {
+    /// The file or folder to hash.
+    model: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+impl Digest {
+    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        match self.digest() {
+            Ok(digest) => {
+                say(out, format_args!("sha256:{digest}"));
+                GOOD
+            }
+            Err(error) => failed(err, "Hashing", &error),
+        }
+    }
+
+    fn digest(&self) -> Result<autosign_signing::Digest, Error> {
+        let ignore = self.selection.ignore(&self.model, None)?;
+        let bar = Bar::default();
+        let hashing = Hashing {
+            progress: &bar,
+            ..Hashing::default()
+        };
+        Ok(hash(&self.model, &ignore, hashing)?.root_digest())
+    }
+}

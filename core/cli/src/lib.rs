@@ -1,0 +1,179 @@
+//! The `model-signing` command: one [`run`] behind the stand-alone binary and the Python console script.
+//!
+//! Options and messages are those of upstream's `model_signing`; every option may be spelled with `_` for `-`.
+//! Exit codes: 0 good, 1 bad, 2 wrong usage, 3 unsigned.
+
+// The doc comments of options are their help text, which is no markdown.
+#![allow(clippy::doc_markdown)]
+
+mod digest;
+mod env;
+mod flush;
+mod progress;
+mod sign;
+mod status;
+mod verify;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use autosign_session::Environment;
+use autosign_signing::{Error, Ignore};
+use clap::{Args, Parser, Subcommand};
+
+/// Everything was as it should be.
+pub const GOOD: u8 = 0;
+/// The model cannot be signed or must not be trusted.
+pub const BAD: u8 = 1;
+/// The command cannot be understood.
+pub const USAGE: u8 = 2;
+/// There is no signature to verify.
+pub const UNSIGNED: u8 = 3;
+
+/// Sign machine-learning models and verify their signatures (OpenSSF Model Signing).
+#[derive(Parser)]
+#[command(name = "model-signing", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sign a model.
+    #[command(subcommand)]
+    Sign(sign::Sign),
+    /// Verify a model's signature, then every file of it.
+    #[command(subcommand)]
+    Verify(verify::Verify),
+    /// Print a model's root digest.
+    Digest(digest::Digest),
+    /// Sign the checkpoints that finished programs left in the spool.
+    Flush(flush::Flush),
+    /// List the checkpoints in the spool.
+    Status(status::Status),
+    /// List the settings and their values.
+    Env(env::Env),
+}
+
+/// Runs the command line `args`, of which the first is the program's name, and returns its exit code.
+pub fn run<'a>(
+    args: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+) -> u8 {
+    let cli = match Cli::try_parse_from(args.into_iter().map(hyphens)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let text = error.to_string();
+            say(
+                if error.use_stderr() { err } else { out },
+                format_args!("{}", text.trim_end()),
+            );
+            return u8::try_from(error.exit_code()).unwrap_or(USAGE);
+        }
+    };
+    match cli.command {
+        Command::Sign(sign) => sign.run(out, err),
+        Command::Verify(verify) => verify.run(out, err),
+        Command::Digest(digest) => digest.run(out, err),
+        Command::Flush(flush) => flush.run(environment, out, err),
+        Command::Status(status) => status.run(environment, out, err),
+        Command::Env(env) => env.run(environment, out, err),
+    }
+}
+
+/// Which files of the model count.
+#[derive(Args)]
+struct Selection {
+    /// Leave out this file or folder; may be given several times.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    ignore_paths: Vec<PathBuf>,
+    /// Leave out .git, .gitattributes, .github and .gitignore (the default).
+    #[arg(long, overrides_with = "no_ignore_git_paths")]
+    ignore_git_paths: bool,
+    /// Do not leave them out.
+    #[arg(long)]
+    no_ignore_git_paths: bool,
+}
+
+impl Selection {
+    fn ignores_git(&self) -> bool {
+        self.ignore_git_paths || !self.no_ignore_git_paths
+    }
+
+    fn ignore(&self, model: &Path, signature: Option<&Path>) -> Result<Ignore, Error> {
+        Ignore::new(model, signature, &self.ignore_paths, self.ignores_git())
+    }
+}
+
+/// Upstream's default: a file in the working directory.
+fn default_signature() -> PathBuf {
+    PathBuf::from("model.sig")
+}
+
+/// One line; a reader that has gone away is nobody to tell.
+fn say(to: &mut dyn Write, line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(to, "{line}");
+}
+
+/// The one line of a failure: what happened, and what to do next.
+fn failed(err: &mut dyn Write, what: &str, error: &Error) -> u8 {
+    say(
+        err,
+        format_args!("{what} failed with error: {error}; {}", error.hint()),
+    );
+    if matches!(error, Error::Unsigned { .. }) {
+        UNSIGNED
+    } else {
+        BAD
+    }
+}
+
+/// `--private_key=a_b` to `--private-key=a_b`: upstream knows both spellings.
+fn hyphens(arg: OsString) -> OsString {
+    let bytes = arg.as_bytes();
+    if !bytes.starts_with(b"--") {
+        return arg;
+    }
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == b'=')
+        .unwrap_or(bytes.len());
+    let spelled = bytes
+        .iter()
+        .enumerate()
+        .map(|(at, &byte)| if at < end && byte == b'_' { b'-' } else { byte });
+    OsString::from_vec(spelled.collect())
+}
+
+/// Text that cannot move the cursor or fool a reader.
+fn shown(path: impl AsRef<OsStr>) -> String {
+    format!("{:?}", path.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn underscores_only_in_option_names() {
+        let spelled = |arg: &str| hyphens(arg.into()).into_string().unwrap();
+        assert_eq!(spelled("--private_key"), "--private-key");
+        assert_eq!(
+            spelled("--private_key=my_key.pem"),
+            "--private-key=my_key.pem"
+        );
+        assert_eq!(spelled("my_model"), "my_model");
+        assert_eq!(spelled("-x_y"), "-x_y");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,16 @@
+//! The stand-alone `model-signing` command.
+
+use std::io::{stderr, stdout};
+use std::process::ExitCode;
+
+use autosign_session::Environment;
+
+fn main() -> ExitCode {
+    let args = std::env::args_os();
+    ExitCode::from(autosign_cli::run(
+        args,
+        &Environment::of_process(),
+        &mut stdout(),
+        &mut stderr(),
+    ))
+}

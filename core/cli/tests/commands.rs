@@ -1,0 +1,297 @@
+//! What a person sees: output, and the exit code behind it.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use autosign_cli::{BAD, GOOD, UNSIGNED, USAGE};
+use autosign_session::{Config, Environment, Session};
+use tempfile::TempDir;
+
+struct Place {
+    folder: TempDir,
+    settings: Vec<(String, OsString)>,
+}
+
+struct Said {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = vec![("HOME".to_owned(), folder.path().into())];
+        std::fs::write(folder.path().join("last.pt"), b"weights").unwrap();
+        Self { folder, settings }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn environment(&self) -> Environment {
+        self.settings.iter().cloned().collect()
+    }
+
+    /// Runs a command; `@x` is the file x of this place, `%x` the test key x.
+    fn run(&self, command: &str) -> Said {
+        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys");
+        let place = |word: &str| -> OsString {
+            word.replace('@', &format!("{}/", self.folder.path().display()))
+                .replace('%', &format!("{}/", keys.display()))
+                .into()
+        };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let args = std::iter::once("model-signing")
+            .chain(command.split_whitespace())
+            .map(place);
+        let code = autosign_cli::run(args, &self.environment(), &mut out, &mut err);
+        Said {
+            code,
+            out: String::from_utf8(out).unwrap(),
+            err: String::from_utf8(err).unwrap(),
+        }
+    }
+
+    fn session(&self) -> Session {
+        Session::start(Config::read(&self.environment()).0, Box::new(|_| ()))
+    }
+}
+
+const SIGN: &str = "sign key @last.pt --signature @last.pt.sig --private-key %p256.pem";
+const VERIFY: &str = "verify key @last.pt --public-key %p256.pub.pem";
+
+#[test]
+fn sign_verify_tamper() {
+    let place = Place::new();
+    let said = place.run(VERIFY);
+    assert_eq!(said.code, UNSIGNED);
+    assert!(
+        said.err.contains("last.pt.sig") && said.err.contains("unsigned"),
+        "{}",
+        said.err
+    );
+
+    let said = place.run(SIGN);
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (GOOD, "Signing succeeded\n", "")
+    );
+    let said = place.run(VERIFY);
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (GOOD, "Verification succeeded\n", "")
+    );
+
+    std::fs::write(place.path("last.pt"), b"weighty").unwrap();
+    let said = place.run(VERIFY);
+    assert_eq!((said.code, said.out.as_str()), (BAD, ""));
+    assert!(
+        said.err.contains("changed: \"last.pt\"") && said.err.lines().count() == 1,
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn underscores_and_switches() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("m/.git")).unwrap();
+    std::fs::write(place.path("m/.git/config"), b"").unwrap();
+    std::fs::write(place.path("m/a"), b"1").unwrap();
+    std::fs::write(place.path("m/log"), b"2").unwrap();
+    let sign = "sign key @m --signature @m.sig --private_key %p256.pem --ignore_paths @m/log";
+    assert_eq!(place.run(sign).code, GOOD);
+    let said = place.run("verify key @m --signature @m.sig --public_key %p256.pub.pem");
+    assert_eq!(said.code, GOOD);
+    assert_eq!(
+        said.err,
+        "Not covered by the signature, 2 in all: \".git/config\", \"log\"\n"
+    );
+    let strict = "verify key @m --signature @m.sig --public-key %p256.pub.pem --no-ignore-git-paths --ignore-paths @m/x";
+    let said = place.run(strict);
+    assert!(
+        said.code == BAD && said.err.contains("added: \".git/config\", \"log\""),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        place.run(&format!("{strict} --ignore_unsigned_files")).code,
+        GOOD
+    );
+}
+
+#[test]
+fn digest_is_over_the_raw_digests() {
+    let place = Place::new();
+    let said = place.run("digest @last.pt");
+    // printf weights | openssl dgst -sha256 -binary | sha256sum
+    assert_eq!(
+        said.out,
+        "sha256:59f3d85be3f9f90be09b43a08eb32a38a952135242e650039e4c4ccefd93d0a3\n"
+    );
+}
+
+#[test]
+fn bad_input_is_one_line_with_the_path_and_what_to_do() {
+    let place = Place::new();
+    for (command, words) in [
+        (
+            "sign key @none --signature @s --private-key %p256.pem",
+            ["none\"", "check that"],
+        ),
+        (
+            "sign key @last.pt --signature @s --private-key @none.pem",
+            ["none.pem\"", "check that"],
+        ),
+        (
+            "sign key @last.pt --signature @s --private-key @last.pt",
+            ["last.pt\"", "PEM"],
+        ),
+        (
+            "sign key @last.pt --signature @s --private-key %p256.encrypted.pem",
+            ["p256.encrypted.pem\"", "--password"],
+        ),
+        (
+            "sign key @last.pt --signature @last.pt --private-key %p256.pem",
+            ["is not a signature", "--signature"],
+        ),
+        (
+            "sign key @last.pt --signature @ --private-key %p256.pem",
+            ["folder", "--ignore-paths"],
+        ),
+        (
+            "verify key @last.pt --signature @last.pt --public-key %p256.pub.pem",
+            ["last.pt\"", "damaged"],
+        ),
+        ("digest @none", ["none\"", "check that"]),
+    ] {
+        let said = place.run(command);
+        assert_eq!(
+            (said.code, said.err.lines().count()),
+            (BAD, 1),
+            "{command}: {}",
+            said.err
+        );
+        assert!(
+            words.iter().all(|word| said.err.contains(word)),
+            "{command}: {}",
+            said.err
+        );
+    }
+    assert_eq!(std::fs::read(place.path("last.pt")).unwrap(), b"weights");
+    assert!(!place.path("s").exists());
+}
+
+#[test]
+fn usage_errors_are_told_from_bad_models() {
+    let place = Place::new();
+    for command in [
+        "",
+        "sing",
+        "sign key",
+        "verify key @last.pt",
+        "sign key @last.pt --private-key x --nonsense",
+    ] {
+        let said = place.run(command);
+        assert!(
+            said.code == USAGE && !said.err.is_empty() && said.out.is_empty(),
+            "{command}"
+        );
+    }
+    let said = place.run("--help");
+    assert!(said.code == GOOD && said.out.contains("verify") && said.err.is_empty());
+    assert!(place.run("--version").out.starts_with("model-signing 0."));
+}
+
+#[test]
+fn what_a_program_left_is_listed_and_flushed() {
+    let mut place = Place::new();
+    let key = place.path("late.pem");
+    place
+        .settings
+        .push(("MODEL_SIGNING_PRIVATE_KEY".into(), key.clone().into()));
+    assert_eq!(
+        place
+            .run("status")
+            .out
+            .lines()
+            .last()
+            .unwrap()
+            .split(' ')
+            .next(),
+        Some("0")
+    );
+    let session = place.session();
+    session
+        .saved(&place.path("last.pt"), "test")
+        .unwrap()
+        .wait()
+        .unwrap();
+    session.flush(None);
+    drop(session);
+
+    let said = place.run("status");
+    assert!(
+        said.out.contains("last.pt\"") && said.out.contains("waits for a flush: cannot read"),
+        "{}",
+        said.out
+    );
+    let said = place.run("flush");
+    assert_eq!((said.code, said.out.as_str()), (BAD, "0 signed, 1 left\n"));
+    std::fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys/p256.pem"),
+        key,
+    )
+    .unwrap();
+    let said = place.run("flush");
+    assert_eq!((said.code, said.out.as_str()), (GOOD, "1 signed, 0 left\n"));
+    assert_eq!(place.run(VERIFY).code, GOOD);
+    assert_eq!(place.run("flush").out, "0 signed, 0 left\n");
+}
+
+#[test]
+fn settings_are_shown_but_no_secret() {
+    let mut place = Place::new();
+    place
+        .settings
+        .push(("MODEL_SIGNING_PASSWORD".into(), "hunter2".into()));
+    place
+        .settings
+        .push(("MODEL_SIGNING_MODE".into(), "inline".into()));
+    let said = place.run("env");
+    assert_eq!(said.code, GOOD);
+    assert!(
+        said.out.contains("MODEL_SIGNING_MODE=inline\n")
+            && said.out.contains("# MODEL_SIGNING_ON_ERROR=warn\n")
+    );
+    assert!(said.out.contains("MODEL_SIGNING_PASSWORD=***\n") && !said.out.contains("hunter2"));
+    place
+        .settings
+        .push(("MODEL_SIGNING_THREADS".into(), "many".into()));
+    let said = place.run("env");
+    assert!(
+        said.code == USAGE && said.err.contains("MODEL_SIGNING_THREADS is \"many\""),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn the_reference_page_is_the_table() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/environment.md");
+    let written = std::fs::read_to_string(page).unwrap();
+    assert_eq!(
+        written,
+        Place::new().run("env --markdown").out,
+        "run `make docs`"
+    );
+}

@@ -1,0 +1,363 @@
+//! The table of settings: one row each feeds the parser, `model-signing env` and the reference page.
+
+use std::ffi::OsStr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::{Environment, Error};
+
+/// When a checkpoint is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// After the save has returned, on a thread of low priority.
+    Background,
+    /// Never: importing the package does nothing.
+    Disabled,
+    /// Before the save returns.
+    Inline,
+}
+
+/// What a failed signature does to training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Nothing, not even a line; the checkpoint stays in the spool.
+    Ignore,
+    /// The save raises. It therefore waits for its signature, in either mode.
+    Raise,
+    /// One line on stderr.
+    Warn,
+}
+
+/// Which lines are written to stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// None.
+    Off,
+    /// What went wrong.
+    Warning,
+    /// One line for each signed checkpoint, too.
+    Info,
+}
+
+/// The settings of one session. No `Debug`: it may hold a password.
+#[derive(Clone)]
+pub struct Config {
+    /// `MODEL_SIGNING_MODE`
+    pub mode: Mode,
+    /// `MODEL_SIGNING_ON_ERROR`
+    pub on_error: OnError,
+    /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
+    pub hooks: Vec<String>,
+    /// `MODEL_SIGNING_PRIVATE_KEY`, absolute.
+    pub private_key: Option<PathBuf>,
+    /// `MODEL_SIGNING_PASSWORD`
+    pub password: Option<Zeroizing<String>>,
+    /// `MODEL_SIGNING_PASSWORD_FILE`, absolute.
+    pub password_file: Option<PathBuf>,
+    /// `MODEL_SIGNING_THREADS`
+    pub threads: Option<NonZeroUsize>,
+    /// `MODEL_SIGNING_SPOOL`, absolute; nothing where there is to be none.
+    pub spool: Option<PathBuf>,
+    /// `MODEL_SIGNING_DRAIN_TIMEOUT`
+    pub drain_timeout: Duration,
+    /// `MODEL_SIGNING_LOG_LEVEL`
+    pub log_level: LogLevel,
+}
+
+/// One row of the table.
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// What it may be.
+    pub values: &'static str,
+    /// What it is when it is not set.
+    pub default: &'static str,
+    /// What it does.
+    pub about: &'static str,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+    /// Takes the value; nothing where it is none of `values`.
+    read: fn(&mut Config, &OsStr) -> Option<()>,
+}
+
+/// Every setting, in the order of the reference page.
+pub static SETTINGS: &[Setting] = &[
+    Setting {
+        variable: "MODEL_SIGNING_MODE",
+        values: "background, inline, disabled",
+        default: "background",
+        about: "Sign after the save has returned, before it returns, or not at all (the import then does nothing).",
+        secret: false,
+        read: |config, value| {
+            config.mode = match value.to_str()? {
+                "background" => Mode::Background,
+                "disabled" => Mode::Disabled,
+                "inline" => Mode::Inline,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_ON_ERROR",
+        values: "warn, raise, ignore",
+        default: "warn",
+        about: "What a failed signature does: one line on stderr, an exception from the save (which then waits for its signature), or nothing. The checkpoint stays in the spool in every case.",
+        secret: false,
+        read: |config, value| {
+            config.on_error = match value.to_str()? {
+                "ignore" => OnError::Ignore,
+                "raise" => OnError::Raise,
+                "warn" => OnError::Warn,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_HOOKS",
+        values: "auto, none, or a list of torch, safetensors",
+        default: "auto",
+        about: "Whose saves are signed. `auto` is every framework that the program imports.",
+        secret: false,
+        read: |config, value| {
+            let names = value
+                .to_str()?
+                .split(',')
+                .map(|name| name.trim().to_owned());
+            config.hooks = names.filter(|name| !name.is_empty()).collect();
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_PRIVATE_KEY",
+        values: "path",
+        default: "",
+        about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8.",
+        secret: false,
+        read: |config, value| absolute(value).map(|path| config.private_key = Some(path)),
+    },
+    Setting {
+        variable: "MODEL_SIGNING_PASSWORD",
+        values: "text",
+        default: "",
+        about: "Opens an encrypted key. A file is the better place: child processes inherit the environment.",
+        secret: true,
+        read: |config, value| {
+            config.password = Some(Zeroizing::new(value.to_str()?.to_owned()));
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_PASSWORD_FILE",
+        values: "path",
+        default: "",
+        about: "A file whose first line opens an encrypted key. Read when the key is.",
+        secret: false,
+        read: |config, value| absolute(value).map(|path| config.password_file = Some(path)),
+    },
+    Setting {
+        variable: "MODEL_SIGNING_THREADS",
+        values: "auto, or a number from 1",
+        default: "auto",
+        about: "Threads that hash. `auto`: one while training goes on, every core while the program waits.",
+        secret: false,
+        read: |config, value| {
+            config.threads = match value.to_str()? {
+                "auto" => None,
+                number => Some(number.parse().ok()?),
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_SPOOL",
+        values: "path, or off",
+        default: "$XDG_STATE_HOME/model-signing/spool",
+        about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
+        secret: false,
+        read: |config, value| {
+            config.spool = if value == "off" {
+                None
+            } else {
+                Some(absolute(value)?)
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_DRAIN_TIMEOUT",
+        values: "duration, such as 90s or 5m",
+        default: "120s",
+        about: "How long the program's end may wait for signatures. What is left then stays in the spool.",
+        secret: false,
+        read: |config, value| {
+            config.drain_timeout = duration(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_LOG_LEVEL",
+        values: "info, warning, off",
+        default: "info",
+        about: "Lines on stderr: one for each signed checkpoint, only what went wrong, or none.",
+        secret: false,
+        read: |config, value| {
+            config.log_level = match value.to_str()? {
+                "info" => LogLevel::Info,
+                "off" => LogLevel::Off,
+                "warning" => LogLevel::Warning,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+];
+
+impl Config {
+    /// Reads every setting. A value that cannot be used leaves the default in force and is returned as an error:
+    /// signing with a default beats a run of unsigned checkpoints.
+    #[must_use]
+    pub fn read(environment: &Environment) -> (Self, Vec<Error>) {
+        let mut config = Self {
+            mode: Mode::Background,
+            on_error: OnError::Warn,
+            hooks: vec!["auto".to_owned()],
+            private_key: None,
+            password: None,
+            password_file: None,
+            threads: None,
+            spool: default_spool(environment),
+            drain_timeout: Duration::from_secs(120),
+            log_level: LogLevel::Info,
+        };
+        let mut errors = Vec::new();
+        for setting in SETTINGS {
+            let Some(value) = environment.get(setting.variable) else {
+                continue;
+            };
+            if (setting.read)(&mut config, value).is_none() {
+                errors.push(Error::Setting {
+                    variable: setting.variable,
+                    value: if setting.secret {
+                        "***".to_owned()
+                    } else {
+                        value.to_string_lossy().into_owned()
+                    },
+                    values: setting.values,
+                });
+            }
+        }
+        (config, errors)
+    }
+
+    /// Whether a save returns only when its signature is there, or has failed.
+    #[must_use]
+    pub fn saves_wait(&self) -> bool {
+        self.mode == Mode::Inline || self.on_error == OnError::Raise
+    }
+
+    /// Who is to sign, as one text: a spooled checkpoint is signed by nobody else.
+    #[must_use]
+    pub fn signer(&self) -> Option<String> {
+        Some(format!("key:{}", self.private_key.as_deref()?.display()))
+    }
+}
+
+/// Absolute now: training may change its working directory.
+fn absolute(value: &OsStr) -> Option<PathBuf> {
+    std::path::absolute(value).ok()
+}
+
+fn default_spool(environment: &Environment) -> Option<PathBuf> {
+    let state = environment.get("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state.or_else(|| Some(Path::new(environment.get("HOME")?).join(".local/state")))?;
+    Some(state.join("model-signing/spool"))
+}
+
+/// A whole number of seconds, or of the unit `s`, `m` or `h`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) if text.ends_with('m') => (number, 60),
+        Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) => (number, 1),
+        None => (text, 1),
+    };
+    Some(Duration::from_secs(
+        number.parse::<u64>().ok()?.checked_mul(unit)?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> (Config, Vec<Error>) {
+        Config::read(&variables.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_and_the_default_stays() {
+        for (variable, value) in [
+            ("MODEL_SIGNING_MODE", "Background"),
+            ("MODEL_SIGNING_ON_ERROR", "yes"),
+            ("MODEL_SIGNING_THREADS", "0"),
+            ("MODEL_SIGNING_DRAIN_TIMEOUT", "1d"),
+            ("MODEL_SIGNING_LOG_LEVEL", "debug"),
+        ] {
+            let (config, errors) = read(&[(variable, value)]);
+            let [error] = errors.as_slice() else {
+                panic!("{variable}")
+            };
+            assert!(
+                error.to_string().contains(variable) && error.to_string().contains(value),
+                "{error}"
+            );
+            assert_eq!(
+                (config.mode, config.on_error),
+                (Mode::Background, OnError::Warn)
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_not_set() {
+        let (config, errors) = read(&[
+            ("MODEL_SIGNING_MODE", ""),
+            ("MODEL_SIGNING_PRIVATE_KEY", ""),
+        ]);
+        assert!(errors.is_empty() && config.private_key.is_none());
+    }
+
+    #[test]
+    fn spool_follows_the_environment() {
+        let spool = |variables: &[(&str, &str)]| read(variables).0.spool;
+        assert_eq!(spool(&[]), None);
+        assert_eq!(
+            spool(&[("HOME", "/h")]),
+            Some("/h/.local/state/model-signing/spool".into())
+        );
+        assert_eq!(
+            spool(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]),
+            Some("/s/model-signing/spool".into())
+        );
+        assert_eq!(
+            spool(&[("HOME", "/h"), ("MODEL_SIGNING_SPOOL", "off")]),
+            None
+        );
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
+        assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
+        for wrong in ["", "s", "-1s", "1.5s", "5 m", "18446744073709551615h"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+}

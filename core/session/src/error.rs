@@ -1,0 +1,78 @@
+//! What can go wrong between a save and its signature.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a checkpoint is not signed, or not yet.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not those that were hashed when the checkpoint was saved, though size and times are.
+    #[error("{path:?} was altered after it was saved, with its size and times kept")]
+    Altered {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// No key is configured.
+    #[error("there is no key to sign with")]
+    NoKey,
+    /// A bug of ours; training goes on.
+    #[error("signing {path:?} panicked")]
+    Panicked {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A setting with a value that is none of those it may have.
+    #[error("{variable} is {value:?}, which is not one of: {values}")]
+    Setting {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        values: &'static str,
+    },
+    /// Hashing, signing, or writing the signature failed.
+    #[error(transparent)]
+    Signing(#[from] autosign_signing::Error),
+    /// The spool cannot be used.
+    #[error("cannot {action} the spool {path:?}: {source}")]
+    Spool {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The folder or record.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Others may write to the spool, and could have anything signed.
+    #[error("the spool {path:?} can be written by other users")]
+    SpoolNotPrivate {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// What to do next, in one sentence.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Altered { .. } => {
+                "do not use it: restore it from a trusted copy, and find out who wrote to it"
+            }
+            Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
+            Self::Panicked { .. } => "please report this with the line above it",
+            Self::Setting { .. } => {
+                "the default is used instead: correct the variable, see `model-signing env`"
+            }
+            Self::Signing(error) => error.hint(),
+            Self::Spool { .. } => {
+                "set MODEL_SIGNING_SPOOL to a folder that you may write to, or to `off`"
+            }
+            Self::SpoolNotPrivate { .. } => {
+                "run `chmod go-w` on it, or set MODEL_SIGNING_SPOOL to another folder"
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What became of a checkpoint, and the line that says so.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::{LogLevel, OnError};
+use crate::{Config, Error};
+
+/// Something that a session has to tell.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Event {
+    /// A checkpoint could not be signed.
+    Failed {
+        /// The checkpoint.
+        root: PathBuf,
+        /// Why.
+        error: Error,
+        /// Whether the spool remembers it.
+        spooled: bool,
+    },
+    /// The session ends with checkpoints unsigned.
+    Left {
+        /// How many.
+        count: usize,
+        /// The spool that remembers them.
+        spool: Option<PathBuf>,
+    },
+    /// A checkpoint was signed.
+    Signed {
+        /// The checkpoint.
+        root: PathBuf,
+        /// Its signature.
+        signature: PathBuf,
+        /// Bytes hashed.
+        bytes: u64,
+        /// Time spent on it.
+        took: Duration,
+    },
+    /// The spool cannot be used: unsigned checkpoints are forgotten when the process ends.
+    SpoolFailed {
+        /// Why.
+        error: Error,
+    },
+    /// A checkpoint was overwritten or removed before it was signed, so its signature is of no use.
+    Superseded {
+        /// The checkpoint.
+        root: PathBuf,
+    },
+    /// A setting is wrong and its default is used.
+    WrongSetting {
+        /// Which, and why.
+        error: Error,
+    },
+}
+
+/// Hears every event; called from the session's threads, one call at a time for each.
+pub type Listener = Box<dyn Fn(&Event) + Send + Sync>;
+
+impl Event {
+    /// The line for people, and the level from which it is shown.
+    #[must_use]
+    pub fn line(&self) -> (LogLevel, String) {
+        let why = |error: &Error| format!("{error} ({})", error.hint());
+        match self {
+            Self::Failed {
+                root,
+                error,
+                spooled,
+            } => {
+                let kept = if *spooled {
+                    "it stays in the spool"
+                } else {
+                    "nothing remembers it"
+                };
+                (
+                    LogLevel::Warning,
+                    format!("{root:?} is not signed, {kept}: {}", why(error)),
+                )
+            }
+            Self::Left {
+                count,
+                spool: Some(spool),
+            } => (
+                LogLevel::Warning,
+                format!(
+                    "{count} unsigned in the spool {spool:?}: `model-signing flush` signs what is there"
+                ),
+            ),
+            Self::Left { count, spool: None } => (
+                LogLevel::Warning,
+                format!("{count} unsigned, and there is no spool"),
+            ),
+            Self::Signed {
+                root, bytes, took, ..
+            } => (
+                LogLevel::Info,
+                format!(
+                    "signed {root:?} ({} in {:.2} s)",
+                    size(*bytes),
+                    took.as_secs_f64()
+                ),
+            ),
+            Self::SpoolFailed { error } => (
+                LogLevel::Warning,
+                format!(
+                    "unsigned checkpoints will not be remembered: {}",
+                    why(error)
+                ),
+            ),
+            Self::Superseded { root } => (
+                LogLevel::Info,
+                format!("{root:?} was replaced or removed before it was signed"),
+            ),
+            Self::WrongSetting { error } => (LogLevel::Warning, why(error)),
+        }
+    }
+}
+
+/// The listener of a running program: whole lines on stderr, as `config` asks. It never fails and never buffers.
+#[must_use]
+pub fn stderr_lines(config: &Config) -> Listener {
+    let (level, on_error) = (config.log_level, config.on_error);
+    Box::new(move |event| {
+        let (needs, line) = event.line();
+        let hushed = on_error == OnError::Ignore && needs == LogLevel::Warning;
+        if needs <= level && !hushed {
+            // One write, so that lines of several threads and processes do not mix. Nobody is left to tell on failure.
+            let _ = std::io::stderr().write_all(format!("model-signing: {line}\n").as_bytes());
+        }
+    })
+}
+
+fn size(bytes: u64) -> String {
+    let mut unit = "B";
+    let mut whole = bytes;
+    let mut rest = 0;
+    for larger in ["kB", "MB", "GB", "TB"] {
+        if whole < 1000 {
+            break;
+        }
+        (rest, whole, unit) = (whole % 1000 / 100, whole / 1000, larger);
+    }
+    if unit == "B" {
+        format!("{whole} B")
+    } else {
+        format!("{whole}.{rest} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_000), "1.0 kB");
+        assert_eq!(size(1_250_000), "1.2 MB");
+        assert_eq!(size(3_999_999_999), "3.9 GB");
+    }
+}

@@ -1,0 +1,23 @@
+//! When to sign a checkpoint, and what happens when signing fails.
+//!
+//! A [`Session`] is told of each save. It looks at the files ([`Checkpoint`]), writes a record to the [`Spool`], and
+//! hands the checkpoint to a thread of its own, which hashes, signs, verifies and publishes. What became of it is an
+//! [`Event`]. Training sees nothing of this unless its owner asked for `MODEL_SIGNING_ON_ERROR=raise`.
+
+mod checkpoint;
+mod config;
+mod environment;
+mod error;
+mod event;
+mod session;
+mod signing;
+mod spool;
+mod worker;
+
+pub use checkpoint::Checkpoint;
+pub use config::{Config, LogLevel, Mode, OnError, SETTINGS, Setting};
+pub use environment::Environment;
+pub use error::Error;
+pub use event::{Event, Listener, stderr_lines};
+pub use session::{Session, Status, Ticket};
+pub use spool::{Record, Spool, Spooled};
