@@ -40,6 +40,8 @@ pub enum LogLevel {
     Warning,
     /// One line for each signed checkpoint, too.
     Info,
+    /// And one for each that was replaced or removed before it was signed.
+    Debug,
 }
 
 /// The settings of one session. No `Debug`: it may hold a password.
@@ -201,12 +203,13 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_LOG_LEVEL",
-        values: "info, warning, off",
+        values: "debug, info, warning, off",
         default: "info",
-        about: "Lines on stderr: one for each signed checkpoint, only what went wrong, or none.",
+        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was replaced or removed before, with `warning` only what went wrong.",
         secret: false,
         read: |config, value| {
             config.log_level = match value.to_str()? {
+                "debug" => LogLevel::Debug,
                 "info" => LogLevel::Info,
                 "off" => LogLevel::Off,
                 "warning" => LogLevel::Warning,
@@ -306,7 +309,7 @@ mod tests {
             ("MODEL_SIGNING_ON_ERROR", "yes"),
             ("MODEL_SIGNING_THREADS", "0"),
             ("MODEL_SIGNING_DRAIN_TIMEOUT", "1d"),
-            ("MODEL_SIGNING_LOG_LEVEL", "debug"),
+            ("MODEL_SIGNING_LOG_LEVEL", "verbose"),
         ] {
             let (config, errors) = read(&[(variable, value)]);
             let [error] = errors.as_slice() else {

@@ -43,10 +43,12 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-    /// A checkpoint was overwritten or removed before it was signed, so its signature is of no use.
+    /// A checkpoint was replaced or removed before it was signed, so its signature is of no use.
     Superseded {
         /// The checkpoint.
         root: PathBuf,
+        /// What is there now was not seen being saved: it stays unsigned.
+        unsigned: bool,
     },
     /// A setting is wrong and its default is used.
     WrongSetting {
@@ -109,9 +111,21 @@ impl Event {
                     why(error)
                 ),
             ),
-            Self::Superseded { root } => (
-                LogLevel::Info,
+            Self::Superseded {
+                root,
+                unsigned: false,
+            } => (
+                LogLevel::Debug,
                 format!("{root:?} was replaced or removed before it was signed"),
+            ),
+            Self::Superseded {
+                root,
+                unsigned: true,
+            } => (
+                LogLevel::Warning,
+                format!(
+                    "{root:?} was changed after it was saved, by something else: it is not signed"
+                ),
             ),
             Self::WrongSetting { error } => (LogLevel::Warning, why(error)),
         }

@@ -22,6 +22,8 @@ pub(crate) struct Job {
     cancel: Arc<Cancel>,
     /// Somebody waits for the outcome.
     awaited: bool,
+    /// Saved by this process, not left by another one.
+    own: bool,
 }
 
 /// What a signature is of, so that it can go when its checkpoint goes.
@@ -106,7 +108,7 @@ impl Queue {
             take(&mut state.failed, &root),
         );
         state.counts.failed -= failed.len();
-        let id = state.enqueue(record, spooled, awaited);
+        let id = state.enqueue(record, spooled, awaited, true);
         for job in queued.into_iter().chain(failed) {
             events.push(state.supersede(&job));
             if job.awaited {
@@ -183,7 +185,7 @@ impl Queue {
                 if state.newest.contains_key(&spooled.record.checkpoint.root) {
                     Spool::remove(&spooled.path); // this process has saved it again since
                 } else {
-                    state.enqueue(spooled.record, Some(spooled.path), false);
+                    state.enqueue(spooled.record, Some(spooled.path), false, false);
                 }
             } else {
                 others += 1;
@@ -348,7 +350,13 @@ impl Queue {
 }
 
 impl State {
-    fn enqueue(&mut self, record: Record, spooled: Option<PathBuf>, awaited: bool) -> u64 {
+    fn enqueue(
+        &mut self,
+        record: Record,
+        spooled: Option<PathBuf>,
+        awaited: bool,
+        own: bool,
+    ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let cancel = Arc::new(Cancel::default());
@@ -360,6 +368,7 @@ impl State {
             spooled,
             cancel,
             awaited,
+            own,
         });
         id
     }
@@ -390,9 +399,10 @@ impl State {
     fn supersede(&mut self, job: &Job) -> Event {
         self.counts.superseded += 1;
         self.close(job);
-        Event::Superseded {
-            root: job.record.checkpoint.root.clone(),
-        }
+        let root = job.record.checkpoint.root.clone();
+        // Not cancelled by a newer save of ours, and yet there.
+        let unsigned = job.own && !job.cancel.is_turned() && root.exists();
+        Event::Superseded { root, unsigned }
     }
 
     fn close(&mut self, job: &Job) {

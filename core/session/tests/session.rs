@@ -185,6 +185,7 @@ fn a_silent_overwrite_is_never_signed() {
     let status = session.flush(PATIENCE);
     assert_eq!((status.signed, status.superseded), (0, 1));
     assert!(!signature_path(&model).exists());
+    assert_eq!(fixture.said("by something else: it is not signed"), 1);
 }
 
 #[test]

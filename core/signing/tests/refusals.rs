@@ -24,7 +24,9 @@ use serde_json::{Value, json};
 
 macro_rules! refused {
     ($result:expr, $variant:pat) => {{
-        let error = $result.expect_err("accepted");
+        let Err(error) = $result else {
+            panic!("accepted")
+        };
         assert!(matches!(error.root(), $variant), "{error:?}");
         let text = format!("{error}; {}", error.hint());
         assert!(!text.contains('\n') && text.len() > 20, "{text}");

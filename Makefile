@@ -1,0 +1,85 @@
+# Two commands for newcomers, each with all its own set-up below build/ and target/:
+#   make demo    train, sign, verify, tamper, see it caught
+#   make test    every check and test
+# They need Rust, CPython 3.10 or later with venv, a C compiler and make.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+MATURIN_VERSION := 1.16.0
+
+TOOLS := build/tools
+ENV := build/env
+UPSTREAM := build/upstream
+UV := $(TOOLS)/bin/uv
+SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
+
+export UV_LINK_MODE ?= hardlink
+
+.PHONY: demo test check test-rust test-python bench fix stubs docs clean
+
+demo: $(ENV)/.wheel $(UPSTREAM)/.installed
+	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
+
+test: check test-rust test-python
+
+# Formatting, lints, types, and generated files that must be what their source says.
+check: $(ENV)/.wheel
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets --all-features -- --deny warnings
+	$(ENV)/bin/ruff format --check .
+	$(ENV)/bin/ruff check .
+	$(ENV)/bin/mypy
+	$(TOOLS)/bin/maturin generate-stubs --quiet --profile dev --interpreter $(ENV)/bin/python --out build/stubs
+	diff build/stubs/model_signing_autosign/_core.pyi hooks/python/model_signing_autosign/_core.pyi
+
+test-rust:
+	cargo test --quiet --all-features
+	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --no-deps --all-features
+
+# One framework a process.
+test-python: $(ENV)/.wheel $(UPSTREAM)/.installed
+	$(ENV)/bin/pytest framework-tests/contract
+	$(ENV)/bin/pytest framework-tests/torch
+	$(ENV)/bin/pytest framework-tests/safetensors
+	$(ENV)/bin/pytest framework-tests/interop
+	$(ENV)/bin/pytest framework-tests/install
+	$(ENV)/bin/pytest framework-tests/docs
+
+bench: $(ENV)/.wheel $(UPSTREAM)/.installed
+	$(ENV)/bin/python benches/save.py
+
+fix:
+	cargo fmt --all
+	$(ENV)/bin/ruff check --fix .
+	$(ENV)/bin/ruff format .
+
+stubs: $(ENV)/.installed
+	$(TOOLS)/bin/maturin generate-stubs --quiet --profile dev --interpreter $(ENV)/bin/python --out hooks/python
+
+docs:
+	cargo run --quiet --bin model-signing -- env --markdown > docs/reference/environment.md
+
+clean:
+	rm -rf build target
+
+$(TOOLS)/.installed: Makefile
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet uv==$(UV_VERSION) maturin==$(MATURIN_VERSION)
+	touch $@
+
+$(ENV)/.installed: pyproject.toml $(TOOLS)/.installed
+	$(UV) venv --quiet --clear --python $(TOOLS)/bin/python $(ENV)
+	$(UV) pip install --quiet --python $(ENV) --group check --group test
+	touch $@
+
+$(UPSTREAM)/.installed: pyproject.toml $(TOOLS)/.installed
+	$(UV) venv --quiet --clear --python $(TOOLS)/bin/python $(UPSTREAM)
+	$(UV) pip install --quiet --python $(UPSTREAM) --group upstream
+	touch $@
+
+# The wheel that users get, not the source tree, is what is tested.
+$(ENV)/.wheel: $(SOURCES) $(ENV)/.installed
+	rm -rf build/wheel
+	$(TOOLS)/bin/maturin build --quiet --release --interpreter $(ENV)/bin/python --out build/wheel
+	$(UV) pip install --quiet --python $(ENV) --reinstall --no-deps build/wheel/*.whl
+	touch $@

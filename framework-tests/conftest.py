@@ -1,0 +1,138 @@
+"""What all framework tests share: keys, settings, scripts run in their own process, and looking for signatures.
+
+Tests of one folder run in one process and import at most that folder's framework; `contract` imports none and runs
+the frameworks in processes of their own. The session of a process is opened once, so tests that need other settings
+run a script.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+
+class Keys(NamedTuple):
+    private: Path
+    public: Path
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    folder = tmp_path_factory.mktemp("keys")
+    made = Keys(folder / "key.pem", folder / "public.pem")
+    for command in (
+        ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", made.private],
+        ["ec", "-in", made.private, "-pubout", "-out", made.public],
+    ):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture(scope="session")
+def settings(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The whole environment of a process under test; no setting of the developer's own machine gets in."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_SIGNING_")}
+    return outside | {
+        "MODEL_SIGNING_PRIVATE_KEY": str(keys.private),
+        "MODEL_SIGNING_MODE": "background",
+        "MODEL_SIGNING_ON_ERROR": "raise",
+        "MODEL_SIGNING_SPOOL": str(tmp_path_factory.mktemp("spool")),
+        "MODEL_SIGNING_DRAIN_TIMEOUT": "30",
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(settings: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(settings)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def autosign() -> Iterator[ModuleType]:
+    """The package, enabled in this process."""
+    import model_signing_autosign
+
+    model_signing_autosign.enable()
+    yield model_signing_autosign
+    model_signing_autosign.disable()
+    assert model_signing_autosign.flush(timeout=30).pending == 0
+
+
+@pytest.fixture
+def is_signed(keys: Keys) -> Callable[[Path], bool]:
+    """Tell whether a finished checkpoint has a signature; one that does not verify fails the test."""
+    import model_signing_autosign
+
+    def is_signed(model: Path) -> bool:
+        assert model_signing_autosign.flush(timeout=30).pending == 0
+        if not signature_of(model).exists():
+            return False
+        assert model_signing_autosign.verify(model, public_key=keys.public)
+        return True
+
+    return is_signed
+
+
+@pytest.fixture
+def signatures(tmp_path: Path) -> Callable[[], list[str]]:
+    """List all signatures under the test's folder, once everything pending is done."""
+    import model_signing_autosign
+
+    def signatures() -> list[str]:
+        assert model_signing_autosign.flush(timeout=30).pending == 0
+        return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.sig"))
+
+    return signatures
+
+
+@pytest.fixture
+def run_script(tmp_path: Path, settings: dict[str, str]) -> Callable[..., CompletedProcess[str]]:
+    """Run a script in a process and spool of its own, in the test's folder; settings as keywords, None to unset."""
+
+    def run_script(
+        script: str, *arguments: str, timeout: float = 60, **overrides: str | None
+    ) -> CompletedProcess[str]:
+        # A file, because multiprocessing's spawn imports it again.
+        file = tmp_path / "train.py"
+        file.write_text(textwrap.dedent(script), encoding="utf-8")
+        names = {f"MODEL_SIGNING_{name}": value for name, value in overrides.items()}
+        merged = settings | {"MODEL_SIGNING_SPOOL": str(tmp_path / "spool")} | names
+        command = [sys.executable, str(file), *arguments]
+        with subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={name: value for name, value in merged.items() if value is not None},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                # Its children too: one that hangs keeps the pipes open.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return CompletedProcess(command, process.returncode, out, err)
+
+    return run_script
+
+
+def signature_of(model: Path) -> Path:
+    return model / "model.sig" if model.is_dir() else model.with_name(f"{model.name}.sig")

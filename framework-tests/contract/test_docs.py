@@ -1,0 +1,44 @@
+"""The examples in the docstrings run."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+
+PUBLIC = ("disable", "enable", "flush", "paused", "sign", "status", "verify")
+
+
+@pytest.mark.parametrize("module", ["model_signing_autosign", "model_signing_autosign.errors"])
+def test_examples(module: str, run_script: Callable[..., CompletedProcess[str]], keys: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copy(keys[0], tmp_path / "key.pem")
+    shutil.copy(keys[1], tmp_path / "public.pem")
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    script = """
+        import doctest, importlib, sys
+        tried, failed = 0, 0
+        module = importlib.import_module(sys.argv[1])
+        for test in doctest.DocTestFinder(exclude_empty=True).find(module):
+            result = doctest.DocTestRunner().run(test)
+            failed += result.failed
+            tried += bool(test.examples)
+        print(tried, failed)
+    """
+    result = run_script(script, module)
+    tried, failed = result.stdout.splitlines()[-1].split()
+    assert failed == "0", result.stdout
+    assert int(tried) > 0
+
+
+def test_every_public_function_has_an_example() -> None:
+    import model_signing_autosign as autosign
+
+    for name in PUBLIC:
+        assert ">>> " in getattr(autosign, name).__doc__, name

@@ -1,0 +1,35 @@
+"""The exceptions: what they say, what they are, and that they travel between processes."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from model_signing_autosign import errors
+
+CLASSES = [
+    errors.AutosignError,
+    errors.ConfigError,
+    errors.IdentityError,
+    errors.NetworkError,
+    errors.SigningError,
+    errors.UnsignedError,
+    errors.VerificationError,
+]
+
+
+@pytest.mark.parametrize("error_class", CLASSES)
+def test_message_and_hint(error_class: type[errors.AutosignError]) -> None:
+    error = error_class("what happened", "what to do")
+    assert isinstance(error, errors.AutosignError)
+    assert (error.args, error.hint) == (("what happened",), "what to do")
+    assert str(error) == "what happened\nhint: what to do"
+    assert str(error_class("what happened")) == "what happened"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.args, again.hint) == (error_class, error.args, error.hint)
+
+
+def test_verification_error_is_what_upstream_raises() -> None:
+    assert issubclass(errors.VerificationError, ValueError)
+    assert issubclass(errors.UnsignedError, errors.VerificationError)

@@ -1,0 +1,123 @@
+"""Exit, fork and multiprocessing: pending signatures are finished and nothing hangs."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from subprocess import CompletedProcess
+
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("safetensors") is None, reason="safetensors is not installed"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
+
+PREAMBLE = """
+import os, sys, threading
+import model_signing.autosign as autosign
+import numpy, safetensors.numpy
+
+def save(name):
+    safetensors.numpy.save_file({"w": numpy.arange(1 << 20)}, f"{name}.safetensors")
+
+"""
+
+SCRIPTS = {
+    "exit": ("save('a')", ["a"]),
+    "sys.exit": ("save('a'); sys.exit()", ["a"]),
+    "exception": ("save('a'); sys.stderr.close(); raise RuntimeError", ["a"]),
+    "atexit callback": ("import atexit; atexit.register(save, 'a')", ["a"]),
+    "thread at exit": ("threading.Thread(target=save, args=('a',)).start()", ["a"]),
+    "disabled before exit": ("save('a'); autosign.disable()", ["a"]),
+    "fork": (
+        """
+save("before")  # the parent's session has its threads by now
+child = os.fork()
+save("child" if child == 0 else "parent")
+if child == 0:
+    assert autosign.flush(timeout=30).signed == 1
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+""",
+        ["before", "child", "parent"],
+    ),
+    "fork with pending work": (
+        """
+for index in range(20):
+    save(f"p{index}")
+child = os.fork()
+if child == 0:
+    save("child")
+    sys.exit()  # the child drains its own session, and does not touch the parent's
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+""",
+        ["child", *(f"p{index}" for index in range(20))],
+    ),
+    "fork child without a save": (
+        """
+save("a")
+child = os.fork()
+if child == 0:
+    sys.exit(3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+""",
+        ["a"],
+    ),
+    "fork while another thread enables": (
+        """
+stop = threading.Event()
+def toggle():
+    while not stop.is_set():
+        autosign.disable(); autosign.enable()
+thread = threading.Thread(target=toggle)
+thread.start()
+for index in range(30):
+    child = os.fork()
+    if child == 0:
+        autosign.disable(); autosign.enable(); save(f"c{index}"); autosign.flush(timeout=30); os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+stop.set(); thread.join()
+""",
+        [f"c{index}" for index in range(30)],
+    ),
+    **{
+        f"multiprocessing {method}": (
+            f"""
+if __name__ == "__main__":
+    import multiprocessing
+    save("main")
+    context = multiprocessing.get_context({method!r})
+    processes = [context.Process(target=save, args=(f"p{{index}}",)) for index in range(2)]
+    for process in processes: process.start()
+    for process in processes: process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+""",
+            ["main", "p0", "p1"],
+        )
+        for method in ("fork", "spawn", "forkserver")
+    },
+    "executor": (
+        """
+if __name__ == "__main__":
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(save, ["a", "b", "c", "d"]))
+""",
+        ["a", "b", "c", "d"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("script", "names"), SCRIPTS.values(), ids=SCRIPTS)
+def test_process_end(script: str, names: list[str], run_script: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
+    result = run_script(PREAMBLE + script, timeout=60)
+    assert result.returncode == (1 if "raise" in script else 0), result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.sig")) == [f"{name}.safetensors.sig" for name in sorted(names)]

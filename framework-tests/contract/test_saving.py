@@ -1,0 +1,201 @@
+"""Scopes: the outermost save over a path is reported once, when it has succeeded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from model_signing_autosign import AutosignError, SigningError, paused
+from model_signing_autosign._faults import contained, say
+from model_signing_autosign._saving import Scope, saves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
+
+pytestmark = pytest.mark.usefixtures("autosign")
+
+
+def write(path: Path) -> None:
+    with Scope(path, "test"):
+        path.write_bytes(b"weights")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    return folder
+
+
+def test_one_file(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
+    write(tmp_path / "x")
+    assert is_signed(tmp_path / "x")
+
+
+def test_inner_saves_are_covered(
+    folder: Path, signatures: Callable[[], list[str]], is_signed: Callable[[Path], bool]
+) -> None:
+    with Scope(folder, "test"):
+        write(folder / "a")
+        (folder / "sub").mkdir()
+        with Scope(str(folder / "sub"), "test"):
+            write(folder / "sub" / "b")
+        with Scope(folder, "test"):
+            pass
+        assert signatures() == []
+    assert signatures() == ["checkpoint/model.sig"]
+    assert is_signed(folder)
+
+
+def test_reported_once(autosign: ModuleType, tmp_path: Path) -> None:
+    before = autosign.flush().signed
+    with Scope(tmp_path / "x", "test"):
+        write(tmp_path / "x")
+    assert autosign.flush().signed == before + 1
+
+
+def test_inner_save_elsewhere_is_its_own(
+    folder: Path, tmp_path: Path, signatures: Callable[[], list[str]]
+) -> None:
+    with Scope(folder, "test"):
+        write(folder / "a")
+        write(tmp_path / "checkpoint2")
+    assert signatures() == ["checkpoint/model.sig", "checkpoint2.sig"]
+
+
+def test_cover_seen_through_symlink(folder: Path, tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
+    (tmp_path / "last").symlink_to(folder)
+    with Scope(folder, "test"):
+        write(tmp_path / "last" / "a")
+    assert signatures() == ["checkpoint/model.sig"]
+
+
+def test_relative_path_and_changed_directory(
+    tmp_path: Path, folder: Path, signatures: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Scope("x", "test"):
+        (tmp_path / "x").write_bytes(b"weights")
+        os.chdir(folder)
+    assert signatures() == ["x.sig"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_failed_save(error: type[BaseException], tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
+    raised = error("theirs")
+    with pytest.raises(error) as caught, Scope(tmp_path / "x", "test"):  # noqa: PT012
+        (tmp_path / "x").write_bytes(b"half")
+        raise raised
+    assert caught.value is raised
+    assert signatures() == []
+    write(tmp_path / "y")  # the stack is in order again
+    assert signatures() == ["y.sig"]
+
+
+def test_failed_inner_save_that_the_outer_one_survives(folder: Path, signatures: Callable[[], list[str]]) -> None:
+    with Scope(folder, "test"):
+        write(folder / "a")
+        with contextlib.suppress(ValueError), Scope(folder / "b", "test"):
+            raise ValueError
+    assert signatures() == ["checkpoint/model.sig"]
+
+
+def test_failed_outer_save(folder: Path, signatures: Callable[[], list[str]]) -> None:
+    with contextlib.suppress(ValueError), Scope(folder, "test"):
+        write(folder / "a")
+        raise ValueError
+    assert signatures() == []
+
+
+def test_paused(tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
+    def elsewhere() -> None:
+        write(tmp_path / "other-thread")
+
+    with paused():
+        write(tmp_path / "x")
+        with paused():
+            write(tmp_path / "y")
+        write(tmp_path / "z")
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert signatures() == ["other-thread.sig"]
+    write(tmp_path / "x")
+    assert signatures() == ["other-thread.sig", "x.sig"]
+
+
+def test_threads_have_their_own_scopes(folder: Path, signatures: Callable[[], list[str]]) -> None:
+    with Scope(folder, "test"):
+        thread = threading.Thread(target=write, args=(folder / "a",))
+        thread.start()
+        thread.join()
+        assert signatures() == ["checkpoint/a.sig"]
+
+
+class BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"x"
+
+
+class BrokenPath:
+    def __fspath__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("target", [None, b"x", 3, object(), BytesPath(), BrokenPath()])
+def test_no_path(target: object, signatures: Callable[[], list[str]]) -> None:
+    with Scope(target, "test") as scope:
+        assert scope.root is None
+    assert signatures() == []
+
+
+@pytest.mark.parametrize("call", [lambda f, p: f(0, p), lambda f, p: f(0, path=p), lambda f, p: f(path=p, data=0)])
+def test_saves(
+    call: Callable[[Callable[..., Path], Path], Path], tmp_path: Path, signatures: Callable[[], list[str]]
+) -> None:
+    def original(data: int, path: Path) -> Path:
+        path.write_bytes(b"weights")
+        return path
+
+    wrapper = saves("test", "path", 1)
+    assert call(lambda *args, **kwargs: wrapper(original, *args, **kwargs), tmp_path / "x") == tmp_path / "x"
+    assert signatures() == ["x.sig"]
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'path'"):
+        wrapper(original, 0)
+
+
+def test_checkpoint_that_cannot_be_signed(tmp_path: Path) -> None:
+    """The settings of the tests say raise; the path is told."""
+    with pytest.raises(AutosignError, match="vanished"), Scope(tmp_path / "vanished", "test"):
+        pass
+
+
+class Panic(BaseException):
+    """As pyo3_runtime.PanicException: no Exception."""
+
+
+def test_faults_are_contained(capsys: pytest.CaptureFixture[str]) -> None:
+    with contained("do it"):
+        raise Panic("broken")
+    with contained("do it"):
+        raise OSError("full")
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()) == (
+        "",
+        ["model-signing: cannot do it: Panic: broken", "model-signing: cannot do it: OSError: full"],
+    )
+    for error in (SigningError("m", "h"), KeyboardInterrupt(), SystemExit(3)):
+        with pytest.raises(type(error)), contained("do it"):
+            raise error
+
+
+def test_no_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    say("nobody hears")
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that sign themselves.
+
+After `enable`, or ``import model_signing.autosign``, which calls it, every checkpoint a supported framework writes to
+a path is hashed and signed in the background. Settings are environment variables that begin with ``MODEL_SIGNING_``;
+``model-signing env`` lists them.
+
+Importing this package changes nothing.
+
+Examples:
+    >>> import model_signing_autosign as autosign
+    >>> autosign.enable()
+    >>> # torch.save(model.state_dict(), "model.pt")
+    >>> autosign.flush(timeout=30).pending
+    0
+    >>> autosign.disable()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from model_signing_autosign import _core, _session, frameworks
+from model_signing_autosign._core import Status
+from model_signing_autosign._faults import contained
+from model_signing_autosign._saving import paused
+from model_signing_autosign.errors import (
+    AutosignError,
+    ConfigError,
+    IdentityError,
+    NetworkError,
+    SigningError,
+    UnsignedError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from model_signing_autosign._patch import Patch
+
+__all__ = [
+    "AutosignError",
+    "ConfigError",
+    "IdentityError",
+    "NetworkError",
+    "SigningError",
+    "Status",
+    "UnsignedError",
+    "VerificationError",
+    "disable",
+    "enable",
+    "flush",
+    "paused",
+    "sign",
+    "status",
+    "verify",
+]
+
+__version__: str
+
+_applied: Final[list[Patch]] = []
+
+
+def enable() -> None:
+    """Sign every checkpoint that is saved from now on.
+
+    Works before or after the frameworks are imported, and imports none. Calling it again changes nothing. With
+    MODEL_SIGNING_MODE=disabled it does nothing at all. The settings are read at the first call in a process.
+
+    Raises:
+        ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``; otherwise that is a warning.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.enable()
+    """
+    with _session.lock, contained("sign checkpoints by itself"):
+        session = _session.current()
+        if session.enabled:
+            for patch in frameworks.patches(session.hooks):
+                if patch not in _applied:
+                    _applied.append(patch)
+                    with contained(f"hook {patch.names[0]}"):
+                        patch.apply()
+
+
+def disable() -> None:
+    """Sign nothing that is saved from now on, and give the frameworks their functions back.
+
+    Checkpoints saved before are still signed. Calling it again, or without `enable`, changes nothing.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.disable()
+    """
+    with _session.lock:
+        while _applied:
+            with contained("give a function back"):
+                _applied.pop().revert()
+
+
+def flush(timeout: float | None = None) -> Status:
+    """Wait until what was saved so far in this process is signed.
+
+    Args:
+        timeout: Longest wait in seconds; None waits as long as it takes.
+
+    Returns:
+        The counts at the end; ``pending`` is not 0 where the time ran out.
+
+    Raises:
+        ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.flush(timeout=30).pending
+        0
+    """
+    return _session.current().flush(timeout)
+
+
+def status() -> Status:
+    """Count the checkpoints of this process: signed, pending, failed and superseded.
+
+    Superseded are those that were overwritten or deleted before they could be signed.
+
+    Raises:
+        ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.status().failed
+        0
+    """
+    return _session.current().status()
+
+
+def sign(
+    model: str | os.PathLike[str],
+    *,
+    private_key: str | os.PathLike[str],
+    password: str | None = None,
+    signature: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Sign a model file or directory now.
+
+    Args:
+        model: The file or directory.
+        private_key: PEM file with an ECDSA key.
+        password: Password of the key file, if it has one.
+        signature: Where to write the signature; None for ``model.sig`` in a directory, ``<name>.sig`` beside a file.
+
+    Returns:
+        Path of the signature.
+
+    Raises:
+        IdentityError: If the key cannot be used.
+        SigningError: If the model cannot be read or the signature cannot be written.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.sign("model.pt", private_key="key.pem").name
+        'model.pt.sig'
+    """
+    return _core.sign_key(model, private_key=private_key, password=password, signature=signature)
+
+
+def verify(
+    model: str | os.PathLike[str],
+    *,
+    public_key: str | os.PathLike[str],
+    signature: str | os.PathLike[str] | None = None,
+) -> list[str]:
+    """Check a model file or directory against its signature.
+
+    Args:
+        model: The file or directory.
+        public_key: PEM file with the signer's public key.
+        signature: Where the signature is; None for the place where `sign` puts it.
+
+    Returns:
+        Names of the signed files, relative to the model.
+
+    Raises:
+        UnsignedError: If there is no signature.
+        VerificationError: If the signature is not by that key, or the model is not what was signed.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> signature = autosign.sign("model.pt", private_key="key.pem")
+        >>> len(autosign.verify("model.pt", public_key="public.pem"))
+        1
+    """
+    return _core.verify_key(model, public_key=public_key, signature=signature)
+
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for a str
+
+    def __getattr__(name: str) -> str:
+        if name != "__version__":
+            message = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(message)
+        # Asked for late: reading the metadata of a distribution takes longer than everything else here.
+        from importlib import metadata  # noqa: PLC0415
+
+        try:
+            return metadata.version("model-signing-autosign")
+        except metadata.PackageNotFoundError:  # run from a source tree
+            return "0+unknown"

@@ -1,0 +1,104 @@
+"""
+The Rust core of `model_signing_autosign`.
+"""
+
+from _typeshed import SupportsGetItem
+from os import PathLike
+from pathlib import Path
+from typing import SupportsFloat, SupportsIndex, final
+
+__all__ = ["Session", "Status", "run", "sign_key", "verify_key"]
+
+@final
+class Session:
+    """
+    Signs what it is told was saved. One for a process, and none across a fork.
+    """
+    def drain(self, /) -> Status:
+        """
+        At the end of the program: wait at most `MODEL_SIGNING_DRAIN_TIMEOUT`, and say what is left unsigned.
+        """
+    @property
+    def enabled(self, /) -> bool:
+        """
+        False where `MODEL_SIGNING_MODE` is `disabled`.
+        """
+    def flush(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Status:
+        """
+        Try failed checkpoints again and wait for all, at most `timeout` seconds.
+        """
+    @staticmethod
+    def from_environment() -> Session:
+        """
+        Read the settings and start no thread.
+
+        Raises:
+            ConfigError: A setting is wrong and `MODEL_SIGNING_ON_ERROR` is `raise`; else it is a line on stderr.
+        """
+    @property
+    def hooks(self, /) -> list[str]:
+        """
+        `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
+        """
+    def saved(self, /, path: str | PathLike[str], framework: str) -> None:
+        """
+        Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so.
+
+        Raises:
+            AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
+        """
+    def status(self, /) -> Status:
+        """
+        How many checkpoints stand where.
+        """
+
+@final
+class Status:
+    """
+    How many checkpoints stand where.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def failed(self, /) -> int:
+        """
+        Not signed so far; tried again by a flush.
+        """
+    @property
+    def pending(self, /) -> int:
+        """
+        Waiting, or being signed.
+        """
+    @property
+    def signed(self, /) -> int:
+        """
+        Signed by this process.
+        """
+    @property
+    def superseded(self, /) -> int:
+        """
+        Replaced or removed before they were signed.
+        """
+
+def run(args: SupportsGetItem[int, str]) -> int:
+    """
+    Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
+    """
+
+def sign_key(model: str | PathLike[str], *, private_key: str | PathLike[str], password: str | None = None, signature: str | PathLike[str] | None = None) -> Path:
+    """
+    Sign `model` with the PEM key `private_key` and return the path of the signature.
+
+    Raises:
+        SigningError: The key, the model or the signature's place is not as it must be.
+    """
+
+def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], signature: str | PathLike[str] | None = None) -> list[str]:
+    """
+    Verify `model` with the PEM key `public_key` and return the names of its verified files.
+
+    Raises:
+        UnsignedError: There is no signature.
+        VerificationError: The signature is not by this key, or the model is not what was signed.
+    """

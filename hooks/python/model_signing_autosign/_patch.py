@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put one wrapper round one function, under every name it is known by, and take it off again.
+
+It does not matter whether a patch is applied before, while or after its target is imported: a finder at the head of
+``sys.meta_path`` lets the other finders find, and hears when the module has been executed. What it hears with is the
+module's spec: the import system sets ``spec._initializing`` to False when it is done, so for that long the spec gets a
+class that notices. Unlike a replaced loader this leaves the loader alone, leaves nothing behind in the answers of
+``importlib.util.find_spec``, and works for a module whose import has begun already.
+
+One original has one wrapper, for good: a function that ``from ... import`` bound while the patch was applied does
+nothing but call the original after `Patch.revert`, and is live again after the next `Patch.apply`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+from model_signing_autosign._faults import contained, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+Wrapper: TypeAlias = Callable[..., Any]
+"""Called as ``wrapper(original, *args, **kwargs)``; returns what ``original`` returns."""
+
+# Nothing that is not ours runs while it is held: no import, no loader, no write to stderr. Whoever holds an import lock
+# may therefore wait for it. Reentrant, because a signal handler may import something in the middle.
+_lock = threading.RLock()
+_waiting: dict[str, list[Patch]] = {}  # import name -> patches to look at when it has been imported
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What is hooked.
+
+    Attributes:
+        name: Name of the top-level package.
+        versions: The versions known to have the hooked names. It decides nothing: a version with the names is hooked, a
+            version without them gets a warning that quotes this.
+    """
+
+    name: str
+    versions: str
+
+
+@dataclass(eq=False)
+class Patch:
+    """One function and the wrapper for it.
+
+    Attributes:
+        framework: Whose function it is.
+        wrapper: What to call instead.
+        names: Where the function is found, as ``module:qualname``; a qualname may lead into a class. The first one
+            must exist, and its module is the import to wait for. The others are names bound by ``from ... import``;
+            they may be absent.
+    """
+
+    framework: Framework
+    wrapper: Wrapper
+    names: tuple[str, ...]
+    _applied: bool = field(default=False, init=False, repr=False)
+    _pair: tuple[Any, Any] | None = field(default=None, init=False, repr=False)  # original, wrapped
+
+    @property
+    def module(self) -> str:
+        """Name of the module to wait for."""
+        return self.names[0].partition(":")[0]
+
+    def apply(self) -> None:
+        """Wrap the function now if its module is loaded, else as soon as it is."""
+        with _lock:
+            self._applied = True
+            # The package too: once it is there, one can tell whether its version still has the module.
+            for name in {self.module, self.module.partition(".")[0]}:
+                patches = _waiting.setdefault(name, [])
+                if self not in patches:
+                    patches.append(self)
+            _place_finder()
+        _catch_up()
+
+    def revert(self) -> None:
+        """Restore every name; wrappers that are held elsewhere only call the original from now on."""
+        with _lock:
+            self._applied = False
+            for name in list(_waiting):
+                _waiting[name] = [patch for patch in _waiting[name] if patch is not self]
+                if not _waiting[name]:
+                    del _waiting[name]
+            _place_finder()
+            if self._pair is not None:
+                original, wrapped = self._pair
+                self._rebind(wrapped, original)
+
+    def _wrap(self) -> bool:
+        """Wrap the function under all names it has by now; False where it has no first name."""
+        found = _lookup(self.names[0])
+        if found is None:
+            return False
+        current = vars(found[0])[found[1]]
+        if self._pair is None or not any(current is known for known in self._pair):
+            self._pair = current, self._wrapped(current)
+        self._rebind(*self._pair)
+        return True
+
+    def _wrapped(self, raw: Any) -> Any:
+        in_class = isinstance(raw, (staticmethod, classmethod))
+        original = raw.__func__ if in_class else raw
+
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if not self._applied:
+                return original(*args, **kwargs)
+            return self.wrapper(original, *args, **kwargs)
+
+        return type(raw)(wrapped) if in_class else wrapped
+
+    def _rebind(self, old: Any, new: Any) -> None:
+        for path in self.names:
+            found = _lookup(path)
+            # A name that somebody else has wrapped since stays theirs.
+            if found is not None and vars(found[0])[found[1]] is old:
+                setattr(*found, new)
+
+
+def renew_lock() -> None:
+    """Replace the lock in a forked child, where the thread that held it may not exist."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.RLock()
+
+
+def _lookup(path: str) -> tuple[Any, str] | None:
+    """Return the module or class that has a name, and the name in it; imports nothing."""
+    module, _, qualname = path.partition(":")
+    *parents, name = qualname.split(".")
+    owner: Any = sys.modules.get(module)
+    for parent in parents:
+        # Not getattr, which may run a module's own __getattr__ and so import something.
+        owner = None if owner is None else vars(owner).get(parent)
+    return None if owner is None or name not in vars(owner) else (owner, name)
+
+
+def _place_finder() -> None:
+    if _waiting and _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    elif not _waiting and _finder in sys.meta_path:
+        # A new list, because removing from it makes an import going on in another thread skip a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not _finder]
+
+
+def _catch_up() -> None:
+    """Look at the modules waited for that are loaded, or being loaded, already."""
+    for name in tuple(_waiting):
+        module = sys.modules.get(name)
+        spec = getattr(module, "__spec__", None)
+        if _executing(spec):
+            _watch(spec)
+        # Asked again, because the import may have ended before the watch began.
+        if module is not None and not _executing(spec):
+            _loaded(name)
+
+
+def _executing(spec: object) -> TypeGuard[ModuleSpec]:
+    return isinstance(spec, ModuleSpec) and getattr(spec, "_initializing", False)
+
+
+def _watch(spec: ModuleSpec) -> None:
+    if not isinstance(spec, _WatchedSpec):
+        given = type(spec)
+        spec.__class__ = type(given.__name__, (_WatchedSpec, given), {"_given": given})
+
+
+def _loaded(name: str) -> None:
+    with _lock:
+        patches = _waiting.pop(name, [])
+        unwrapped = [patch for patch in patches if not patch._wrap()]
+        _place_finder()
+    for patch in unwrapped:
+        if patch.module in sys.modules:
+            # Still being imported where `name` is its package: its own turn comes.
+            missing = patch.names[0] if patch.module == name else None
+        else:
+            missing = None if _exists(patch.module) else patch.module
+        if missing is not None:
+            name, versions = patch.framework.name, patch.framework.versions
+            version = getattr(sys.modules.get(name), "__version__", "of unknown version")
+            say(
+                f"{name} {version} has no {missing}, so what it saves there is not signed; "
+                f"this hook is made for {name} {versions}"
+            )
+
+
+def _exists(module: str) -> bool:
+    """Whether a module of a loaded package can be found; imports nothing, unlike ``importlib.util.find_spec``."""
+    name, *rest = module.split(".")
+    path: Sequence[str] | None = getattr(sys.modules[name], "__path__", None)
+    for part in rest:
+        name = f"{name}.{part}"
+        spec = None if path is None else PathFinder.find_spec(name, path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return True
+
+
+class _WatchedSpec(ModuleSpec):
+    """A spec, until its module has been executed, whether that went well or not."""
+
+    _given: type[ModuleSpec]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value:
+            self.__class__ = self._given  # type: ignore[assignment]
+            with contained(f"hook {self.name}"):
+                # Not there: the import failed. The patches go on waiting for the next attempt.
+                if self.name in sys.modules:
+                    _loaded(self.name)
+
+
+class _Finder(MetaPathFinder):
+    """Finds nothing by itself; makes the specs that the other finders find watched."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        with contained("look for loaded frameworks"):
+            # A module that another thread was about to enter into sys.modules when its patch was applied.
+            _catch_up()
+        if fullname not in _waiting:
+            return None
+        finders = list(sys.meta_path)
+        # Those before this one have been asked, and asking them again could go round in a circle.
+        for finder in finders[finders.index(self) + 1 if self in finders else 0 :]:
+            spec = finder.find_spec(fullname, path, target) if hasattr(finder, "find_spec") else None
+            if spec is not None:
+                with contained(f"hook {fullname}"):
+                    _watch(spec)
+                return spec
+        return None
+
+
+_finder = _Finder()

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signing session of this process: opened once, never shared with a forked child, drained at exit.
+
+Who drains, by how the process ends:
+
+* The main process and ``os.fork()`` children that end normally: ``atexit``.
+* ``multiprocessing`` children (fork, spawn and forkserver; DataLoader and ProcessPoolExecutor workers): they end with
+  ``os._exit``, which skips ``atexit``, so a ``multiprocessing.util.Finalize`` does it. It is registered at the first
+  save, because a child forgets earlier ones when it starts its target, and only where multiprocessing started this
+  process, so that we never import it.
+* ``os._exit`` by hand, SIGKILL, a default SIGTERM: nobody. The core has written the job to the spool on disk before
+  ``saved`` returned, and the next session or ``model-signing flush`` signs it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from typing import Any, Final
+
+from model_signing_autosign import _core, _patch
+from model_signing_autosign._faults import say
+
+lock = threading.RLock()
+"""Held while the session is opened and while hooks are enabled or disabled."""
+
+_session: _core.Session | None = None
+# Sessions of parent processes. Their threads do not exist here and their locks may be held for ever, so not even
+# their destructors may run.
+_inherited: Final[list[_core.Session]] = []
+_registered = False
+_finalizer: Any = None  # multiprocessing.util.Finalize
+
+
+def current() -> _core.Session:
+    """Return this process's session, opened from the environment on first use.
+
+    Raises:
+        ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.
+    """
+    global _session, _registered  # noqa: PLW0603 - one session per process is the purpose of this module
+    with lock:
+        if _session is None:
+            _session = _core.Session.from_environment()
+        if not _registered:
+            _registered = True
+            atexit.register(_drain)
+            if hasattr(os, "register_at_fork"):  # not on Windows
+                os.register_at_fork(after_in_child=_forked)
+        return _session
+
+
+def saved(root: str, framework: str) -> None:
+    """Hand a finished checkpoint to the core.
+
+    Args:
+        root: Absolute path of the file or directory.
+        framework: Name of the framework that wrote it.
+
+    Raises:
+        AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
+    """
+    session = current()
+    _drain_where_atexit_is_skipped()
+    session.saved(root, framework)
+
+
+def _drain_where_atexit_is_skipped() -> None:
+    global _finalizer  # noqa: PLW0603
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if _finalizer is None or not _finalizer.still_active():
+        _finalizer = util.Finalize(None, _drain, exitpriority=0)
+
+
+def _drain() -> None:
+    if _session is None:  # a forked child that saved nothing
+        return
+    try:
+        _session.drain()
+    except BaseException as error:  # noqa: BLE001 - nobody is left to catch it, Ctrl-C included
+        say(f"cannot finish signing: {type(error).__name__}: {error}; run `model-signing flush` to sign what is left")
+
+
+def _forked() -> None:
+    global lock, _session, _finalizer  # noqa: PLW0603
+    # Another thread of the parent may hold any of our locks, and that thread does not exist here.
+    lock = threading.RLock()
+    _patch.renew_lock()
+    _finalizer = None
+    if _session is not None:
+        _inherited.append(_session)
+        _session = None
