@@ -2,7 +2,7 @@
 # The main job: train, sign, verify, have a stranger verify, tamper, see it caught. Started by `make demo`.
 set -euo pipefail
 train=$1 upstream=$2                   # two Python environments: ours, and one with upstream's package
-here=$(cd "$(dirname "$0")" && pwd)
+digits=$(realpath "$(dirname "$0")/train_digits.py")
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
 export PATH="$train/bin:$PATH"
@@ -11,11 +11,10 @@ say() { printf '\n# %s\n' "$1"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 
 say 'A P-256 key'
-"$upstream/bin/python" "$here/make_key.py" key
-run ls
+run model-signing keygen key
 
 say 'Train; the environment alone says how to sign'
-cp "$here/train_digits.py" .
+cp "$digits" .
 export MODEL_SIGNING_PRIVATE_KEY=key.pem MODEL_SIGNING_SPOOL=spool
 run python train_digits.py runs
 

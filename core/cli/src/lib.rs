@@ -9,6 +9,7 @@
 mod digest;
 mod env;
 mod flush;
+mod keygen;
 mod progress;
 mod sign;
 mod status;
@@ -50,6 +51,8 @@ enum Command {
     Verify(verify::Verify),
     /// Print a model's root digest.
     Digest(digest::Digest),
+    /// Make a key pair: NAME.pem to sign with, NAME.pub.pem to verify with.
+    Keygen(keygen::Keygen),
     /// Sign the checkpoints that finished programs left in the spool.
     Flush(flush::Flush),
     /// List the checkpoints in the spool.
@@ -80,6 +83,7 @@ pub fn run<'a>(
         Command::Sign(sign) => sign.run(out, err),
         Command::Verify(verify) => verify.run(out, err),
         Command::Digest(digest) => digest.run(out, err),
+        Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(environment, out, err),
         Command::Status(status) => status.run(environment, out, err),
         Command::Env(env) => env.run(environment, out, err),

@@ -295,3 +295,38 @@ fn the_reference_page_is_the_table() {
         "run `make docs`"
     );
 }
+
+#[test]
+fn a_new_key_signs_and_is_never_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    assert_eq!(place.run("keygen @key").code, GOOD);
+    assert_eq!(
+        std::fs::metadata(place.path("key.pem"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    assert_eq!(
+        place
+            .run("sign key @last.pt --signature @s --private-key @key.pem")
+            .code,
+        GOOD
+    );
+    assert_eq!(
+        place
+            .run("verify key @last.pt --signature @s --public-key @key.pub.pem")
+            .code,
+        GOOD
+    );
+    let before = std::fs::read(place.path("key.pem")).unwrap();
+    let said = place.run("keygen @key");
+    assert!(
+        said.code == BAD && said.err.contains("key.pem\""),
+        "{}",
+        said.err
+    );
+    assert_eq!(std::fs::read(place.path("key.pem")).unwrap(), before);
+}

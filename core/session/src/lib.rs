@@ -9,6 +9,7 @@ mod config;
 mod environment;
 mod error;
 mod event;
+mod jobs;
 mod session;
 mod signing;
 mod spool;

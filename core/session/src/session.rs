@@ -248,11 +248,9 @@ fn new_name() -> String {
             Err(rustix::io::Errno::INTR) => {}
             // Without a source of randomness: at least no other session of this host.
             Err(_) => {
-                return format!(
-                    "{}-{:?}",
-                    rustix::process::getpid().as_raw_nonzero(),
-                    SystemTime::now()
-                );
+                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let process = rustix::process::getpid().as_raw_nonzero();
+                return format!("{process}x{}", since.map_or(0, |since| since.as_nanos()));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! to take. Records are written by rename but not synced: they outlive the process, and a power cut takes an unsynced
 //! checkpoint with it anyway, while a sync after a large save would make training wait for the disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use autosign_signing::Digest;
 use once_cell::sync::OnceCell;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -115,31 +117,29 @@ impl Spool {
         check_private(folder)?;
         let mut names: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| {
-                Path::new(name)
-                    .extension()
-                    .is_some_and(|kind| kind == "json")
-            })
             .collect();
         names.sort_unstable();
-        let mut known: Option<(String, bool)> = None;
+        let mut alive = BTreeMap::from([(self.session.as_str(), true)]);
         let mut all = Vec::new();
-        for name in names {
-            let Some((session, _)) = name.rsplit_once('-') else {
+        // Lock files are looked at, too: those of dead sessions go.
+        for name in &names {
+            let Some((stem, kind)) = name.rsplit_once('.') else {
                 continue;
             };
-            let path = folder.join(&name);
-            let Some(record) = read(&path) else { continue };
-            let owned = match &known {
-                Some((last, owned)) if last == session => *owned,
-                _ => session == self.session || is_alive(folder, session),
-            };
-            known = Some((session.to_owned(), owned));
-            all.push(Spooled {
-                path,
-                record,
-                owned,
-            });
+            let session = stem.split_once('-').map_or(stem, |(session, _)| session);
+            let owned = *alive
+                .entry(session)
+                .or_insert_with(|| is_alive(folder, session));
+            let path = folder.join(name);
+            if kind == "json"
+                && let Some(record) = read(&path)
+            {
+                all.push(Spooled {
+                    path,
+                    record,
+                    owned,
+                });
+            }
         }
         Ok(all)
     }
@@ -180,12 +180,14 @@ fn is_alive(folder: &Path, session: &str) -> bool {
     let Ok(lock) = open_lock(folder, session) else {
         return true;
     };
-    if fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return true;
+    match fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            // Nobody holds it and nobody ever will again: session names are not reused.
+            let _ = fs::remove_file(path);
+            false
+        }
+        Err(error) => matches!(error, Errno::AGAIN | Errno::ACCESS),
     }
-    // Nobody holds it and nobody ever will again: session names are not reused.
-    let _ = fs::remove_file(path);
-    false
 }
 
 fn lock_path(folder: &Path, session: &str) -> PathBuf {

@@ -1,6 +1,5 @@
 //! The queue and the threads that empty it. They are Rust's own: Python starts no thread while it shuts down.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,45 +7,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{Hashing, publish, retract};
+use autosign_signing::{Hashing, publish};
 
-use crate::signing::{Cancel, SignerSource, hashed};
+use crate::jobs::{Job, Published, State, take};
+use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::{Config, Error, Event, Listener, OnError, Status};
-
-/// A checkpoint on its way to a signature.
-pub(crate) struct Job {
-    id: u64,
-    record: Record,
-    spooled: Option<PathBuf>,
-    cancel: Arc<Cancel>,
-    /// Somebody waits for the outcome.
-    awaited: bool,
-    /// Saved by this process, not left by another one.
-    own: bool,
-}
-
-/// What a signature is of, so that it can go when its checkpoint goes.
-struct Published {
-    root: PathBuf,
-    signature: PathBuf,
-    bytes: Vec<u8>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Job>,
-    /// Jobs that could not be signed, to be tried again when the session is flushed.
-    failed: Vec<Job>,
-    running: usize,
-    /// Root to the newest job for it: only that one may publish.
-    newest: BTreeMap<PathBuf, (u64, Arc<Cancel>)>,
-    outcomes: BTreeMap<u64, Result<(), Error>>,
-    published: Vec<Published>,
-    counts: Status,
-    next_id: u64,
-    has_worker: bool,
-}
 
 /// What the threads of one session share.
 pub(crate) struct Queue {
@@ -70,6 +36,7 @@ impl fmt::Debug for Queue {
 }
 
 enum Outcome {
+    Failed { lost: bool },
     Signed(Published),
     Superseded,
 }
@@ -99,7 +66,6 @@ impl Queue {
     ) -> u64 {
         let root = record.checkpoint.root.clone();
         let mut state = self.lock();
-        let mut events = Vec::new();
         if let Some((_, older)) = state.newest.get(&root) {
             older.turn();
         }
@@ -109,13 +75,15 @@ impl Queue {
         );
         state.counts.failed -= failed.len();
         let id = state.enqueue(record, spooled, awaited, true);
-        for job in queued.into_iter().chain(failed) {
-            events.push(state.supersede(&job));
-            if job.awaited {
-                state.outcomes.insert(job.id, Ok(()));
-            }
+        let older: Vec<Job> = queued.into_iter().chain(failed).collect();
+        for job in &older {
+            state.superseded(job);
         }
-        self.tell(state, &events);
+        drop(state);
+        for job in &older {
+            self.end_superseded(job);
+        }
+        self.changed.notify_all();
         self.start_worker();
         id
     }
@@ -126,9 +94,14 @@ impl Queue {
         let again = std::mem::take(&mut state.failed);
         state.counts.failed -= again.len();
         state.queue.extend(again);
-        let idle = state.queue.is_empty();
+        let has_saved = state.has_worker;
         drop(state);
-        self.retract_orphans();
+        self.follow_checkpoints();
+        if has_saved && !self.patient {
+            // What a patient worker does first; here no save may wait for it.
+            let _ = self.adopt(false);
+        }
+        let idle = self.lock().queue.is_empty();
         if !idle {
             let queue = Arc::clone(self);
             let help = move || while queue.step(queue.every_core()) {};
@@ -239,47 +212,54 @@ impl Queue {
         let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, threads)));
         let result = result.unwrap_or(Err(Error::Panicked { path: root.clone() }));
 
-        let (id, awaited) = (job.id, job.awaited);
+        // Disk and listener first, the lock and whoever waits afterwards: all lines are written by then.
         let mut outcome = Ok(());
-        let mut state = self.lock();
-        let event = match result {
+        let settled = match result {
             Ok(Outcome::Signed(published)) => {
-                let (signature, bytes) =
-                    (published.signature.clone(), job.record.checkpoint.bytes());
-                state.published.retain(|older| older.signature != signature);
-                state.published.push(published);
-                state.counts.signed += 1;
-                state.close(&job);
-                Some(Event::Signed {
+                job.close();
+                (self.listener)(&Event::Signed {
                     root,
-                    signature,
-                    bytes,
+                    signature: published.signature.clone(),
+                    bytes: job.record.checkpoint.bytes(),
                     took: started.elapsed(),
-                })
+                });
+                Outcome::Signed(published)
             }
-            Ok(Outcome::Superseded) => Some(state.supersede(&job)),
-            Err(error) if awaited && self.raise => {
-                state.fail(job, &error);
-                outcome = Err(error); // whoever waits is told
-                None
-            }
+            Err(_) if job.cancel.is_turned() => Outcome::Superseded,
+            Ok(other) => other,
             Err(error) => {
-                let (news, spooled) = state.fail(job, &error);
-                news.then_some(Event::Failed {
-                    root,
-                    error,
-                    spooled,
-                })
+                let lost = matches!(error, Error::Altered { .. });
+                let news = job.note(&error);
+                if lost {
+                    job.close();
+                }
+                if job.awaited && self.raise {
+                    outcome = Err(error); // whoever waits is told
+                } else if news {
+                    let spooled = job.spooled.is_some() && !lost;
+                    (self.listener)(&Event::Failed {
+                        root,
+                        error,
+                        spooled,
+                    });
+                }
+                Outcome::Failed { lost }
             }
         };
-        self.tell(state, event.as_slice());
-        self.retract_orphans();
+        if matches!(settled, Outcome::Superseded) {
+            self.end_superseded(&job);
+        }
+        self.follow_checkpoints();
 
-        // Only now: who waits for an empty queue must find every line written.
         let mut state = self.lock();
         state.running -= 1;
-        if awaited {
-            state.outcomes.insert(id, outcome);
+        if std::mem::take(&mut job.awaited) {
+            state.outcomes.insert(job.id, outcome);
+        }
+        match settled {
+            Outcome::Signed(published) => state.signed(&job, published),
+            Outcome::Superseded => state.superseded(&job),
+            Outcome::Failed { lost } => state.failed(job, lost),
         }
         drop(state);
         self.changed.notify_all();
@@ -319,24 +299,16 @@ impl Queue {
         }))
     }
 
-    /// Lets go of the state, then tells: whoever listens may block, and no save may wait for that.
-    fn tell(&self, state: MutexGuard<'_, State>, events: &[Event]) {
-        drop(state);
-        self.changed.notify_all();
-        for event in events {
-            (self.listener)(event);
-        }
+    fn end_superseded(&self, job: &Job) {
+        job.close();
+        (self.listener)(&job.superseded());
     }
 
-    /// Removes the signatures of checkpoints that are gone, as long as they are still the ones put there.
-    fn retract_orphans(&self) {
-        let orphans = take_orphans(&mut self.lock().published);
-        for orphan in orphans {
-            if std::fs::read(&orphan.signature).is_ok_and(|found| found == orphan.bytes) {
-                // A signature that cannot be removed is stray, but true of what it signed.
-                let _ = retract(&orphan.signature);
-            }
-        }
+    /// Removes the signatures of checkpoints that are gone.
+    fn follow_checkpoints(&self) {
+        let mut watched = std::mem::take(&mut self.lock().published);
+        watched.retain(|published| !published.follow());
+        self.lock().published.extend(watched);
     }
 
     fn every_core(&self) -> NonZeroUsize {
@@ -347,100 +319,6 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    fn enqueue(
-        &mut self,
-        record: Record,
-        spooled: Option<PathBuf>,
-        awaited: bool,
-        own: bool,
-    ) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        let cancel = Arc::new(Cancel::default());
-        self.newest
-            .insert(record.checkpoint.root.clone(), (id, Arc::clone(&cancel)));
-        self.queue.push_back(Job {
-            id,
-            record,
-            spooled,
-            cancel,
-            awaited,
-            own,
-        });
-        id
-    }
-
-    /// Keeps a job that could not be signed. Whether the reason is news, and whether the spool remembers the job.
-    fn fail(&mut self, mut job: Job, error: &Error) -> (bool, bool) {
-        let reason = error.to_string();
-        let news = job.record.error.as_ref() != Some(&reason);
-        let lost = matches!(error, Error::Altered { .. });
-        job.record.error = Some(reason);
-        job.awaited = false;
-        match &job.spooled {
-            Some(path) if lost => Spool::remove(path),
-            // Where this fails, the record is still there as it was.
-            Some(path) => drop(Spool::update(path, &job.record)),
-            None => {}
-        }
-        let spooled = job.spooled.is_some() && !lost;
-        self.counts.failed += 1;
-        if lost {
-            self.forget(&job);
-        } else {
-            self.failed.push(job);
-        }
-        (news, spooled)
-    }
-
-    fn supersede(&mut self, job: &Job) -> Event {
-        self.counts.superseded += 1;
-        self.close(job);
-        let root = job.record.checkpoint.root.clone();
-        // Not cancelled by a newer save of ours, and yet there.
-        let unsigned = job.own && !job.cancel.is_turned() && root.exists();
-        Event::Superseded { root, unsigned }
-    }
-
-    fn close(&mut self, job: &Job) {
-        if let Some(path) = &job.spooled {
-            Spool::remove(path);
-        }
-        self.forget(job);
-    }
-
-    fn forget(&mut self, job: &Job) {
-        let root = &job.record.checkpoint.root;
-        if self.newest.get(root).is_some_and(|(id, _)| *id == job.id) {
-            self.newest.remove(root);
-        }
-    }
-}
-
-/// Removes the jobs for `root` from `jobs`.
-fn take<C>(jobs: &mut C, root: &std::path::Path) -> Vec<Job>
-where
-    C: Default + IntoIterator<Item = Job> + Extend<Job>,
-{
-    let (taken, kept): (Vec<Job>, Vec<Job>) = std::mem::take(jobs)
-        .into_iter()
-        .partition(|job| job.record.checkpoint.root == root);
-    jobs.extend(kept);
-    taken
-}
-
-/// Signatures whose checkpoint is gone: trainers remove old checkpoints and know nothing of signatures.
-fn take_orphans(published: &mut Vec<Published>) -> Vec<Published> {
-    let gone = |one: &Published| {
-        std::fs::symlink_metadata(&one.root)
-            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
-    };
-    let (orphans, kept) = std::mem::take(published).into_iter().partition(gone);
-    *published = kept;
-    orphans
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

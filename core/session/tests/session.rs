@@ -270,6 +270,29 @@ fn without_a_key_nothing_is_lost_and_a_later_process_signs_it() {
 }
 
 #[test]
+fn inline_sessions_sign_what_was_left_when_they_are_flushed() {
+    let fixture = Fixture::new();
+    let late = fixture.path("late.pem");
+    let settings = [
+        ("MODEL_SIGNING_PRIVATE_KEY", late.to_str().unwrap()),
+        ("MODEL_SIGNING_MODE", "inline"),
+    ];
+    for name in ["first.pt", "second.pt"] {
+        let session = fixture.start(&settings);
+        let model = fixture.write(name, name.as_bytes());
+        session.saved(&model, "test").unwrap().wait().unwrap();
+        if name == "first.pt" {
+            assert_eq!(session.status().failed, 1);
+            std::fs::copy(key("p256.pem"), &late).unwrap();
+        } else {
+            assert_eq!(session.status().signed, 1);
+            assert_eq!(session.flush(PATIENCE).signed, 2);
+        }
+    }
+    verified(&fixture.path("first.pt")).unwrap();
+}
+
+#[test]
 fn raise_gives_the_reason_to_the_save() {
     let fixture = Fixture::new();
     let session = fixture.start(&[

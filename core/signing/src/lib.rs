@@ -46,7 +46,7 @@ pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
-pub use signer::{KeySigner, Signer, read_password};
+pub use signer::{KeySigner, Signer, generate_key, read_password};
 pub use statement::Statement;
 pub use verifier::{Difference, KeyVerifier, Policy, VerifiedManifest, VerifiedModel, Verifier};
 

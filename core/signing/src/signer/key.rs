@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Signer;
 use crate::bundle::read_capped;
-use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block};
+use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block, pem_text};
 use crate::{Bundle, Envelope, Error, Statement};
 
 /// Curve and hash go together (OMS v1.0).
@@ -70,6 +70,22 @@ impl KeySigner {
         let verifier = KeyVerifier::from_der(public.as_ref())?;
         Ok(Self { pair, verifier })
     }
+}
+
+/// A new key on P-256: the private one as PKCS#8, the public one, both PEM.
+///
+/// # Errors
+/// [`Error::SigningFailed`] where the cryptographic library cannot make one.
+pub fn generate_key() -> Result<(Zeroizing<String>, String), Error> {
+    let failed = |_| Error::SigningFailed;
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
+    let private = pair.to_pkcs8v1().map_err(failed)?;
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
+    let private = pem_text("PRIVATE KEY", private.as_ref());
+    Ok((
+        Zeroizing::new(private),
+        pem_text("PUBLIC KEY", public.as_ref()),
+    ))
 }
 
 /// The first line of the file at `path`, without its end: a key's password.

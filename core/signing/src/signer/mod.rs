@@ -2,7 +2,7 @@
 
 mod key;
 
-pub use key::{KeySigner, read_password};
+pub use key::{KeySigner, generate_key, read_password};
 
 use crate::verifier::Verifier;
 use crate::{Bundle, Error, Statement};

@@ -55,10 +55,7 @@ impl KeyVerifier {
         };
         let key = ParsedPublicKey::new(algorithm, der).map_err(|_| Error::KeyKind)?;
         // The hint is over the PEM text exactly as OpenSSL writes it, with the final newline (OMS v1.0).
-        let text = pem::encode_config(
-            &Pem::new("PUBLIC KEY", der),
-            EncodeConfig::new().set_line_ending(LineEnding::LF),
-        );
+        let text = pem_text("PUBLIC KEY", der);
         Ok(Self {
             key,
             hint: Digest::of(text.as_bytes()).to_string(),
@@ -90,6 +87,14 @@ impl Verifier for KeyVerifier {
             })?;
         VerifiedManifest::accept(bundle, format!("key {}", self.hint))
     }
+}
+
+/// PEM exactly as OpenSSL writes it.
+pub(crate) fn pem_text(tag: &str, der: &[u8]) -> String {
+    pem::encode_config(
+        &Pem::new(tag, der),
+        EncodeConfig::new().set_line_ending(LineEnding::LF),
+    )
 }
 
 /// The first block of `text` with one of `tags`; the error names a block that is there instead.

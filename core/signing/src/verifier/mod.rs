@@ -7,7 +7,7 @@ mod key;
 
 pub use compare::{Difference, Policy, VerifiedModel};
 pub use key::KeyVerifier;
-pub(crate) use key::{MAX_KEY_BYTES, pem_block};
+pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
 
 use crate::{Bundle, Error, Manifest, Statement};
 

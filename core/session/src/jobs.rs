@@ -1,0 +1,157 @@
+//! Where the checkpoints of one session stand. [`State`] is behind a lock that saves take, so it never touches a disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use autosign_signing::retract;
+
+use crate::signing::Cancel;
+use crate::spool::{Record, Spool};
+use crate::{Error, Event, Status};
+
+/// A checkpoint on its way to a signature.
+pub(crate) struct Job {
+    pub(crate) id: u64,
+    pub(crate) record: Record,
+    pub(crate) spooled: Option<PathBuf>,
+    pub(crate) cancel: Arc<Cancel>,
+    /// Somebody waits for the outcome.
+    pub(crate) awaited: bool,
+    /// Saved by this process, not left by another one.
+    pub(crate) own: bool,
+}
+
+/// What a signature is of, so that it can go when its checkpoint goes.
+pub(crate) struct Published {
+    pub(crate) root: PathBuf,
+    pub(crate) signature: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Every job, by what has become of it.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) queue: VecDeque<Job>,
+    /// Jobs that could not be signed, to be tried again when the session is flushed.
+    pub(crate) failed: Vec<Job>,
+    pub(crate) running: usize,
+    /// Root to the newest job for it: only that one may publish.
+    pub(crate) newest: BTreeMap<PathBuf, (u64, Arc<Cancel>)>,
+    pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
+    pub(crate) published: Vec<Published>,
+    pub(crate) counts: Status,
+    pub(crate) next_id: u64,
+    pub(crate) has_worker: bool,
+}
+
+impl Job {
+    /// Removes its record from the spool.
+    pub(crate) fn close(&self) {
+        if let Some(path) = &self.spooled {
+            Spool::remove(path);
+        }
+    }
+
+    /// Writes to its record why it could not be signed; whether that was not known before.
+    pub(crate) fn note(&mut self, error: &Error) -> bool {
+        let reason = error.to_string();
+        if self.record.error.as_ref() == Some(&reason) {
+            return false;
+        }
+        self.record.error = Some(reason);
+        if let Some(path) = &self.spooled {
+            // Where this fails, the record is still there as it was.
+            let _ = Spool::update(path, &self.record);
+        }
+        true
+    }
+
+    /// It is of no use any more: it was cancelled, or what lies there is not what was saved.
+    pub(crate) fn superseded(&self) -> Event {
+        let root = self.record.checkpoint.root.clone();
+        let unsigned = self.own && !self.cancel.is_turned() && root.exists();
+        Event::Superseded { root, unsigned }
+    }
+}
+
+impl State {
+    pub(crate) fn enqueue(
+        &mut self,
+        record: Record,
+        spooled: Option<PathBuf>,
+        awaited: bool,
+        own: bool,
+    ) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let cancel = Arc::new(Cancel::default());
+        self.newest
+            .insert(record.checkpoint.root.clone(), (id, Arc::clone(&cancel)));
+        self.queue.push_back(Job {
+            id,
+            record,
+            spooled,
+            cancel,
+            awaited,
+            own,
+        });
+        id
+    }
+
+    pub(crate) fn signed(&mut self, job: &Job, published: Published) {
+        self.counts.signed += 1;
+        self.forget(job);
+        self.published
+            .retain(|older| older.signature != published.signature);
+        self.published.push(published);
+    }
+
+    pub(crate) fn superseded(&mut self, job: &Job) {
+        self.counts.superseded += 1;
+        self.forget(job);
+    }
+
+    /// Keeps a job for another try, unless its checkpoint is lost.
+    pub(crate) fn failed(&mut self, job: Job, lost: bool) {
+        self.counts.failed += 1;
+        if lost {
+            self.forget(&job);
+        } else {
+            self.failed.push(job);
+        }
+    }
+
+    fn forget(&mut self, job: &Job) {
+        let root = &job.record.checkpoint.root;
+        if self.newest.get(root).is_some_and(|(id, _)| *id == job.id) {
+            self.newest.remove(root);
+        }
+    }
+}
+
+/// Removes the jobs for `root` from `jobs`.
+pub(crate) fn take<C>(jobs: &mut C, root: &Path) -> Vec<Job>
+where
+    C: Default + IntoIterator<Item = Job> + Extend<Job>,
+{
+    let (taken, kept): (Vec<Job>, Vec<Job>) = std::mem::take(jobs)
+        .into_iter()
+        .partition(|job| job.record.checkpoint.root == root);
+    jobs.extend(kept);
+    taken
+}
+
+impl Published {
+    /// Removes the signature if its checkpoint is gone: trainers remove old checkpoints and know nothing of
+    /// signatures. Only what is still, byte for byte, the signature put there; whether there is nothing left to watch.
+    pub(crate) fn follow(&self) -> bool {
+        let gone = std::fs::symlink_metadata(&self.root)
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        if gone && std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes) {
+            // A signature that cannot be removed is stray, but true of what it signed.
+            let _ = retract(&self.signature);
+        }
+        gone
+    }
+}

@@ -1,0 +1,86 @@
+"""What users install: the wheel alone and beside upstream's package, in fresh environments."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UV = ROOT / "build/tools/bin/uv"
+UPSTREAM = ["model-signing==1.1.1", "pyOpenSSL==26.4.0", "sigstore==4.5.1"]
+BOTH = "import model_signing.autosign, model_signing.signing; model_signing.signing.Config; model_signing.autosign.enable()"
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    result = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel() -> Path:
+    (wheel,) = (ROOT / "build/wheel").glob("*.whl")
+    return wheel
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    run(UV, "venv", "--python", sys.executable, tmp_path / "env")
+    return tmp_path / "env/bin/python"
+
+
+def install(python: Path, *what: str | Path) -> None:
+    run(UV, "pip", "install", "--python", python, *what)
+
+
+def test_alone(python: Path, wheel: Path, tmp_path: Path) -> None:
+    install(python, wheel)
+    assert run(UV, "pip", "freeze", "--python", python).count("\n") == 1, "the wheel depends on nothing"
+    modules = run(python, "-c", "import sys, model_signing.autosign; print(*sys.modules)").split()
+    heavy = {"torch", "numpy", "safetensors", "asyncio", "ssl", "requests", "multiprocessing"}
+    assert not heavy.intersection(modules)
+    assert run(python, "-c", "import model_signing.autosign as a; print(a.__version__)").startswith("0.")
+    assert re.match(r"model-signing 0\.", run(python.with_name("model-signing"), "--version"))
+
+
+@pytest.mark.parametrize("order", ["ours first", "upstream first"])
+def test_beside_upstream(python: Path, wheel: Path, order: str) -> None:
+    if order == "ours first":
+        install(python, wheel)
+        install(python, *UPSTREAM)
+    else:
+        install(python, *UPSTREAM)
+        install(python, wheel)
+    run(python, "-c", BOTH)
+    run(UV, "pip", "check", "--python", python)
+    run(UV, "pip", "uninstall", "--python", python, "model-signing-autosign")
+    run(python, "-c", "import model_signing.signing")
+
+
+def test_the_wheel_puts_nothing_into_upstream_s_folder(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    switch = [name for name in names if name.startswith("model_signing/")]
+    assert sorted(switch) == [f"model_signing/autosign/{name}" for name in ("__init__.py", "__init__.pyi", "py.typed")]
+    assert not [name for name in names if name.endswith(".pth")]
+
+
+def test_the_two_commands_are_one(python: Path, wheel: Path) -> None:
+    install(python, wheel)
+    stand_alone = ["cargo", "run", "--quiet", "--bin", "model-signing", "--"]
+    for arguments in (["--help"], ["sign", "key", "--help"], ["env", "--markdown"]):
+        ours = run(python.with_name("model-signing"), *arguments)
+        assert ours == run(*stand_alone, *arguments, cwd=ROOT)
+
+
+def test_the_switch_is_typed(python: Path, wheel: Path, tmp_path: Path) -> None:
+    install(python, wheel)
+    script = tmp_path / "train.py"
+    script.write_text("import model_signing.autosign\nstatus = model_signing.autosign.flush(timeout=1.0)\nreveal_type(status.signed)\n")
+    mypy = Path(sys.executable).with_name("mypy")
+    said = run(mypy, "--strict", "--python-executable", python, "--config-file", "", script, cwd=tmp_path)
+    assert 'Revealed type is "int"' in said or 'Revealed type is "builtins.int"' in said, said
