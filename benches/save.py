@@ -39,9 +39,13 @@ ABOUT = {
 def save_on_command(mode: str, folder: Path, size: int) -> None:
     """The process of one mode: for every line on stdin save once, answer with seconds [saved, signed]."""
     if mode in {"background", "inline"}:
-        os.environ |= {"MODEL_SIGNING_MODE": mode, "MODEL_SIGNING_PRIVATE_KEY": str(KEY), "MODEL_SIGNING_LOG_LEVEL": "warning"}
+        os.environ |= {
+            "MODEL_SIGNING_MODE": mode,
+            "MODEL_SIGNING_PRIVATE_KEY": str(KEY),
+            "MODEL_SIGNING_LOG_LEVEL": "warning",
+        }
         os.environ |= {"MODEL_SIGNING_SPOOL": str(folder / "spool"), "MODEL_SIGNING_ON_ERROR": "warn"}
-        import model_signing.autosign as autosign
+        from model_signing import autosign
     import torch
 
     tensors = max(1, size // 8_000_000)
@@ -82,7 +86,8 @@ def main() -> None:
 def measure(folder: Path, size: float, count: int) -> list[dict[str, list[float]]]:
     command = [sys.executable, __file__, "--folder", str(folder), "--bytes", str(size), "--mode"]
     savers = {
-        mode: subprocess.Popen([*command, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for mode in MODES
+        mode: subprocess.Popen([*command, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for mode in MODES
     }
     rounds = []
     for number in range(count + 1):
@@ -95,6 +100,7 @@ def measure(folder: Path, size: float, count: int) -> list[dict[str, list[float]
 
 
 def ask(saver: subprocess.Popen[str]) -> list[float]:
+    os.sync()  # no save pays for what another one left to be written
     pipe(saver.stdin).write("save\n")
     pipe(saver.stdin).flush()
     answer: list[float] = json.loads(pipe(saver.stdout).readline())
@@ -109,12 +115,14 @@ def pipe(stream: IO[str] | None) -> IO[str]:
 def report(rounds: list[dict[str, list[float]]], size: float) -> None:
     import torch
 
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, {size / 1e9:g} GB, {len(rounds)} rounds")
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(f"{size / 1e9:g} GB, {len(rounds)} rounds")
     print(f"plain torch.save: median {statistics.median(one['off'][0] for one in rounds):.2f} s\n")
     print("| | save returns after | signature there after |\n|---|---|---|")
     for mode in MODES[1:]:
         columns = [
-            [one[mode][which] / one["off"][0] for one in rounds] for which in ((0, 1) if mode in {"background", "inline"} else (0,))
+            [one[mode][which] / one["off"][0] for one in rounds]
+            for which in ((0, 1) if mode in {"background", "inline"} else (0,))
         ]
         cells = [f"{statistics.median(ratios):.2f} x ({min(ratios):.2f} to {max(ratios):.2f})" for ratios in columns]
         print(f"| {ABOUT[mode]} | {' | '.join(cells + ['-'] * (2 - len(cells)))} |")

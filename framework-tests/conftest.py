@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +19,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import ModuleType
 
 
@@ -30,13 +30,11 @@ class Keys(NamedTuple):
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    from model_signing_autosign import _core
+
     folder = tmp_path_factory.mktemp("keys")
-    made = Keys(folder / "key.pem", folder / "public.pem")
-    for command in (
-        ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", made.private],
-        ["ec", "-in", made.private, "-pubout", "-out", made.public],
-    ):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    made = Keys(folder / "key.pem", folder / "key.pub.pem")
+    assert _core.run(["model-signing", "keygen", str(folder / "key")]) == 0
     return made
 
 
@@ -105,9 +103,7 @@ def signatures(tmp_path: Path) -> Callable[[], list[str]]:
 def run_script(tmp_path: Path, settings: dict[str, str]) -> Callable[..., CompletedProcess[str]]:
     """Run a script in a process and spool of its own, in the test's folder; settings as keywords, None to unset."""
 
-    def run_script(
-        script: str, *arguments: str, timeout: float = 60, **overrides: str | None
-    ) -> CompletedProcess[str]:
+    def run_script(script: str, *arguments: str, timeout: float = 60, **overrides: str | None) -> CompletedProcess[str]:
         # A file, because multiprocessing's spawn imports it again.
         file = tmp_path / "train.py"
         file.write_text(textwrap.dedent(script), encoding="utf-8")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from typing import TYPE_CHECKING
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from model_signing_autosign._patch import Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from subprocess import CompletedProcess
 
 
@@ -17,7 +20,9 @@ PUBLIC = ("disable", "enable", "flush", "paused", "sign", "status", "verify")
 
 
 @pytest.mark.parametrize("module", ["model_signing_autosign", "model_signing_autosign.errors"])
-def test_examples(module: str, run_script: Callable[..., CompletedProcess[str]], keys: tuple[Path, Path], tmp_path: Path) -> None:
+def test_examples(
+    module: str, run_script: Callable[..., CompletedProcess[str]], keys: tuple[Path, Path], tmp_path: Path
+) -> None:
     shutil.copy(keys[0], tmp_path / "key.pem")
     shutil.copy(keys[1], tmp_path / "public.pem")
     (tmp_path / "model.pt").write_bytes(b"weights")
@@ -35,6 +40,14 @@ def test_examples(module: str, run_script: Callable[..., CompletedProcess[str]],
     tried, failed = result.stdout.splitlines()[-1].split()
     assert failed == "0", result.stdout
     assert int(tried) > 0
+
+
+def test_the_template_for_a_new_hook() -> None:
+    readme = Path(__file__).parents[2] / "hooks" / "README.md"
+    (template,) = re.findall(r" *```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(compile(textwrap.dedent(template), readme, "exec"), module)  # noqa: S102 - our own page
+    assert [type(patch) for patch in module["PATCHES"]] == [Patch]
 
 
 def test_every_public_function_has_an_example() -> None:

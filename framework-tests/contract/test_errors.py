@@ -5,14 +5,11 @@ from __future__ import annotations
 import pickle
 
 import pytest
-
 from model_signing_autosign import errors
 
 CLASSES = [
     errors.AutosignError,
     errors.ConfigError,
-    errors.IdentityError,
-    errors.NetworkError,
     errors.SigningError,
     errors.UnsignedError,
     errors.VerificationError,

@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-
 from model_signing_autosign._patch import Framework, Patch
 from model_signing_autosign._saving import saves
 

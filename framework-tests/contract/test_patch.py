@@ -12,7 +12,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from model_signing_autosign._patch import Framework, Patch
 
 if TYPE_CHECKING:
@@ -234,7 +233,12 @@ class TestImporting:
     def test_applied_while_another_thread_imports(self, make_package: Any, patch_of: Callable[..., Patch]) -> None:
         make_package(__init__="import wait_here\ndef save(data, path): ...\n")
         begun, go_on = threading.Event(), threading.Event()
-        self._call_on_import("wait_here", lambda: (begun.set(), go_on.wait(10)))
+
+        def wait() -> None:
+            begun.set()
+            go_on.wait(10)
+
+        self._call_on_import("wait_here", wait)
         thread = threading.Thread(target=tiny)
         thread.start()
         assert begun.wait(10)
@@ -300,7 +304,7 @@ class TestImporting:
         make_package(**{f"m{index}": f"import tiny.n{index}\n" for index in range(50)})
         make_package(**{f"n{index}": "def save(data, path): ...\n" for index in range(50)})
         patches = [patch_of(f"tiny.n{index}:save") for index in range(50)]
-        failures: list[BaseException] = []
+        failures: list[Exception] = []
         start = threading.Barrier(6)
 
         def work(task: Callable[[int], object]) -> None:
@@ -308,7 +312,7 @@ class TestImporting:
             try:
                 for index in range(50):
                     task(index)
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - whichever, it is told below
                 failures.append(error)
 
         def toggle(index: int) -> None:
@@ -349,8 +353,8 @@ class TestImporting:
             def find_spec(fullname: str, path: object = None, target: object = None) -> Any:
                 if fullname != name:
                     return None
-                sys.meta_path.remove(Finder)  # type: ignore[arg-type]
+                sys.meta_path.remove(Finder)
                 return importlib.machinery.ModuleSpec(name, Loader())
 
         self._callbacks.append(name)
-        sys.meta_path.append(Finder)  # type: ignore[arg-type]
+        sys.meta_path.append(Finder)

@@ -8,7 +8,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-
 from model_signing_autosign import SigningError, paused
 from model_signing_autosign._faults import contained, say
 from model_signing_autosign._saving import Scope, saves
@@ -60,9 +59,7 @@ def test_reported_once(autosign: ModuleType, tmp_path: Path) -> None:
     assert autosign.flush().signed == before + 1
 
 
-def test_inner_save_elsewhere_is_its_own(
-    folder: Path, tmp_path: Path, signatures: Callable[[], list[str]]
-) -> None:
+def test_inner_save_elsewhere_is_its_own(folder: Path, tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
     with Scope(folder, "test"):
         write(folder / "a")
         write(tmp_path / "checkpoint2")

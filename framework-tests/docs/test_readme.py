@@ -17,7 +17,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MARK = "<<next>>"
-PAGES = sorted(page for folder in (".", "benches", "core", "docs", "hooks") for page in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md"))
+PAGES = sorted(
+    page
+    for folder in (".", "benches", "core", "docs", "hooks")
+    for page in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
+)
 
 
 class Block(NamedTuple):
@@ -75,7 +79,8 @@ def check_console(text: str, folder: Path, environment: dict[str, str]) -> None:
         if "train" in command:
             # How far the background has come when a checkpoint is removed is not the same in each run.
             signed = [line for line in expected_lines if line.startswith("model-signing: signed")]
-            assert [line for line in actual_lines if line not in signed] == [line for line in expected_lines if line not in signed]
+            others = [line for line in expected_lines if line not in signed]
+            assert [line for line in actual_lines if line not in signed] == others
             assert set(signed[-2:]) <= set(actual_lines)
         else:
             assert actual_lines == expected_lines, command

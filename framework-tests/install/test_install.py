@@ -13,7 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 UV = ROOT / "build/tools/bin/uv"
 UPSTREAM = ["model-signing==1.1.1", "pyOpenSSL==26.4.0", "sigstore==4.5.1"]
-BOTH = "import model_signing.autosign, model_signing.signing; model_signing.signing.Config; model_signing.autosign.enable()"
+BOTH = """
+import model_signing.autosign, model_signing.signing
+model_signing.autosign.enable()
+model_signing.signing.Config()
+"""
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -80,7 +84,7 @@ def test_the_two_commands_are_one(python: Path, wheel: Path) -> None:
 def test_the_switch_is_typed(python: Path, wheel: Path, tmp_path: Path) -> None:
     install(python, wheel)
     script = tmp_path / "train.py"
-    script.write_text("import model_signing.autosign\nstatus = model_signing.autosign.flush(timeout=1.0)\nreveal_type(status.signed)\n")
+    script.write_text("import model_signing.autosign\nreveal_type(model_signing.autosign.flush(timeout=1.0).signed)\n")
     mypy = Path(sys.executable).with_name("mypy")
     said = run(mypy, "--strict", "--python-executable", python, "--config-file", "", script, cwd=tmp_path)
     assert 'Revealed type is "int"' in said or 'Revealed type is "builtins.int"' in said, said

@@ -10,11 +10,10 @@ import shutil
 import threading
 from typing import TYPE_CHECKING, Any
 
+import model_signing_autosign
 import pytest
 import torch
 from torch import save as bound_before_enable
-
-import model_signing_autosign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +42,7 @@ def test_path(kind: Callable[[Path], Any], zipped: bool, tmp_path: Path, is_sign
 
 
 @formats
-def test_signed_once(
-    zipped: bool, tmp_path: Path, autosign: ModuleType, signatures: Callable[[], list[str]]
-) -> None:
+def test_signed_once(zipped: bool, tmp_path: Path, autosign: ModuleType, signatures: Callable[[], list[str]]) -> None:
     before = autosign.flush().signed
     torch.save(state(), f=tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
     assert signatures() == ["x.pt.sig"]
@@ -167,7 +164,7 @@ def test_opener_behaves_as_the_original(tmp_path: Path, is_signed: Callable[[Pat
         file.write(b"weights")
     assert opener.file_like.closed
     assert is_signed(path)
-    writer = torch.serialization._open_zipfile_writer(str(tmp_path / "x.pt"))
+    writer: Any = torch.serialization._open_zipfile_writer(str(tmp_path / "x.pt"))
     assert writer.name == str(tmp_path / "x.pt")
     with pytest.raises(AttributeError, match="nothing"):
         writer.nothing  # noqa: B018

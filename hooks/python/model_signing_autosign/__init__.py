@@ -27,8 +27,6 @@ from model_signing_autosign._saving import paused
 from model_signing_autosign.errors import (
     AutosignError,
     ConfigError,
-    IdentityError,
-    NetworkError,
     SigningError,
     UnsignedError,
     VerificationError,
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AutosignError",
     "ConfigError",
-    "IdentityError",
-    "NetworkError",
     "SigningError",
     "Status",
     "UnsignedError",
@@ -156,8 +152,7 @@ def sign(
         Path of the signature.
 
     Raises:
-        IdentityError: If the key cannot be used.
-        SigningError: If the model cannot be read or the signature cannot be written.
+        SigningError: If the key cannot be used, the model cannot be read or the signature cannot be written.
 
     Examples:
         >>> import model_signing_autosign as autosign

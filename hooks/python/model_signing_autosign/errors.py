@@ -43,16 +43,8 @@ class ConfigError(AutosignError):
     """A setting has no usable value."""
 
 
-class IdentityError(AutosignError):
-    """There is nobody to sign as: no key, certificate or identity token, or one that was refused."""
-
-
 class SigningError(AutosignError):
     """A model could not be hashed or signed, or its signature could not be written."""
-
-
-class NetworkError(AutosignError):
-    """A signing service could not be reached or answered with an error."""
 
 
 class VerificationError(AutosignError, ValueError):
