@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import model_signing_autosign
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from subprocess import CompletedProcess
 
 PREAMBLE = """
@@ -115,3 +119,34 @@ def test_process_end(
     assert result.returncode == (1 if "raise" in script else 0), result.stderr
     assert "Traceback" not in result.stderr
     assert sorted(path.name for path in tmp_path.glob("*.sig")) == [f"{name}.safetensors.sig" for name in sorted(names)]
+
+
+def test_killed_process_loses_nothing(
+    run_script: Callable[..., CompletedProcess[str]], settings: dict[str, str], tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    """Its records wait in the spool; nobody takes them while it lives, the next flush signs them when it is gone."""
+    late = tmp_path / "late.pem"
+    script = """
+        import os, signal, shutil, subprocess, sys
+        import model_signing.autosign as autosign
+        import numpy, safetensors.numpy
+        for index in range(3):
+            safetensors.numpy.save_file({"w": numpy.arange(index + 1)}, f"{index}.safetensors")
+        assert autosign.flush(timeout=30).failed == 3
+        shutil.copy(sys.argv[1], os.environ["MODEL_SIGNING_PRIVATE_KEY"])
+        print(subprocess.run([sys.argv[2], "flush"], capture_output=True, text=True).stdout, end="")
+        print(subprocess.run([sys.argv[2], "status"], capture_output=True, text=True).stdout.count("its program runs"))
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    command = str(Path(sys.executable).with_name("model-signing"))
+    killed = run_script(script, str(keys[0]), command, PRIVATE_KEY=str(late), ON_ERROR="warn")
+    assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, "0 signed, 0 left\n3\n"), killed.stderr
+    assert list(tmp_path.glob("*.sig")) == []
+
+    names = {"MODEL_SIGNING_PRIVATE_KEY": str(late), "MODEL_SIGNING_SPOOL": str(tmp_path / "spool")}
+    flushed = subprocess.run([command, "flush"], env=settings | names, capture_output=True, text=True, check=False)
+    assert (flushed.returncode, flushed.stdout) == (0, "3 signed, 0 left\n"), flushed.stderr
+    for index in range(3):
+        model_signing_autosign.verify(tmp_path / f"{index}.safetensors", public_key=keys[1])
+    assert list((tmp_path / "spool").iterdir()) == []
