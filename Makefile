@@ -69,7 +69,7 @@ $(TOOLS)/.installed: Makefile
 
 $(ENV)/.installed: pyproject.toml $(TOOLS)/.installed
 	$(UV) venv --quiet --clear --python $(TOOLS)/bin/python $(ENV)
-	$(UV) pip install --quiet --python $(ENV) --group check --group test
+	$(UV) pip install --quiet --compile-bytecode --python $(ENV) --group check --group test
 	touch $@
 
 $(UPSTREAM)/.installed: pyproject.toml $(TOOLS)/.installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,6 @@ from model_signing_autosign import frameworks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from subprocess import CompletedProcess
 
 
@@ -191,3 +191,9 @@ class TestSettings:
             print(os.path.exists("model.safetensors.sig"))
         """
         assert run_script(script, MODE="inline").stdout == "True\n"
+
+
+def test_the_settings_page_names_every_hook() -> None:
+    page = Path(__file__).parents[2] / "docs/reference/environment.md"
+    (row,) = [line for line in page.read_text(encoding="utf-8").splitlines() if "`MODEL_SIGNING_HOOKS`" in line]
+    assert row.split(" | ")[1] == f"auto, none, or a list of {', '.join(frameworks.NAMES)}"

@@ -121,7 +121,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_HOOKS",
-        values: "auto, none, or a list of torch, safetensors",
+        values: "auto, none, or a list of safetensors, torch",
         default: "auto",
         about: "Whose saves are signed. `auto` is every framework that the program imports.",
         secret: false,
