@@ -12,7 +12,7 @@ mod signing;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::session::{Session, Status};
+    use super::session::{Session, Status, warn};
     #[pymodule_export]
     use super::signing::{run, sign_key, verify_key};
 }

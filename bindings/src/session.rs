@@ -116,6 +116,12 @@ impl Session {
     }
 }
 
+/// Write a line to stderr, if the settings of this process want warnings.
+#[pyfunction]
+pub(crate) fn warn(py: Python<'_>, line: &str) {
+    py.detach(|| autosign_session::warn(line));
+}
+
 impl Session {
     fn wait(&self, py: Python<'_>, patience: Option<Duration>) -> PyResult<()> {
         let end = patience.and_then(|patience| Instant::now().checked_add(patience));

@@ -180,12 +180,12 @@ class Panic(BaseException):
     """As pyo3_runtime.PanicException: no Exception."""
 
 
-def test_faults_are_contained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_are_contained(capfd: pytest.CaptureFixture[str]) -> None:
     with contained("do it"):
         raise Panic("broken")
     with contained("do it"):
         raise OSError("full")
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert (out, err.splitlines()) == (
         "",
         ["model-signing: cannot do it: Panic: broken", "model-signing: cannot do it: OSError: full"],
@@ -195,7 +195,14 @@ def test_faults_are_contained(capsys: pytest.CaptureFixture[str]) -> None:
             raise error
 
 
-def test_no_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.stderr", None)
-    say("nobody hears")
-    assert capsys.readouterr().out == ""
+@pytest.mark.parametrize(
+    ("variable", "value", "heard"),
+    [("LOG_LEVEL", "warning", True), ("LOG_LEVEL", "off", False), ("ON_ERROR", "ignore", False)],
+)
+def test_settings_silence_hooks(
+    variable: str, value: str, heard: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(f"MODEL_SIGNING_{variable}", value)
+    say("a line")
+    say("no text: \ud800")
+    assert capfd.readouterr() == ("", "model-signing: a line\n" if heard else "")

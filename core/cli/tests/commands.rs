@@ -173,6 +173,10 @@ fn bad_input_is_one_line_with_the_path_and_what_to_do() {
             ["last.pt\"", "damaged"],
         ),
         ("digest @none", ["none\"", "check that"]),
+        (
+            "verify key @none --public-key %p256.pub.pem",
+            ["cannot open", "check that"],
+        ),
     ] {
         let said = place.run(command);
         assert_eq!(

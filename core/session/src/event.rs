@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{LogLevel, OnError};
-use crate::{Config, Error};
+use crate::{Config, Environment, Error};
 
 /// Something that a session has to tell.
 #[non_exhaustive]
@@ -49,6 +49,11 @@ pub enum Event {
         root: PathBuf,
         /// What is there now was not seen being saved: it stays unsigned.
         unsigned: bool,
+    },
+    /// Something in a hook, which has a line of its own for it.
+    Hook {
+        /// The line.
+        line: String,
     },
     /// A setting is wrong and its default is used.
     WrongSetting {
@@ -127,6 +132,7 @@ impl Event {
                     "{root:?} was changed after it was saved, by something else: it is not signed"
                 ),
             ),
+            Self::Hook { line } => (LogLevel::Warning, line.clone()),
             Self::WrongSetting { error } => (LogLevel::Warning, why(error)),
         }
     }
@@ -144,6 +150,15 @@ pub fn stderr_lines(config: &Config) -> Listener {
             let _ = std::io::stderr().write_all(format!("model-signing: {line}\n").as_bytes());
         }
     })
+}
+
+/// Writes a hook's line to stderr, if the settings of this process want warnings; for hooks, which may have to speak
+/// where there is no session.
+pub fn warn(line: &str) {
+    let (config, _) = Config::read(&Environment::of_process());
+    stderr_lines(&config)(&Event::Hook {
+        line: line.to_owned(),
+    });
 }
 
 fn size(bytes: u64) -> String {

@@ -19,6 +19,6 @@ pub use checkpoint::Checkpoint;
 pub use config::{Config, LogLevel, Mode, OnError, SETTINGS, Setting};
 pub use environment::Environment;
 pub use error::Error;
-pub use event::{Event, Listener, stderr_lines};
+pub use event::{Event, Listener, stderr_lines, warn};
 pub use session::{Session, Status, Ticket};
 pub use spool::{Record, Spool, Spooled};

@@ -194,7 +194,11 @@ impl Queue {
             }
         };
         if spawn("autosign", work).is_err() {
-            self.lock().has_worker = false; // the spool remembers, and `hurry` signs
+            self.lock().has_worker = false;
+            if !self.patient {
+                // Somebody waits for it. In background mode the spool remembers, and `hurry` signs.
+                while self.step(self.every_core()) {}
+            }
         }
     }
 

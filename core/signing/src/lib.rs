@@ -92,6 +92,8 @@ pub fn verify(
     policy: &Policy,
     hashing: Hashing<'_>,
 ) -> Result<VerifiedModel, Error> {
+    // A model that is not there is no unsigned model.
+    std::fs::symlink_metadata(model).map_err(Error::io("open", model))?;
     let proven = verifier
         .verify(&Bundle::read(signature)?)
         .map_err(Error::at(signature))?;

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Session", "Status", "run", "sign_key", "verify_key"]
+__all__ = ["Session", "Status", "run", "sign_key", "verify_key", "warn"]
 
 @final
 class Session:
@@ -101,4 +101,9 @@ def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], s
     Raises:
         UnsignedError: There is no signature.
         VerificationError: The signature is not by this key, or the model is not what was signed.
+    """
+
+def warn(line: str) -> None:
+    """
+    Write a line to stderr, if the settings of this process want warnings.
     """

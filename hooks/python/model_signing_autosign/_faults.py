@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING
 
+from model_signing_autosign import _core
 from model_signing_autosign.errors import AutosignError
 
 if TYPE_CHECKING:
@@ -14,13 +14,9 @@ if TYPE_CHECKING:
 
 
 def say(line: str) -> None:
-    """Print one line on stderr, or nothing where there is no usable stderr."""
-    stream = sys.stderr
-    # None under pythonw and daemons: print(file=None) would go to stdout, which belongs to the training script.
-    if stream is not None:
-        # Closed, full or replaced by the user's object: nothing that happens here may reach the training script.
-        with contextlib.suppress(Exception):
-            print(f"model-signing: {line}", file=stream, flush=True)
+    """Write one line on stderr, where the core writes its own, if the settings want warnings."""
+    with contextlib.suppress(Exception):  # a line with lone surrogates, say: not worth an exception in training
+        _core.warn(line)
 
 
 @contextlib.contextmanager
