@@ -196,6 +196,97 @@ fn bad_input_is_one_line_with_the_path_and_what_to_do() {
 }
 
 #[test]
+fn odd_models_and_signatures_are_one_line_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let file = |name: &str| std::fs::write(place.path(name), b"1").unwrap();
+    for folder in ["empty", "link", "fifo", "odd", "other"] {
+        std::fs::create_dir(place.path(folder)).unwrap();
+    }
+    file("link/a");
+    std::os::unix::fs::symlink("a", place.path("link/b")).unwrap();
+    let fifo = place.path("fifo/pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    std::fs::write(
+        place.path("odd").join(std::ffi::OsStr::from_bytes(b"\xff")),
+        b"1",
+    )
+    .unwrap();
+    file("other/a");
+    assert_eq!(place.run(SIGN).code, GOOD);
+    let whole = std::fs::read(place.path("last.pt.sig")).unwrap();
+    std::fs::write(place.path("cut.sig"), &whole[..whole.len() / 2]).unwrap();
+
+    let sign = |model: &str| format!("sign key @{model} --signature @s --private-key %p256.pem");
+    let verify = |model: &str, signature: &str, key: &str| {
+        format!("verify key @{model} --signature @{signature} --public-key %{key}.pub.pem")
+    };
+    for (command, words) in [
+        (sign("empty"), ["empty\"", "holds no file"]),
+        (sign("link"), ["link/b\"", "symbolic link to \"a\""]),
+        (sign("fifo"), ["fifo/pipe\"", "is a FIFO"]),
+        (sign("odd"), ["\\xFF\"", "not UTF-8"]),
+        (
+            verify("last.pt", "cut.sig", "p256"),
+            ["cut.sig\"", "damaged"],
+        ),
+        (
+            verify("last.pt", "last.pt.sig", "p384"),
+            ["last.pt.sig\"", "not made by this key"],
+        ),
+        (
+            verify("other", "last.pt.sig", "p256"),
+            ["missing: \"last.pt\"", "added: \"a\""],
+        ),
+    ] {
+        let said = place.run(&command);
+        assert_eq!(
+            (said.code, said.err.lines().count()),
+            (BAD, 1),
+            "{command}: {}",
+            said.err
+        );
+        assert!(
+            words.iter().all(|word| said.err.contains(word)),
+            "{command}: {}",
+            said.err
+        );
+    }
+    assert!(!place.path("s").exists());
+}
+
+/// Root reads everything, so this one is run as somebody else where the tests are run by root.
+#[test]
+fn a_file_that_may_not_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let place = Place::new();
+    let open = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let command = place.path("model-signing");
+    std::fs::copy(env!("CARGO_BIN_EXE_model-signing"), &command).unwrap();
+    open(place.folder.path(), 0o755);
+    open(&place.path("last.pt"), 0o000);
+    let mut run = std::process::Command::new(command);
+    run.arg("digest").arg(place.path("last.pt"));
+    if rustix::process::geteuid().is_root() {
+        run.uid(65534);
+    }
+    let said = run.output().unwrap();
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(
+        (said.status.code(), err.lines().count()),
+        (Some(i32::from(BAD)), 1),
+        "{err}"
+    );
+    assert!(
+        err.contains("cannot open") && err.contains("last.pt\"") && err.contains("you may use it"),
+        "{err}"
+    );
+}
+
+#[test]
 fn usage_errors_are_told_from_bad_models() {
     let place = Place::new();
     for command in [
