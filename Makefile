@@ -47,6 +47,7 @@ test-python: $(ENV)/.wheel $(UPSTREAM)/.installed
 
 bench: $(ENV)/.wheel $(UPSTREAM)/.installed
 	$(ENV)/bin/python benches/save.py
+	$(ENV)/bin/python benches/flush.py
 
 fix:
 	cargo fmt --all

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use autosign_signing::retract;
 
-use crate::signing::Cancel;
+use crate::signing::Control;
 use crate::spool::{Record, Spool};
 use crate::{Error, Event, Status};
 
@@ -15,7 +15,7 @@ pub(crate) struct Job {
     pub(crate) id: u64,
     pub(crate) record: Record,
     pub(crate) spooled: Option<PathBuf>,
-    pub(crate) cancel: Arc<Cancel>,
+    pub(crate) control: Arc<Control>,
     /// Somebody waits for the outcome.
     pub(crate) awaited: bool,
     /// Saved by this process, not left by another one.
@@ -37,12 +37,16 @@ pub(crate) struct State {
     pub(crate) failed: Vec<Job>,
     pub(crate) running: usize,
     /// Root to the newest job for it: only that one may publish.
-    pub(crate) newest: BTreeMap<PathBuf, (u64, Arc<Cancel>)>,
+    pub(crate) newest: BTreeMap<PathBuf, (u64, Arc<Control>)>,
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
     pub(crate) published: Vec<Published>,
     pub(crate) counts: Status,
     pub(crate) next_id: u64,
     pub(crate) has_worker: bool,
+    /// Threads that empty the queue for somebody who waits; the worker leaves it to them.
+    pub(crate) helpers: usize,
+    /// What the worker hashes.
+    pub(crate) at_work: Option<Arc<Control>>,
 }
 
 impl Job {
@@ -70,7 +74,7 @@ impl Job {
     /// It is of no use any more: it was cancelled, or what lies there is not what was saved.
     pub(crate) fn superseded(&self) -> Event {
         let root = self.record.checkpoint.root.clone();
-        let unsigned = self.own && !self.cancel.is_turned() && root.exists();
+        let unsigned = self.own && !self.control.is_cancelled() && root.exists();
         Event::Superseded { root, unsigned }
     }
 }
@@ -85,14 +89,14 @@ impl State {
     ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        let cancel = Arc::new(Cancel::default());
+        let control = Arc::new(Control::default());
         self.newest
-            .insert(record.checkpoint.root.clone(), (id, Arc::clone(&cancel)));
+            .insert(record.checkpoint.root.clone(), (id, Arc::clone(&control)));
         self.queue.push_back(Job {
             id,
             record,
             spooled,
-            cancel,
+            control,
             awaited,
             own,
         });

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use autosign_signing::{
@@ -15,27 +15,54 @@ use crate::{Checkpoint, Config, Error};
 /// A `chmod` or a hard link while a file is hashed looks like a change; so often is hashing tried again.
 const ATTEMPTS: usize = 3;
 
-/// Turned when a checkpoint's signature is no longer wanted; hashing stops at the next buffer.
+/// How far hashing has come, and whether it is to stop at the next buffer: for good, because the signature is no longer
+/// wanted, or to be begun again by a thread that gets more of the machine.
 #[derive(Debug, Default)]
-pub(crate) struct Cancel(AtomicBool);
+pub(crate) struct Control {
+    cancelled: AtomicBool,
+    handed_over: AtomicBool,
+    total: AtomicU64,
+    done: AtomicU64,
+}
 
-impl Cancel {
-    pub(crate) fn turn(&self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Control {
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_turned(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Asks for it only where less is lost than is left.
+    pub(crate) fn hand_over(&self) {
+        let (done, total) = (
+            self.done.load(Ordering::Relaxed),
+            self.total.load(Ordering::Relaxed),
+        );
+        if done < total - done.min(total) {
+            self.handed_over.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was asked for, once.
+    pub(crate) fn take_handed_over(&self) -> bool {
+        self.handed_over.swap(false, Ordering::Relaxed)
     }
 }
 
-impl Progress for Cancel {
-    fn advance(&self, _bytes: u64) -> ControlFlow<()> {
-        if self.is_turned() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
+impl Progress for Control {
+    fn start(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
+        self.done.store(0, Ordering::Relaxed);
+    }
+
+    fn advance(&self, bytes: u64) -> ControlFlow<()> {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        if self.is_cancelled() || self.handed_over.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
     }
 }
 
@@ -108,5 +135,27 @@ impl SignerSource {
             return Ok(self.password.clone());
         };
         Ok(Some(autosign_signing::read_password(path)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashing_is_handed_over_in_its_first_half_only() {
+        let control = Control::default();
+        control.hand_over();
+        assert!(!control.take_handed_over(), "nothing has begun");
+        control.start(100);
+        assert!(control.advance(49).is_continue());
+        control.hand_over();
+        assert!(control.advance(0).is_break() && !control.is_cancelled());
+        assert!(control.take_handed_over() && !control.take_handed_over());
+        assert!(control.advance(1).is_continue());
+        control.hand_over();
+        assert!(!control.take_handed_over(), "half is done");
+        control.cancel();
+        assert!(control.advance(0).is_break());
     }
 }

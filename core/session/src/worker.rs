@@ -35,6 +35,14 @@ impl fmt::Debug for Queue {
     }
 }
 
+/// Who does a job: the one thread that lives as long as the process, of low priority unless saves wait for it, or one
+/// of normal priority that somebody waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Helper,
+    Worker,
+}
+
 enum Outcome {
     Failed { lost: bool },
     Signed(Published),
@@ -67,7 +75,7 @@ impl Queue {
         let root = record.checkpoint.root.clone();
         let mut state = self.lock();
         if let Some((_, older)) = state.newest.get(&root) {
-            older.turn();
+            older.cancel();
         }
         let (queued, failed) = (
             take(&mut state.queue, &root),
@@ -101,15 +109,20 @@ impl Queue {
             // What a patient worker does first; here no save may wait for it.
             let _ = self.adopt(false);
         }
-        let idle = self.lock().queue.is_empty();
-        if !idle {
-            let queue = Arc::clone(self);
-            let help = move || while queue.step(queue.every_core()) {};
-            if spawn("autosign-flush", help.clone()).is_err() {
-                help(); // no thread to be had: the caller does the work
-            }
+        let mut state = self.lock();
+        if state.at_work.is_none() && state.queue.is_empty() {
+            return;
         }
-        self.changed.notify_all();
+        if let Some(control) = state.at_work.as_ref().filter(|_| self.patient) {
+            control.hand_over();
+        }
+        state.helpers += 1;
+        drop(state);
+        let queue = Arc::clone(self);
+        let help = move || queue.help();
+        if spawn("autosign-flush", help.clone()).is_err() {
+            help(); // no thread to be had: the caller does the work
+        }
     }
 
     /// Waits at most `patience` for an empty queue; whether it is.
@@ -181,40 +194,75 @@ impl Queue {
                 // Somebody who trains again has a reason to have the last run's checkpoints signed.
                 let _ = queue.adopt(false);
             }
-            loop {
-                let threads = if queue.patient {
-                    queue.threads.unwrap_or(NonZeroUsize::MIN)
-                } else {
-                    queue.every_core()
-                };
-                if !queue.step(threads) {
-                    let empty = |state: &mut State| state.queue.is_empty();
-                    drop(queue.changed.wait_while(queue.lock(), empty));
-                }
-            }
+            queue.work();
         };
         if spawn("autosign", work).is_err() {
             self.lock().has_worker = false;
             if !self.patient {
                 // Somebody waits for it. In background mode the spool remembers, and `hurry` signs.
-                while self.step(self.every_core()) {}
+                while self.step(Role::Helper) {}
             }
         }
     }
 
-    /// Does the next job with `threads` hashing threads; false where there is none.
-    fn step(&self, threads: NonZeroUsize) -> bool {
+    /// The worker's life: one job after another, as long as nobody else does them.
+    fn work(&self) -> ! {
+        let nothing = |state: &mut State| state.queue.is_empty() || state.helpers > 0;
+        loop {
+            if !self.step(Role::Worker) {
+                drop(self.changed.wait_while(self.lock(), nothing));
+            }
+        }
+    }
+
+    /// Empties the queue for somebody who waits, what the worker hands over included.
+    fn help(&self) {
+        let over = |state: &State| state.queue.is_empty() && state.at_work.is_none();
+        loop {
+            while self.step(Role::Helper) {}
+            let waiting = |state: &mut State| state.queue.is_empty() && !over(state);
+            drop(self.changed.wait_while(self.lock(), waiting));
+            let mut state = self.lock();
+            if over(&state) {
+                state.helpers -= 1;
+                break;
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// Does the next job; false where there is none for this role.
+    fn step(&self, role: Role) -> bool {
         let mut state = self.lock();
+        if role == Role::Worker && state.helpers > 0 {
+            return false;
+        }
         let Some(mut job) = state.queue.pop_front() else {
             return false;
         };
         state.running += 1;
+        if role == Role::Worker {
+            state.at_work = Some(Arc::clone(&job.control));
+        }
         drop(state);
 
         let started = Instant::now();
         let root = job.record.checkpoint.root.clone();
-        let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, threads)));
+        let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, self.threads(role))));
         let result = result.unwrap_or(Err(Error::Panicked { path: root.clone() }));
+
+        if job.control.take_handed_over()
+            && !job.control.is_cancelled()
+            && matches!(result, Ok(Outcome::Superseded))
+        {
+            let mut state = self.lock();
+            state.running -= 1;
+            state.at_work = None;
+            state.queue.push_front(job);
+            drop(state);
+            self.changed.notify_all();
+            return true;
+        }
 
         // Disk and listener first, the lock and whoever waits afterwards: all lines are written by then.
         let mut outcome = Ok(());
@@ -229,7 +277,7 @@ impl Queue {
                 });
                 Outcome::Signed(published)
             }
-            Err(_) if job.cancel.is_turned() => Outcome::Superseded,
+            Err(_) if job.control.is_cancelled() => Outcome::Superseded,
             Ok(other) => other,
             Err(error) => {
                 let lost = matches!(error, Error::Altered { .. });
@@ -257,6 +305,9 @@ impl Queue {
 
         let mut state = self.lock();
         state.running -= 1;
+        if role == Role::Worker {
+            state.at_work = None;
+        }
         if std::mem::take(&mut job.awaited) {
             state.outcomes.insert(job.id, outcome);
         }
@@ -274,7 +325,7 @@ impl Queue {
         let checkpoint = &job.record.checkpoint;
         let hashing = Hashing {
             threads,
-            progress: job.cancel.as_ref(),
+            progress: job.control.as_ref(),
         };
         let Some(statement) = hashed(checkpoint, hashing)? else {
             return Ok(Outcome::Superseded);
@@ -292,7 +343,7 @@ impl Queue {
             .publishing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if job.cancel.is_turned() || !checkpoint.is_unchanged() {
+        if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }
         publish(&signature, &bytes, true)?;
@@ -315,9 +366,12 @@ impl Queue {
         self.lock().published.extend(watched);
     }
 
-    fn every_core(&self) -> NonZeroUsize {
-        self.threads
-            .unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+    fn threads(&self, role: Role) -> NonZeroUsize {
+        let all = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.threads.unwrap_or_else(|| match role {
+            Role::Worker if self.patient => NonZeroUsize::MIN,
+            Role::Helper | Role::Worker => all(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

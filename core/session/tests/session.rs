@@ -131,6 +131,29 @@ fn a_saved_folder_is_signed_inside_and_keeps_its_time() {
 }
 
 #[test]
+fn a_flush_takes_a_large_file_over_from_the_worker() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let model = fixture.path("large.pt");
+    std::fs::File::create(&model)
+        .unwrap()
+        .set_len(1 << 26)
+        .unwrap();
+    for _ in 0..3 {
+        session.saved(&model, "test").unwrap().wait().unwrap();
+        assert_eq!(session.flush(PATIENCE).pending, 0);
+        verified(&model).unwrap();
+    }
+    assert_eq!(
+        session.status(),
+        Status {
+            signed: 3,
+            ..Status::default()
+        }
+    );
+}
+
+#[test]
 fn disabled_does_nothing() {
     let fixture = Fixture::new();
     let session = fixture.start(&[("MODEL_SIGNING_MODE", "disabled")]);
