@@ -35,7 +35,7 @@ def blocks() -> list[Block]:
 
 
 def even(text: str, folder: Path) -> list[str]:
-    text = text.replace(str(folder), "/work")
+    text = text.replace(str(folder), "/home/you")
     text = re.sub(r"in \d+\.\d+ s", "in # s", text)
     return [re.sub(r"\d+%", "#%", line) for line in text.splitlines()]
 
