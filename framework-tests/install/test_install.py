@@ -52,6 +52,14 @@ def test_alone(python: Path, wheel: Path, tmp_path: Path) -> None:
     assert re.match(r"model-signing 0\.", run(python.with_name("model-signing"), "--version"))
 
 
+def test_from_the_source_tree(tmp_path: Path) -> None:
+    """`pip install .`, as the README says."""
+    environment = tmp_path / "env"
+    run(sys.executable, "-m", "venv", environment)
+    run(environment / "bin/python", "-m", "pip", "install", "--quiet", ROOT)
+    assert run(environment / "bin/model-signing", "--version").startswith("model-signing 0.")
+
+
 @pytest.mark.parametrize("order", ["ours first", "upstream first"])
 def test_beside_upstream(python: Path, wheel: Path, order: str) -> None:
     if order == "ours first":
