@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -87,6 +90,26 @@ def test_the_two_commands_are_one(python: Path, wheel: Path) -> None:
     for arguments in (["--help"], ["sign", "key", "--help"], ["env", "--markdown"]):
         ours = run(python.with_name("model-signing"), *arguments)
         assert ours == run(*stand_alone, *arguments, cwd=ROOT)
+
+
+@pytest.mark.parametrize(("size", "drawn"), [(1 << 20, False), (4 << 30, True)], ids=["at once", "more than a second"])
+def test_a_bar_on_a_terminal(tmp_path: Path, size: int, drawn: bool) -> None:
+    """A person who waits more than a second sees how far it is; what goes to a pipe is never touched."""
+    model = tmp_path / "large.bin"
+    with model.open("wb") as file:
+        file.truncate(size)
+    terminal, end = pty.openpty()
+    command = [Path(sys.executable).with_name("model-signing"), "digest", model]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end, text=True)
+    os.close(end)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says so that the other end is closed
+        while part := os.read(terminal, 1 << 16):
+            shown += part
+    os.close(terminal)
+    said, _ = running.communicate()
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", said)
+    assert ("█".encode() in shown) is drawn
 
 
 def test_the_switch_is_typed(python: Path, wheel: Path, tmp_path: Path) -> None:
