@@ -6,8 +6,7 @@ use std::io::Write;
 use autosign_session::{Environment, SETTINGS, Setting};
 use clap::Args;
 
-use crate::flush::settings;
-use crate::{GOOD, USAGE, say};
+use crate::{GOOD, USAGE, say, settings};
 
 #[derive(Args)]
 pub(crate) struct Env {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use autosign_session::{Config, Environment, Error, Session, stderr_lines};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, say};
+use crate::{BAD, GOOD, USAGE, say, settings};
 
 #[derive(Args)]
 pub(crate) struct Flush {
@@ -71,13 +71,4 @@ fn flush(config: Config) -> Result<(usize, usize), Error> {
     let others = session.adopt()?;
     let status = session.flush(None);
     Ok((status.signed, status.failed + others))
-}
-
-/// The settings, or nothing where one is wrong: a person is there to correct it.
-pub(crate) fn settings(environment: &Environment, err: &mut dyn Write) -> Option<Config> {
-    let (config, errors) = Config::read(environment);
-    for error in &errors {
-        say(err, format_args!("{error}"));
-    }
-    errors.is_empty().then_some(config)
 }

@@ -20,7 +20,7 @@ use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use autosign_session::Environment;
+use autosign_session::{Config, Environment};
 use autosign_signing::{Error, Ignore};
 use clap::{Args, Parser, Subcommand};
 
@@ -117,6 +117,15 @@ impl Selection {
 /// Upstream's default: a file in the working directory.
 fn default_signature() -> PathBuf {
     PathBuf::from("model.sig")
+}
+
+/// The settings, or nothing where one is wrong: a person is there to correct it.
+fn settings(environment: &Environment, err: &mut dyn Write) -> Option<Config> {
+    let (config, errors) = Config::read(environment);
+    for error in &errors {
+        say(err, format_args!("{error}"));
+    }
+    errors.is_empty().then_some(config)
 }
 
 /// One line; a reader that has gone away is nobody to tell.

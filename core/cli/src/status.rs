@@ -7,8 +7,7 @@ use std::time::SystemTime;
 use autosign_session::{Environment, Spool, Spooled};
 use clap::Args;
 
-use crate::flush::settings;
-use crate::{BAD, GOOD, USAGE, say, shown};
+use crate::{BAD, GOOD, USAGE, say, settings, shown};
 
 #[derive(Args)]
 pub(crate) struct Status {

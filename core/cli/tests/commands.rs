@@ -61,6 +61,22 @@ impl Place {
         }
     }
 
+    /// Runs a command that must end with code 1 and one line that holds every one of `words`.
+    fn refuses(&self, command: &str, words: &[&str]) {
+        let said = self.run(command);
+        assert_eq!(
+            (said.code, said.err.lines().count()),
+            (BAD, 1),
+            "{command}: {}",
+            said.err
+        );
+        assert!(
+            words.iter().all(|word| said.err.contains(word)),
+            "{command}: {}",
+            said.err
+        );
+    }
+
     fn session(&self) -> Session {
         Session::start(Config::read(&self.environment()).0, Box::new(|_| ()))
     }
@@ -178,18 +194,7 @@ fn bad_input_is_one_line_with_the_path_and_what_to_do() {
             ["cannot open", "check that"],
         ),
     ] {
-        let said = place.run(command);
-        assert_eq!(
-            (said.code, said.err.lines().count()),
-            (BAD, 1),
-            "{command}: {}",
-            said.err
-        );
-        assert!(
-            words.iter().all(|word| said.err.contains(word)),
-            "{command}: {}",
-            said.err
-        );
+        place.refuses(command, &words);
     }
     assert_eq!(std::fs::read(place.path("last.pt")).unwrap(), b"weights");
     assert!(!place.path("s").exists());
@@ -239,18 +244,7 @@ fn odd_models_and_signatures_are_one_line_too() {
             ["missing: \"last.pt\"", "added: \"a\""],
         ),
     ] {
-        let said = place.run(&command);
-        assert_eq!(
-            (said.code, said.err.lines().count()),
-            (BAD, 1),
-            "{command}: {}",
-            said.err
-        );
-        assert!(
-            words.iter().all(|word| said.err.contains(word)),
-            "{command}: {}",
-            said.err
-        );
+        place.refuses(&command, &words);
     }
     assert!(!place.path("s").exists());
 }

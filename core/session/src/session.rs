@@ -138,7 +138,8 @@ impl Session {
     #[expect(clippy::must_use_candidate, reason = "most callers only want the wait")]
     pub fn flush(&self, patience: Option<Duration>) -> Status {
         self.hurry();
-        let end = patience.map(|patience| Instant::now() + patience);
+        // A wait beyond what the clock can count is a wait without end.
+        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
         while !self.idle_within(SLICE) && end.is_none_or(|end| Instant::now() < end) {}
         self.status()
     }

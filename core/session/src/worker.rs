@@ -161,10 +161,12 @@ impl Queue {
             return Ok(0);
         };
         let mut others = 0;
-        for spooled in spool.list()? {
+        for mut spooled in spool.list()? {
             if spooled.owned {
                 continue;
             }
+            // What another process was told is news to the owner of this one.
+            spooled.record.error = None;
             let signer = &spooled.record.signer;
             if *signer == self.identity || (anybody && signer.is_none()) {
                 let mut state = self.lock();

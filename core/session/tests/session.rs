@@ -330,6 +330,31 @@ fn raise_gives_the_reason_to_the_save() {
 }
 
 #[test]
+fn a_process_that_takes_over_a_record_says_why_it_fails_too() {
+    let fixture = Fixture::new();
+    let settings = [("MODEL_SIGNING_PRIVATE_KEY", "/none/key.pem")];
+    let session = fixture.start(&settings);
+    let model = fixture.write("last.pt", b"weights");
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    session.flush(PATIENCE);
+    drop(session);
+    let next = fixture.start(&settings);
+    assert_eq!(next.adopt().unwrap(), 0);
+    assert_eq!(next.flush(PATIENCE).failed, 1);
+    next.flush(PATIENCE);
+    assert_eq!(fixture.said("is not signed"), 2, "once in each process");
+}
+
+#[test]
+fn a_wait_longer_than_the_clock_counts() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let model = fixture.write("last.pt", b"weights");
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    assert_eq!(session.flush(Some(Duration::MAX)).signed, 1);
+}
+
+#[test]
 fn a_folder_in_the_signatures_place_is_reported_and_kept() {
     let fixture = Fixture::new();
     let session = fixture.start(&[("MODEL_SIGNING_MODE", "inline")]);
