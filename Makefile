@@ -1,6 +1,9 @@
-# Two commands for newcomers, each with all its own set-up below build/ and target/:
-#   make demo    train, sign, verify, tamper, see it caught
-#   make test    every check and test
+# Commands for newcomers, each with all its own set-up below build/ and target/ and, for the local Sigstore, in the
+# user's cache folder (framework-tests/sigstore/README.md):
+#   make demo        train, sign, verify, tamper, see it caught
+#   make demo-key    the same with a key of one's own instead of Sigstore
+#   make sigstore    a local Sigstore to play with
+#   make test        every check and test
 # They need Rust, CPython 3.10 or later with venv, a C compiler and make.
 
 PYTHON ?= python3
@@ -10,17 +13,29 @@ MATURIN_VERSION := 1.16.0
 TOOLS := build/tools
 ENV := build/env
 UPSTREAM := build/upstream
+NODE := build/node
+START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo test check test-rust test-python bench fix stubs docs clean
+.PHONY: demo demo-key sigstore test sigstore-tools check test-rust test-python bench fix stubs docs clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
 
-test: check test-rust test-python
+demo-key: $(ENV)/.wheel $(UPSTREAM)/.installed
+	@bash examples/demo-key.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
+
+sigstore:
+	@$(PYTHON) $(START) --interactive
+
+test: sigstore-tools check test-rust test-python
+
+# The Go programs that tests start, built here so that the minutes this takes the first time are nobody's test.
+sigstore-tools:
+	$(PYTHON) $(START) --build --peers
 
 # Formatting, lints, types, and generated files that must be what their source says.
 check: $(ENV)/.wheel
@@ -37,11 +52,12 @@ test-rust:
 	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --no-deps --all-features
 
 # One framework a process.
-test-python: $(ENV)/.wheel $(UPSTREAM)/.installed
+test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed
 	$(ENV)/bin/pytest framework-tests/contract
 	$(ENV)/bin/pytest framework-tests/torch
 	$(ENV)/bin/pytest framework-tests/safetensors
 	$(ENV)/bin/pytest framework-tests/interop
+	$(ENV)/bin/pytest framework-tests/sigstore
 	$(ENV)/bin/pytest framework-tests/install
 	$(ENV)/bin/pytest framework-tests/docs
 
@@ -76,6 +92,15 @@ $(ENV)/.installed: pyproject.toml $(TOOLS)/.installed
 $(UPSTREAM)/.installed: pyproject.toml $(TOOLS)/.installed
 	$(UV) venv --quiet --clear --python $(TOOLS)/bin/python $(UPSTREAM)
 	$(UV) pip install --quiet --python $(UPSTREAM) --group upstream
+	touch $@
+
+# npm installs beside what it runs, so the program goes there, too. Node believes only CAs of its own unless it is told to
+# believe the machine's.
+$(NODE)/.installed: pyproject.toml $(wildcard framework-tests/sigstore/js/*) $(TOOLS)/.installed
+	$(UV) venv --quiet --clear --python $(TOOLS)/bin/python $(NODE)
+	$(UV) pip install --quiet --python $(NODE) --group node
+	cp -R framework-tests/sigstore/js $(NODE)/js
+	cd $(NODE)/js && NODE_OPTIONS=--use-system-ca ../bin/npm ci --loglevel=error --no-audit --ignore-scripts > /dev/null
 	touch $@
 
 # The wheel that users get, not the source tree, is what is tested.

@@ -15,9 +15,10 @@ mod classes {
 pub(crate) fn session(error: SessionError) -> PyErr {
     let arguments = (error.to_string(), error.hint());
     match error {
-        SessionError::Setting { .. } | SessionError::NoKey => {
-            classes::ConfigError::new_err(arguments)
-        }
+        SessionError::Setting { .. }
+        | SessionError::NoKey
+        | SessionError::NoIdentity
+        | SessionError::PublicLog => classes::ConfigError::new_err(arguments),
         _ => classes::SigningError::new_err(arguments),
     }
 }

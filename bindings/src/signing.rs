@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{stderr, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use autosign_session::Environment;
+use autosign_session::{Config, Environment, Error as SessionError, Instance, Keyless, PUBLIC_LOG};
 use autosign_signing::{
-    Hashing, Ignore, KeySigner, KeyVerifier, Policy, RelPath, sign, signature_path, verify,
+    Error, ExpectedSigner, Hashing, Ignore, KeySigner, KeyVerifier, KeylessVerifier, Policy,
+    RelPath, Signer, Verifier, sign, signature_path, verify,
 };
 use pyo3::prelude::*;
 
@@ -26,12 +27,41 @@ pub(crate) fn sign_key(
     signature: Option<PathBuf>,
 ) -> PyResult<PathBuf> {
     let signed = py.detach(|| {
-        let signature = signature.unwrap_or_else(|| signature_path(&model));
         let signer = KeySigner::read(&private_key, password.as_deref().map(str::as_bytes))?;
-        let ignore = Ignore::new(&model, Some(&signature), &[], true)?;
-        sign(&model, &signature, &ignore, &signer, Hashing::default()).map(|_| signature)
+        signed(&model, signature, &signer)
     });
     signed.map_err(error::signing)
+}
+
+/// Sign `model` in the name that an identity token gives, and return the path of the signature. What is not given is
+/// taken from the environment.
+///
+/// Raises:
+///     ConfigError: There is no token, or the public instances are not to be used.
+///     SigningError: The token, a service, the model or the signature's place is not as it must be.
+#[pyfunction]
+#[pyo3(signature = (model, *, identity_token=None, trust_config=None, signature=None))]
+pub(crate) fn sign_sigstore(
+    py: Python<'_>,
+    model: PathBuf,
+    identity_token: Option<String>,
+    trust_config: Option<PathBuf>,
+    signature: Option<PathBuf>,
+) -> PyResult<PathBuf> {
+    let signed = py.detach(|| {
+        let mut keyless = keyless(trust_config);
+        if let Some(token) = identity_token {
+            keyless.token = Some(token.into());
+            keyless.token_file = None;
+        }
+        keyless.refuse_trust_in(&model)?;
+        let (signer, public) = keyless.signer()?;
+        if public {
+            autosign_session::warn(PUBLIC_LOG);
+        }
+        Ok::<_, SessionError>(signed(&model, signature, &signer)?)
+    });
+    signed.map_err(error::session)
 }
 
 /// Verify `model` with the PEM key `public_key` and return the names of its verified files.
@@ -48,18 +78,62 @@ pub(crate) fn verify_key(
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
     let verified = py.detach(|| {
-        let signature = signature.unwrap_or_else(|| signature_path(&model));
         let verifier = KeyVerifier::read(&public_key)?;
-        verify(
-            &model,
-            &signature,
-            &verifier,
-            &Policy::default(),
-            Hashing::default(),
-        )
+        verified(&model, signature, &verifier)
     });
-    let verified = verified.map_err(error::verification)?;
-    Ok(verified.files().iter().map(RelPath::to_string).collect())
+    verified.map_err(error::verification)
+}
+
+/// Verify that `identity`, for which `identity_provider` vouches, signed `model`, and return the names of its verified
+/// files. Without `trust_config` the environment says which Sigstore instance is believed.
+///
+/// Raises:
+///     UnsignedError: There is no signature.
+///     VerificationError: Somebody else signed, or not so that it could be believed, or the model is not what was signed.
+#[pyfunction]
+#[pyo3(signature = (model, *, identity, identity_provider, trust_config=None, signature=None))]
+pub(crate) fn verify_sigstore(
+    py: Python<'_>,
+    model: PathBuf,
+    identity: &str,
+    identity_provider: &str,
+    trust_config: Option<PathBuf>,
+    signature: Option<PathBuf>,
+) -> PyResult<Vec<String>> {
+    let verified = py.detach(|| {
+        let keyless = keyless(trust_config);
+        keyless.refuse_trust_in(&model)?;
+        let expected = ExpectedSigner::new(identity, identity_provider)?;
+        let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        verified(&model, signature, &verifier)
+    });
+    verified.map_err(error::verification)
+}
+
+/// The settings of this process, with another trust config if one is given.
+fn keyless(trust_config: Option<PathBuf>) -> Keyless {
+    let mut keyless = Config::read(&Environment::of_process()).0.keyless;
+    if let Some(path) = trust_config {
+        keyless.instance = Instance::TrustConfig(path);
+    }
+    keyless
+}
+
+fn signed(model: &Path, signature: Option<PathBuf>, signer: &dyn Signer) -> Result<PathBuf, Error> {
+    let signature = signature.unwrap_or_else(|| signature_path(model));
+    let ignore = Ignore::new(model, Some(&signature), &[], true)?;
+    sign(model, &signature, &ignore, signer, Hashing::default()).map(|_| signature)
+}
+
+fn verified(
+    model: &Path,
+    signature: Option<PathBuf>,
+    verifier: &dyn Verifier,
+) -> Result<Vec<String>, Error> {
+    let signature = signature.unwrap_or_else(|| signature_path(model));
+    let policy = Policy::default();
+    let good = verify(model, &signature, verifier, &policy, Hashing::default())?;
+    Ok(good.files().iter().map(RelPath::to_string).collect())
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.

@@ -54,7 +54,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    assert {block.language for block in blocks()} == {"console", "python", "mermaid"}
+    assert {block.language for block in blocks()} == {"console", "python", "mermaid", "sh", "yaml"}
 
 
 def test_console_and_python_blocks(folder: Path, environment: dict[str, str]) -> None:

@@ -100,7 +100,8 @@ def test_a_bar_on_a_terminal(tmp_path: Path, size: int, drawn: bool) -> None:
         file.truncate(size)
     terminal, end = pty.openpty()
     command = [Path(sys.executable).with_name("model-signing"), "digest", model]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end, text=True)
+    environment = os.environ | {"TERM": "xterm"}  # a terminal that calls itself dumb, or nothing, gets no bar
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=end, text=True)
     os.close(end)
     shown = b""
     with contextlib.suppress(OSError):  # Linux says so that the other end is closed

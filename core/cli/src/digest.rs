@@ -24,7 +24,7 @@ impl Digest {
                 say(out, format_args!("sha256:{digest}"));
                 GOOD
             }
-            Err(error) => failed(err, "Hashing", &error),
+            Err(error) => failed(err, "Hashing", &error.into()),
         }
     }
 

@@ -33,7 +33,7 @@ impl Keygen {
                 );
                 GOOD
             }
-            Err(error) => failed(err, "Making a key", &error),
+            Err(error) => failed(err, "Making a key", &error.into()),
         }
     }
 

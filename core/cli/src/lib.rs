@@ -10,9 +10,11 @@ mod digest;
 mod env;
 mod flush;
 mod keygen;
+mod login;
 mod progress;
 mod sign;
 mod status;
+mod trust;
 mod verify;
 
 use std::ffi::{OsStr, OsString};
@@ -20,7 +22,7 @@ use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Environment};
+use autosign_session::{Config, Environment, Instance, Keyless};
 use autosign_signing::{Error, Ignore};
 use clap::{Args, Parser, Subcommand};
 
@@ -57,6 +59,9 @@ enum Command {
     Flush(flush::Flush),
     /// List the checkpoints in the spool.
     Status(status::Status),
+    /// Show and convert what keyless signatures are judged by.
+    #[command(subcommand)]
+    Trust(trust::Trust),
     /// List the settings and their values.
     Env(env::Env),
 }
@@ -68,7 +73,8 @@ pub fn run<'a>(
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
-    let cli = match Cli::try_parse_from(args.into_iter().map(hyphens)) {
+    let args = with_method(args.into_iter().map(hyphens).collect());
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let text = error.to_string();
@@ -80,8 +86,9 @@ pub fn run<'a>(
         }
     };
     match cli.command {
-        Command::Sign(sign) => sign.run(out, err),
-        Command::Verify(verify) => verify.run(out, err),
+        Command::Sign(sign) => sign.run(environment, out, err),
+        Command::Verify(verify) => verify.run(environment, out, err),
+        Command::Trust(trust) => trust.run(environment, out, err),
         Command::Digest(digest) => digest.run(out, err),
         Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(environment, out, err),
@@ -119,6 +126,27 @@ fn default_signature() -> PathBuf {
     PathBuf::from("model.sig")
 }
 
+/// Which Sigstore instance, where not the one of the settings.
+#[derive(Args)]
+struct InstanceArgs {
+    /// Use the staging instance.
+    #[arg(long, conflicts_with = "trust_config")]
+    use_staging: bool,
+    /// Use the instance of this trust config: a ClientTrustConfig file, or for verifying a trusted_root.json.
+    #[arg(long, value_name = "PATH")]
+    trust_config: Option<PathBuf>,
+}
+
+impl InstanceArgs {
+    fn apply(self, keyless: &mut Keyless) {
+        if self.use_staging {
+            keyless.instance = Instance::Staging;
+        } else if let Some(path) = self.trust_config {
+            keyless.instance = Instance::TrustConfig(path);
+        }
+    }
+}
+
 /// The settings, or nothing where one is wrong: a person is there to correct it.
 fn settings(environment: &Environment, err: &mut dyn Write) -> Option<Config> {
     let (config, errors) = Config::read(environment);
@@ -134,16 +162,32 @@ fn say(to: &mut dyn Write, line: std::fmt::Arguments<'_>) {
 }
 
 /// The one line of a failure: what happened, and what to do next.
-fn failed(err: &mut dyn Write, what: &str, error: &Error) -> u8 {
+fn failed(err: &mut dyn Write, what: &str, error: &autosign_session::Error) -> u8 {
     say(
         err,
         format_args!("{what} failed with error: {error}; {}", error.hint()),
     );
-    if matches!(error, Error::Unsigned { .. }) {
+    if matches!(
+        error,
+        autosign_session::Error::Signing(Error::Unsigned { .. })
+    ) {
         UNSIGNED
     } else {
         BAD
     }
+}
+
+/// `sign MODEL` to `sign sigstore MODEL`: the default method may be left out, as with upstream.
+fn with_method(mut args: Vec<OsString>) -> Vec<OsString> {
+    const METHODS: [&str; 6] = ["key", "sigstore", "help", "--help", "-h", ""];
+    let command = args.get(1).and_then(|arg| arg.to_str());
+    if matches!(command, Some("sign" | "verify")) {
+        let next = args.get(2).map_or("", |arg| arg.to_str().unwrap_or("?"));
+        if !METHODS.contains(&next) {
+            args.insert(2, "sigstore".into());
+        }
+    }
+    args
 }
 
 /// `--private_key=a_b` to `--private-key=a_b`: upstream knows both spellings.
@@ -182,6 +226,28 @@ mod tests {
         );
         assert_eq!(spelled("my_model"), "my_model");
         assert_eq!(spelled("-x_y"), "-x_y");
+    }
+
+    #[test]
+    fn the_default_method_may_be_left_out() {
+        let spelled = |args: &[&str]| {
+            let args = with_method(args.iter().map(OsString::from).collect());
+            args.join(OsStr::new(" ")).into_string().unwrap()
+        };
+        assert_eq!(spelled(&["m", "sign", "a"]), "m sign sigstore a");
+        assert_eq!(
+            spelled(&["m", "verify", "--x", "a"]),
+            "m verify sigstore --x a"
+        );
+        for same in [
+            "m sign key a",
+            "m sign sigstore a",
+            "m sign --help",
+            "m sign",
+            "m digest a",
+        ] {
+            assert_eq!(spelled(&same.split(' ').collect::<Vec<_>>()), same);
+        }
     }
 
     #[test]

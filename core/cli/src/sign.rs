@@ -3,21 +3,25 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_signing::{Error, Hashing, KeySigner, read_password, sign};
+use autosign_session::{Config, Environment, Error, PUBLIC_LOG};
+use autosign_signing::{Hashing, KeySigner, Signer, read_password, sign};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use crate::login::LoginArgs;
 use crate::progress::Bar;
-use crate::{GOOD, Selection, default_signature, failed, say};
+use crate::{GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, say, settings};
 
 #[derive(Subcommand)]
 pub(crate) enum Sign {
+    /// In the name that an OIDC identity token gives, through Sigstore (the default).
+    Sigstore(Sigstore),
     /// With a private key: ECDSA on P-256, P-384 or P-521.
     Key(Key),
 }
 
 #[derive(Args)]
-pub(crate) struct Key {
+struct Model {
     /// The file or folder to sign.
     model: PathBuf,
     /// Where the signature goes.
@@ -25,6 +29,31 @@ pub(crate) struct Key {
     signature: PathBuf,
     #[command(flatten)]
     selection: Selection,
+}
+
+#[derive(Args)]
+pub(crate) struct Sigstore {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// The token; others on this machine can see it, --identity-token-file hides it.
+    #[arg(long, value_name = "TOKEN", conflicts_with = "identity_token_file")]
+    identity_token: Option<String>,
+    /// A file with the token. Default: MODEL_SIGNING_IDENTITY_TOKEN_FILE, MODEL_SIGNING_IDENTITY_TOKEN.
+    #[arg(long, value_name = "PATH")]
+    identity_token_file: Option<PathBuf>,
+    /// Take the token from the environment (the default), and never ask a person to log in.
+    #[arg(long)]
+    use_ambient_credentials: bool,
+    #[command(flatten)]
+    login: LoginArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct Key {
+    #[command(flatten)]
+    model: Model,
     /// The private key, a PEM file.
     #[arg(long, value_name = "PATH")]
     private_key: PathBuf,
@@ -37,15 +66,56 @@ pub(crate) struct Key {
 }
 
 impl Sign {
-    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        let Self::Key(key) = self;
-        match key.sign() {
+    pub(crate) fn run(
+        self,
+        environment: &Environment,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> u8 {
+        let signed = match self {
+            Self::Key(key) => key.sign(),
+            Self::Sigstore(sigstore) => match settings(environment, err) {
+                Some(config) => sigstore.sign(config, environment, err),
+                None => return USAGE,
+            },
+        };
+        match signed {
             Ok(()) => {
                 say(out, format_args!("Signing succeeded"));
                 GOOD
             }
             Err(error) => failed(err, "Signing", &error),
         }
+    }
+}
+
+impl Sigstore {
+    fn sign(
+        self,
+        config: Config,
+        environment: &Environment,
+        err: &mut dyn Write,
+    ) -> Result<(), Error> {
+        let mut keyless = config.keyless;
+        self.instance.apply(&mut keyless);
+        if let Some(token) = self.identity_token {
+            keyless.token = Some(Zeroizing::new(token));
+            keyless.token_file = None;
+        } else if self.identity_token_file.is_some() {
+            keyless.token_file = self.identity_token_file;
+        }
+        keyless.refuse_trust_in(&self.model.model)?;
+        let tokenless = !keyless.has_identity() && !self.use_ambient_credentials;
+        let (signer, public) = if tokenless && LoginArgs::possible() {
+            let login = self.login.login(&mut keyless, environment)?;
+            keyless.signer_with(Box::new(login))?
+        } else {
+            keyless.signer()?
+        };
+        if public {
+            say(err, format_args!("{PUBLIC_LOG}"));
+        }
+        self.model.sign(&signer)
     }
 }
 
@@ -56,13 +126,19 @@ impl Key {
             None => self.password.map(Zeroizing::new),
         };
         let signer = KeySigner::read(&self.private_key, password.as_deref().map(String::as_bytes))?;
+        self.model.sign(&signer)
+    }
+}
+
+impl Model {
+    fn sign(&self, signer: &dyn Signer) -> Result<(), Error> {
         let ignore = self.selection.ignore(&self.model, Some(&self.signature))?;
         let bar = Bar::default();
         let hashing = Hashing {
             progress: &bar,
             ..Hashing::default()
         };
-        sign(&self.model, &self.signature, &ignore, &signer, hashing)?;
+        sign(&self.model, &self.signature, &ignore, signer, hashing)?;
         Ok(())
     }
 }

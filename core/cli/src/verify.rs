@@ -3,25 +3,31 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use autosign_session::{Config, Environment, Error};
 use autosign_signing::{
-    Error, Hashing, KeyVerifier, Policy, VerifiedModel, signature_path, verify,
+    ExpectedSigner, Hashing, KeyVerifier, KeylessVerifier, Policy, VerifiedModel, Verifier,
+    signature_path, verify,
 };
 use clap::{Args, Subcommand};
 
 use crate::progress::Bar;
-use crate::{GOOD, Selection, default_signature, failed, say, shown};
+use crate::{
+    GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, say, settings, shown,
+};
 
 /// Unsigned files named in full; more are counted.
 const NAMES_SHOWN: usize = 10;
 
 #[derive(Subcommand)]
 pub(crate) enum Verify {
+    /// With the identity of the signer, who signed through Sigstore (the default).
+    Sigstore(Sigstore),
     /// With the signer's public key.
     Key(Key),
 }
 
 #[derive(Args)]
-pub(crate) struct Key {
+struct Model {
     /// The file or folder to verify.
     model: PathBuf,
     /// The signature. Default: model.sig in the working directory if there is one, else NAME.sig beside a file and
@@ -36,15 +42,59 @@ pub(crate) struct Key {
     /// Refuse them (the default).
     #[arg(long)]
     no_ignore_unsigned_files: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Sigstore {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// Who must have signed: an email address or URI, exactly; or glob:PATTERN, where * stands for anything but / and
+    /// ** for anything; or re:EXPRESSION, for the whole of it.
+    #[arg(long)]
+    identity: String,
+    /// The OIDC issuer that vouches for the identity, a URL.
+    #[arg(long, value_name = "URL")]
+    identity_provider: String,
+    /// The source repository that the certificate must name, a URI.
+    #[arg(long, value_name = "URI")]
+    repository: Option<String>,
+    /// The workflow that the certificate must name, a URI.
+    #[arg(long, value_name = "URI")]
+    workflow: Option<String>,
+    /// The source ref that the certificate must name, such as refs/heads/main.
+    #[arg(long = "ref", value_name = "REF")]
+    reference: Option<String>,
+    /// Use no network. Verifying never does in this version.
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Key {
+    #[command(flatten)]
+    model: Model,
     /// The public key, a PEM file.
     #[arg(long, value_name = "PATH")]
     public_key: PathBuf,
 }
 
 impl Verify {
-    pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        let Self::Key(key) = self;
-        match key.verify() {
+    pub(crate) fn run(
+        self,
+        environment: &Environment,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> u8 {
+        let verified = match self {
+            Self::Key(key) => key.verify(),
+            Self::Sigstore(sigstore) => match settings(environment, err) {
+                Some(config) => sigstore.verify(config),
+                None => return USAGE,
+            },
+        };
+        match verified {
             Ok(verified) => {
                 tell_unsigned(&verified, err);
                 say(out, format_args!("Verification succeeded"));
@@ -55,8 +105,29 @@ impl Verify {
     }
 }
 
+impl Sigstore {
+    fn verify(self, config: Config) -> Result<VerifiedModel, Error> {
+        let mut keyless = config.keyless;
+        self.instance.apply(&mut keyless);
+        keyless.refuse_trust_in(&self.model.model)?;
+        let expected = ExpectedSigner::new(&self.identity, &self.identity_provider)?
+            .from_repository(self.repository)
+            .from_workflow(self.workflow)
+            .from_ref(self.reference);
+        let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        self.model.verify(&verifier)
+    }
+}
+
 impl Key {
     fn verify(self) -> Result<VerifiedModel, Error> {
+        let verifier = KeyVerifier::read(&self.public_key)?;
+        self.model.verify(&verifier)
+    }
+}
+
+impl Model {
+    fn verify(self, verifier: &dyn Verifier) -> Result<VerifiedModel, Error> {
         let signature = self.signature.unwrap_or_else(|| {
             let upstream = default_signature();
             if upstream.exists() {
@@ -70,13 +141,12 @@ impl Key {
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
         };
-        let verifier = KeyVerifier::read(&self.public_key)?;
         let bar = Bar::default();
         let hashing = Hashing {
             progress: &bar,
             ..Hashing::default()
         };
-        verify(&self.model, &signature, &verifier, &policy, hashing)
+        Ok(verify(&self.model, &signature, verifier, &policy, hashing)?)
     }
 }
 

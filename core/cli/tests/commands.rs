@@ -419,3 +419,38 @@ fn a_new_key_signs_and_is_never_overwritten() {
     );
     assert_eq!(std::fs::read(place.path("key.pem")).unwrap(), before);
 }
+
+/// A program of its own: this one's standard input may well be a terminal.
+#[test]
+fn without_a_terminal_nobody_is_asked_to_log_in() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let (browser, opened) = (place.path("browser"), place.path("opened"));
+    std::fs::write(&browser, format!("#!/bin/sh\n: > '{}'\n", opened.display())).unwrap();
+    std::fs::set_permissions(&browser, PermissionsExt::from_mode(0o755)).unwrap();
+    for flags in [
+        "",
+        "--oauth-force-oob",
+        "--client_id x --client_secret y",
+        "--use-ambient-credentials --oidc-issuer http://127.0.0.1:1",
+    ] {
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_model-signing"))
+            .args(["sign", "last.pt"])
+            .args(flags.split_whitespace())
+            .current_dir(place.folder.path())
+            .env_clear()
+            .env("HOME", place.folder.path())
+            .env("BROWSER", &browser)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let err = String::from_utf8(said.stderr).unwrap();
+        assert_eq!(said.status.code(), Some(BAD.into()), "{flags}: {err}");
+        assert!(
+            err.contains("there is no identity token to sign with, and no key"),
+            "{flags}: {err}"
+        );
+        assert_eq!(err.lines().count(), 1, "{flags}: {err}");
+        assert!(!opened.exists() && !place.path("model.sig").exists());
+    }
+}

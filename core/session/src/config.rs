@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::{Environment, Error};
+use crate::{Environment, Error, Instance, Keyless};
 
 /// When a checkpoint is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub enum Mode {
     Disabled,
     /// Before the save returns.
     Inline,
+}
+
+/// Who signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The key, where there is one; else Sigstore.
+    Auto,
+    /// The holder of `MODEL_SIGNING_PRIVATE_KEY`.
+    Key,
+    /// Whom the identity token names.
+    Sigstore,
 }
 
 /// What a failed signature does to training.
@@ -53,6 +64,10 @@ pub struct Config {
     pub on_error: OnError,
     /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
     pub hooks: Vec<String>,
+    /// `MODEL_SIGNING_METHOD`
+    pub method: Method,
+    /// What method `sigstore` needs.
+    pub keyless: Keyless,
     /// `MODEL_SIGNING_PRIVATE_KEY`, absolute.
     pub private_key: Option<PathBuf>,
     /// `MODEL_SIGNING_PASSWORD`
@@ -133,6 +148,101 @@ pub static SETTINGS: &[Setting] = &[
             config.hooks = names.filter(|name| !name.is_empty()).collect();
             Some(())
         },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_METHOD",
+        values: "auto, key, sigstore",
+        default: "auto",
+        about: "Who signs: the holder of a private key, or whom an identity token names (keyless, through Sigstore). `auto` is the key where MODEL_SIGNING_PRIVATE_KEY is set, else Sigstore.",
+        secret: false,
+        read: |config, value| {
+            config.method = match value.to_str()? {
+                "auto" => Method::Auto,
+                "key" => Method::Key,
+                "sigstore" => Method::Sigstore,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_IDENTITY_TOKEN_FILE",
+        values: "path",
+        default: "",
+        about: "A file with the OIDC identity token to sign with, read again for every certificate: what renews it may do so at any time.",
+        secret: false,
+        read: |config, value| absolute(value).map(|path| config.keyless.token_file = Some(path)),
+    },
+    Setting {
+        variable: "MODEL_SIGNING_IDENTITY_TOKEN",
+        values: "text",
+        default: "$SIGSTORE_ID_TOKEN",
+        about: "The token itself, if there is no file; $SIGSTORE_IDENTITY_TOKEN is read, too. A file is the better place: it can be renewed, and child processes inherit the environment.",
+        secret: true,
+        read: |config, value| {
+            config.keyless.token = Some(Zeroizing::new(value.to_str()?.to_owned()));
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_AUDIENCE",
+        values: "text",
+        default: "sigstore",
+        about: "The audience that the token must be for: the client id of the instance's Fulcio. A token for another audience is never sent.",
+        secret: false,
+        read: |config, value| {
+            config.keyless.audience = Some(value.to_str()?.to_owned());
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_INSTANCE",
+        values: "production, staging",
+        default: "production",
+        about: "The public Sigstore instance to sign with.",
+        secret: false,
+        read: |config, value| {
+            config.keyless.instance = match value.to_str()? {
+                "production" => Instance::Production,
+                "staging" => Instance::Staging,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_TRUST_CONFIG",
+        values: "path",
+        default: "",
+        about: "The Sigstore instance to sign with and to believe instead: a ClientTrustConfig file, which holds its keys and its addresses.",
+        secret: false,
+        read: |config, value| {
+            config.keyless.instance = Instance::TrustConfig(absolute(value)?);
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_PUBLIC_LOG",
+        values: "allow, deny",
+        default: "allow",
+        about: "Whether to sign with a public instance, whose log shows the signer's identity, the time and a hash of what was signed to everybody, for ever.",
+        secret: false,
+        read: |config, value| {
+            config.keyless.deny_public_log = match value.to_str()? {
+                "allow" => false,
+                "deny" => true,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_CA_BUNDLE",
+        values: "path",
+        default: "",
+        about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web.",
+        secret: false,
+        read: |config, value| absolute(value).map(|path| config.keyless.ca_bundle = Some(path)),
     },
     Setting {
         variable: "MODEL_SIGNING_PRIVATE_KEY",
@@ -229,6 +339,11 @@ impl Config {
             mode: Mode::Background,
             on_error: OnError::Warn,
             hooks: vec!["auto".to_owned()],
+            method: Method::Auto,
+            keyless: Keyless {
+                token: foreign_token(environment),
+                ..Keyless::default()
+            },
             private_key: None,
             password: None,
             password_file: None,
@@ -263,11 +378,32 @@ impl Config {
         self.mode == Mode::Inline || self.on_error == OnError::Raise
     }
 
-    /// Who is to sign, as one text: a spooled checkpoint is signed by nobody else.
+    /// Who is to sign, as one text: a spooled checkpoint is signed by nobody else. Nothing where nobody is named.
     #[must_use]
     pub fn signer(&self) -> Option<String> {
-        Some(format!("key:{}", self.private_key.as_deref()?.display()))
+        if self.signs_with_key() {
+            return Some(format!("key:{}", self.private_key.as_deref()?.display()));
+        }
+        let named = self.method == Method::Sigstore || self.keyless.has_identity();
+        named.then(|| self.keyless.name())
     }
+
+    /// Whether a private key signs, not an identity token.
+    #[must_use]
+    pub fn signs_with_key(&self) -> bool {
+        match self.method {
+            Method::Auto => self.private_key.is_some(),
+            Method::Key => true,
+            Method::Sigstore => false,
+        }
+    }
+}
+
+/// The token in the variable that GitLab's and other tools' documentation names.
+fn foreign_token(environment: &Environment) -> Option<Zeroizing<String>> {
+    let names = ["SIGSTORE_ID_TOKEN", "SIGSTORE_IDENTITY_TOKEN"];
+    let token = names.iter().find_map(|name| environment.get(name))?;
+    Some(Zeroizing::new(token.to_str()?.to_owned()))
 }
 
 /// Absolute now: training may change its working directory.
@@ -324,6 +460,19 @@ mod tests {
                 (Mode::Background, OnError::Warn)
             );
         }
+    }
+
+    #[test]
+    fn a_trust_config_goes_before_a_public_instance() {
+        let instance = |variables: &[(&str, &str)]| read(variables).0.keyless.instance;
+        let staging = ("MODEL_SIGNING_INSTANCE", "staging");
+        assert_eq!(instance(&[]), Instance::Production);
+        assert_eq!(instance(&[staging]), Instance::Staging);
+        let trust = ("MODEL_SIGNING_TRUST_CONFIG", "/trust.json");
+        assert_eq!(
+            instance(&[trust, staging]),
+            Instance::TrustConfig("/trust.json".into())
+        );
     }
 
     #[test]

@@ -6,8 +6,14 @@ use std::ffi::{OsStr, OsString};
 /// What every setting begins with.
 pub(crate) const PREFIX: &str = "MODEL_SIGNING_";
 
-/// Other variables that a setting's default depends on.
-const OTHERS: [&str; 2] = ["HOME", "XDG_STATE_HOME"];
+/// Other variables that a setting's default, or a login, depends on.
+const OTHERS: [&str; 5] = [
+    "BROWSER",
+    "HOME",
+    "SIGSTORE_IDENTITY_TOKEN",
+    "SIGSTORE_ID_TOKEN",
+    "XDG_STATE_HOME",
+];
 
 /// The variables that settings are read from. No `Debug`: a password may be among them.
 #[derive(Clone, Default)]

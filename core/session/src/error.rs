@@ -13,7 +13,10 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
     },
-    /// No key is configured.
+    /// Neither an identity token nor a key is configured.
+    #[error("there is no identity token to sign with, and no key")]
+    NoIdentity,
+    /// Method `key`, and no key.
     #[error("there is no key to sign with")]
     NoKey,
     /// A bug of ours; training goes on.
@@ -22,6 +25,9 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// The configured instance is a public one, and `MODEL_SIGNING_PUBLIC_LOG` is `deny`.
+    #[error("MODEL_SIGNING_PUBLIC_LOG is `deny`, and the Sigstore instance is a public one")]
+    PublicLog,
     /// A setting with a value that is none of those it may have.
     #[error("{variable} is {value:?}, which is not one of: {values}")]
     Setting {
@@ -60,6 +66,12 @@ impl Error {
         match self {
             Self::Altered { .. } => {
                 "do not use it: restore it from a trusted copy, and find out who wrote to it"
+            }
+            Self::NoIdentity => {
+                "set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of an OIDC token, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
+            }
+            Self::PublicLog => {
+                "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"
             }
             Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
             Self::Panicked { .. } => "please report this with the line above it",

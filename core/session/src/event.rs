@@ -27,6 +27,8 @@ pub enum Event {
         /// The spool that remembers them.
         spool: Option<PathBuf>,
     },
+    /// Signatures of this process go on public record; said once, before the first.
+    PublicLog,
     /// A checkpoint was signed.
     Signed {
         /// The checkpoint.
@@ -61,6 +63,10 @@ pub enum Event {
         error: Error,
     },
 }
+
+/// What the public log makes public.
+pub const PUBLIC_LOG: &str = "signing with a public Sigstore instance: the identity in the certificate, the time and a hash of \
+    what is signed go on public record, for ever (MODEL_SIGNING_PUBLIC_LOG=deny refuses)";
 
 /// Hears every event; called from the session's threads, one call at a time for each.
 pub type Listener = Box<dyn Fn(&Event) + Send + Sync>;
@@ -99,6 +105,7 @@ impl Event {
                 LogLevel::Warning,
                 format!("{count} unsigned, and there is no spool"),
             ),
+            Self::PublicLog => (LogLevel::Info, PUBLIC_LOG.to_owned()),
             Self::Signed {
                 root, bytes, took, ..
             } => (

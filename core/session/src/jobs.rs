@@ -42,10 +42,12 @@ pub(crate) struct State {
     pub(crate) published: Vec<Published>,
     pub(crate) counts: Status,
     pub(crate) next_id: u64,
-    pub(crate) has_worker: bool,
-    /// Threads that empty the queue for somebody who waits; the worker leaves it to them.
+    pub(crate) workers: usize,
+    /// Workers with a job.
+    pub(crate) busy: usize,
+    /// Threads that empty the queue for somebody who waits; workers leave it to them.
     pub(crate) helpers: usize,
-    /// What the worker hashes.
+    /// What a worker hashes.
     pub(crate) at_work: Option<Arc<Control>>,
 }
 

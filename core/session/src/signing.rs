@@ -1,7 +1,6 @@
 //! One checkpoint, from its record to its signature.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +9,7 @@ use autosign_signing::{
 };
 use zeroize::Zeroizing;
 
-use crate::{Checkpoint, Config, Error};
+use crate::{Checkpoint, Config, Error, Event, Listener};
 
 /// A `chmod` or a hard link while a file is hashed looks like a change; so often is hashing tried again.
 const ATTEMPTS: usize = 3;
@@ -94,45 +93,53 @@ pub(crate) fn hashed(
     }
 }
 
-/// The configured signer, read from disk when it is first needed and kept from then on.
+/// The configured signer, made when it is first needed and kept from then on.
 pub(crate) struct SignerSource {
-    key: Option<PathBuf>,
-    password: Option<Zeroizing<String>>,
-    password_file: Option<PathBuf>,
+    config: Config,
     loaded: Mutex<Option<Arc<dyn Signer>>>,
 }
 
 impl SignerSource {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            key: config.private_key.clone(),
-            password: config.password.clone(),
-            password_file: config.password_file.clone(),
+            config: config.clone(),
             loaded: Mutex::new(None),
         }
     }
 
-    /// The bytes of the bundle over `statement`, verified.
-    pub(crate) fn seal(&self, statement: &Statement) -> Result<Vec<u8>, Error> {
-        Ok(seal(statement, self.signer()?.as_ref())?)
+    /// The bytes of the bundle over `statement`, verified. `listener` hears it if they go on public record.
+    pub(crate) fn seal(
+        &self,
+        statement: &Statement,
+        listener: &Listener,
+    ) -> Result<Vec<u8>, Error> {
+        Ok(seal(statement, self.signer(listener)?.as_ref())?)
     }
 
-    /// A key that cannot be read is tried again for the next checkpoint: it may be mounted late.
-    fn signer(&self) -> Result<Arc<dyn Signer>, Error> {
+    /// What cannot be read is tried again for the next checkpoint: it may be mounted late.
+    fn signer(&self, listener: &Listener) -> Result<Arc<dyn Signer>, Error> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signer) = loaded.as_ref() {
             return Ok(Arc::clone(signer));
         }
-        let path = self.key.as_ref().ok_or(Error::NoKey)?;
-        let password = self.password()?;
-        let password = password.as_deref().map(String::as_bytes);
-        let signer: Arc<dyn Signer> = Arc::new(KeySigner::read(path, password)?);
+        let signer: Arc<dyn Signer> = if self.config.signs_with_key() {
+            let path = self.config.private_key.as_ref().ok_or(Error::NoKey)?;
+            let password = self.password()?;
+            let password = password.as_deref().map(String::as_bytes);
+            Arc::new(KeySigner::read(path, password)?)
+        } else {
+            let (signer, public) = self.config.keyless.signer()?;
+            if public {
+                listener(&Event::PublicLog);
+            }
+            Arc::new(signer)
+        };
         Ok(Arc::clone(loaded.insert(signer)))
     }
 
     fn password(&self) -> Result<Option<Zeroizing<String>>, Error> {
-        let Some(path) = &self.password_file else {
-            return Ok(self.password.clone());
+        let Some(path) = &self.config.password_file else {
+            return Ok(self.config.password.clone());
         };
         Ok(Some(autosign_signing::read_password(path)?))
     }

@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{Hashing, publish};
+use autosign_signing::{Hashing, Statement, publish};
 
 use crate::jobs::{Job, Published, State, take};
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::{Config, Error, Event, Listener, OnError, Status};
+
+/// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
+const KEYLESS_WIDTH: usize = 8;
 
 /// What the threads of one session share.
 pub(crate) struct Queue {
@@ -20,6 +23,10 @@ pub(crate) struct Queue {
     changed: Condvar,
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
     publishing: Mutex<()>,
+    /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
+    turns: [Mutex<()>; 2],
+    /// Workers at most, and helpers for one who waits.
+    width: usize,
     signer: SignerSource,
     pub(crate) spool: Option<Spool>,
     pub(crate) listener: Listener,
@@ -35,8 +42,8 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// Who does a job: the one thread that lives as long as the process, of low priority unless saves wait for it, or one
-/// of normal priority that somebody waits for.
+/// Who does a job: a thread that lives as long as the process, of low priority unless saves wait for it, or one of
+/// normal priority that somebody waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Helper,
@@ -55,6 +62,12 @@ impl Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
             publishing: Mutex::new(()),
+            turns: Default::default(),
+            width: if config.signs_with_key() {
+                1
+            } else {
+                KEYLESS_WIDTH
+            },
             signer: SignerSource::new(config),
             spool,
             listener,
@@ -102,26 +115,30 @@ impl Queue {
         let again = std::mem::take(&mut state.failed);
         state.counts.failed -= again.len();
         state.queue.extend(again);
-        let has_saved = state.has_worker;
+        let has_saved = state.workers > 0;
         drop(state);
         self.follow_checkpoints();
         if has_saved && !self.patient {
             // What a patient worker does first; here no save may wait for it.
             let _ = self.adopt(false);
         }
-        let mut state = self.lock();
+        let state = self.lock();
         if state.at_work.is_none() && state.queue.is_empty() {
             return;
         }
         if let Some(control) = state.at_work.as_ref().filter(|_| self.patient) {
             control.hand_over();
         }
-        state.helpers += 1;
+        let jobs = state.queue.len() + usize::from(state.at_work.is_some());
         drop(state);
-        let queue = Arc::clone(self);
-        let help = move || queue.help();
-        if spawn("autosign-flush", help.clone()).is_err() {
-            help(); // no thread to be had: the caller does the work
+        for _ in 0..jobs.clamp(1, self.width) {
+            self.lock().helpers += 1;
+            let queue = Arc::clone(self);
+            let help = move || queue.help();
+            if spawn("autosign-flush", help.clone()).is_err() {
+                help(); // no thread to be had: the caller does the work
+                break;
+            }
         }
     }
 
@@ -184,30 +201,36 @@ impl Queue {
 
     fn start_worker(self: &Arc<Self>) {
         let mut state = self.lock();
-        if state.has_worker {
+        if state.workers >= self.width {
             return;
         }
-        state.has_worker = true;
+        state.workers += 1;
+        let first = state.workers == 1;
         drop(state);
         let queue = Arc::clone(self);
         let work = move || {
             if queue.patient {
                 yield_to_training();
-                // Somebody who trains again has a reason to have the last run's checkpoints signed.
-                let _ = queue.adopt(false);
+                if first {
+                    // Somebody who trains again has a reason to have the last run's checkpoints signed.
+                    let _ = queue.adopt(false);
+                }
             }
             queue.work();
         };
         if spawn("autosign", work).is_err() {
-            self.lock().has_worker = false;
-            if !self.patient {
+            let mut state = self.lock();
+            state.workers -= 1;
+            let alone = state.workers == 0;
+            drop(state);
+            if alone && !self.patient {
                 // Somebody waits for it. In background mode the spool remembers, and `hurry` signs.
                 while self.step(Role::Helper) {}
             }
         }
     }
 
-    /// The worker's life: one job after another, as long as nobody else does them.
+    /// A worker's life: one job after another, as long as nobody else does them.
     fn work(&self) -> ! {
         let nothing = |state: &mut State| state.queue.is_empty() || state.helpers > 0;
         loop {
@@ -219,7 +242,7 @@ impl Queue {
 
     /// Empties the queue for somebody who waits, what the worker hands over included.
     fn help(&self) {
-        let over = |state: &State| state.queue.is_empty() && state.at_work.is_none();
+        let over = |state: &State| state.queue.is_empty() && state.busy == 0;
         loop {
             while self.step(Role::Helper) {}
             let waiting = |state: &mut State| state.queue.is_empty() && !over(state);
@@ -242,15 +265,14 @@ impl Queue {
         let Some(mut job) = state.queue.pop_front() else {
             return false;
         };
+        let busy = usize::from(role == Role::Worker);
         state.running += 1;
-        if role == Role::Worker {
-            state.at_work = Some(Arc::clone(&job.control));
-        }
+        state.busy += busy;
         drop(state);
 
         let started = Instant::now();
         let root = job.record.checkpoint.root.clone();
-        let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, self.threads(role))));
+        let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, role)));
         let result = result.unwrap_or(Err(Error::Panicked { path: root.clone() }));
 
         if job.control.take_handed_over()
@@ -259,7 +281,7 @@ impl Queue {
         {
             let mut state = self.lock();
             state.running -= 1;
-            state.at_work = None;
+            state.busy -= busy;
             state.queue.push_front(job);
             drop(state);
             self.changed.notify_all();
@@ -307,9 +329,7 @@ impl Queue {
 
         let mut state = self.lock();
         state.running -= 1;
-        if role == Role::Worker {
-            state.at_work = None;
-        }
+        state.busy -= busy;
         if std::mem::take(&mut job.awaited) {
             state.outcomes.insert(job.id, outcome);
         }
@@ -323,13 +343,9 @@ impl Queue {
         true
     }
 
-    fn sign(&self, job: &mut Job, threads: NonZeroUsize) -> Result<Outcome, Error> {
+    fn sign(&self, job: &mut Job, role: Role) -> Result<Outcome, Error> {
         let checkpoint = &job.record.checkpoint;
-        let hashing = Hashing {
-            threads,
-            progress: job.control.as_ref(),
-        };
-        let Some(statement) = hashed(checkpoint, hashing)? else {
+        let Some(statement) = self.hash(job, role)? else {
             return Ok(Outcome::Superseded);
         };
         let digest = statement.manifest().root_digest();
@@ -339,7 +355,7 @@ impl Queue {
             });
         }
         job.record.digest = Some(digest.to_string());
-        let bytes = self.signer.seal(&statement)?;
+        let bytes = self.signer.seal(&statement, &self.listener)?;
         let signature = checkpoint.signature();
         let _order = self
             .publishing
@@ -354,6 +370,24 @@ impl Queue {
             signature,
             bytes,
         }))
+    }
+
+    /// Hashes when it is this thread's turn; the worker whose turn it is can be asked to hand over.
+    fn hash(&self, job: &Job, role: Role) -> Result<Option<Statement>, Error> {
+        let [workers, helpers] = &self.turns;
+        let turn = match role {
+            Role::Helper => helpers,
+            Role::Worker => workers,
+        };
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let at_work = AtWork::begin(self, job, role);
+        let hashing = Hashing {
+            threads: self.threads(role),
+            progress: job.control.as_ref(),
+        };
+        let statement = hashed(&job.record.checkpoint, hashing);
+        drop(at_work);
+        statement
     }
 
     fn end_superseded(&self, job: &Job) {
@@ -378,6 +412,27 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker is hashing, until this is dropped: also by a panic.
+struct AtWork<'a>(Option<&'a Queue>);
+
+impl<'a> AtWork<'a> {
+    fn begin(queue: &'a Queue, job: &Job, role: Role) -> Self {
+        if role == Role::Helper {
+            return Self(None);
+        }
+        queue.lock().at_work = Some(Arc::clone(&job.control));
+        Self(Some(queue))
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0 {
+            queue.lock().at_work = None;
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use crate::{Envelope, Error, json};
 
 /// A manifest costs about 121 bytes a file, so this is room for some 400,000 files.
 const MAX_BYTES: u64 = 64 << 20;
+/// More log entries or timestamps than any signer puts into a bundle.
+const MAX_PROOFS: usize = 8;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -50,7 +52,19 @@ impl fmt::Display for Method {
 pub struct Bundle {
     method: Method,
     key_hint: Option<String>,
+    keyless: Option<Keyless>,
     envelope: Envelope,
+}
+
+/// What a keyless signature rests on. Claims, like the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keyless {
+    /// Fulcio's certificate, DER.
+    pub(crate) certificate: Vec<u8>,
+    /// `TransparencyLogEntry` objects.
+    pub(crate) log_entries: Vec<Value>,
+    /// RFC 3161 responses, DER.
+    pub(crate) timestamps: Vec<Vec<u8>>,
 }
 
 impl Bundle {
@@ -58,6 +72,16 @@ impl Bundle {
         Self {
             method: Method::Key,
             key_hint: Some(key_hint),
+            keyless: None,
+            envelope,
+        }
+    }
+
+    pub(crate) fn signed_keyless(envelope: Envelope, keyless: Keyless) -> Self {
+        Self {
+            method: Method::Sigstore,
+            key_hint: None,
+            keyless: Some(keyless),
             envelope,
         }
     }
@@ -110,13 +134,28 @@ impl Bundle {
             decode("sig", &signature.sig)?,
         )?;
         let method = wire.verification_material.method()?;
-        let key_hint = wire
-            .verification_material
-            .public_key
-            .and_then(|key| key.hint);
+        let material = wire.verification_material;
+        let key_hint = material.public_key.and_then(|key| key.hint);
+        let log_entries = material.tlog_entries.unwrap_or_default();
+        let stamps = material.timestamp_verification_data.unwrap_or_default();
+        let stamps = stamps.rfc3161_timestamps.unwrap_or_default();
+        within("log entries", log_entries.len())?;
+        within("timestamps", stamps.len())?;
+        let stamps = stamps
+            .iter()
+            .map(|one| decode("signedTimestamp", &one.signed_timestamp));
+        let timestamps = stamps.collect::<Result<_, _>>()?;
+        let certificate = material.certificate;
+        let certificate = certificate.map(|one| decode("rawBytes", &one.raw_bytes));
+        let keyless = certificate.transpose()?.map(|certificate| Keyless {
+            certificate,
+            log_entries,
+            timestamps,
+        });
         Ok(Self {
             method,
             key_hint,
+            keyless,
             envelope,
         })
     }
@@ -128,13 +167,7 @@ impl Bundle {
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         let wire = Wire {
             media_type: MEDIA_TYPE.to_owned(),
-            verification_material: Material {
-                public_key: Some(PublicKey {
-                    hint: self.key_hint.clone(),
-                }),
-                tlog_entries: Some(Vec::new()),
-                ..Material::default()
-            },
+            verification_material: self.material(),
             dsse_envelope: WireEnvelope {
                 payload: BASE64.encode(&self.envelope.payload),
                 payload_type: IN_TOTO.to_owned(),
@@ -150,6 +183,31 @@ impl Bundle {
         })
     }
 
+    fn material(&self) -> Material {
+        let Some(keyless) = &self.keyless else {
+            return Material {
+                public_key: Some(PublicKey {
+                    hint: self.key_hint.clone(),
+                }),
+                tlog_entries: Some(Vec::new()),
+                ..Material::default()
+            };
+        };
+        let stamps = keyless.timestamps.iter().map(|stamp| Timestamp {
+            signed_timestamp: BASE64.encode(stamp),
+        });
+        Material {
+            certificate: Some(Certificate {
+                raw_bytes: BASE64.encode(&keyless.certificate),
+            }),
+            tlog_entries: Some(keyless.log_entries.clone()),
+            timestamp_verification_data: Some(Timestamps {
+                rfc3161_timestamps: Some(stamps.collect()),
+            }),
+            ..Material::default()
+        }
+    }
+
     /// How the bundle was signed.
     #[must_use]
     pub fn method(&self) -> Method {
@@ -160,6 +218,10 @@ impl Bundle {
     #[must_use]
     pub fn key_hint(&self) -> Option<&str> {
         self.key_hint.as_deref()
+    }
+
+    pub(crate) fn keyless(&self) -> Option<&Keyless> {
+        self.keyless.as_ref()
     }
 
     /// The envelope.
@@ -192,6 +254,17 @@ pub(crate) fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result
     Ok(bytes)
 }
 
+fn within(what: &'static str, found: usize) -> Result<(), Error> {
+    if found > MAX_PROOFS {
+        return Err(Error::TooMany {
+            what,
+            found,
+            limit: MAX_PROOFS,
+        });
+    }
+    Ok(())
+}
+
 fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, Error> {
     BASE64.decode(text).map_err(|_| Error::Base64 { field })
 }
@@ -212,11 +285,11 @@ struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     x509_certificate_chain: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate: Option<Value>,
+    certificate: Option<Certificate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tlog_entries: Option<Vec<Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    timestamp_verification_data: Option<Value>,
+    timestamp_verification_data: Option<Timestamps>,
 }
 
 impl Material {
@@ -240,6 +313,28 @@ impl Material {
 struct PublicKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    raw_bytes: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Timestamps {
+    #[serde(
+        default,
+        rename = "rfc3161Timestamps",
+        skip_serializing_if = "Option::is_none"
+    )]
+    rfc3161_timestamps: Option<Vec<Timestamp>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Timestamp {
+    signed_timestamp: String,
 }
 
 #[derive(Serialize, Deserialize)]

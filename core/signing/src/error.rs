@@ -70,6 +70,28 @@ pub enum Error {
         /// The entry.
         entry: String,
     },
+    /// The certificate is not one that the trusted root stands for at the time of signing.
+    #[error("the signer's certificate is not to be trusted: {reason}")]
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate names somebody else.
+    #[error("signed by {found}, not by {expected}")]
+    Identity {
+        /// Who should have signed.
+        expected: String,
+        /// Who did, as certified.
+        found: String,
+    },
+    /// A pattern for identities that is none.
+    #[error("{pattern:?} is no pattern for an identity: {reason}")]
+    IdentityPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path:?}: {source}")]
     Io {
@@ -107,6 +129,18 @@ pub enum Error {
     KeyPassword {
         /// Whether a password was given.
         given: bool,
+    },
+    /// The proof that the signature is in a transparency log does not hold.
+    #[error("the log entry is not to be trusted: {reason}")]
+    LogEntry {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A keyless signature has exactly one log entry.
+    #[error("the bundle holds {found} log entries, not one")]
+    LogEntryCount {
+        /// How many there are.
+        found: usize,
     },
     /// No verification material, or several kinds of it.
     #[error("the bundle holds not exactly one of public key, certificate and certificate chain")]
@@ -193,6 +227,32 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// A service could not be reached, or refused.
+    #[error("{service} at {url} {}", service_failed(*status, reason))]
+    Service {
+        /// Which.
+        service: &'static str,
+        /// Where, without query.
+        url: String,
+        /// HTTP status, where there was an answer.
+        status: Option<u16>,
+        /// What it said, cut, and without anything that looks like a token.
+        reason: String,
+    },
+    /// A service answered what no honest one answers.
+    #[error("{service} misbehaved: {reason}")]
+    ServiceMisbehaved {
+        /// Which.
+        service: &'static str,
+        /// What is wrong with its answer.
+        reason: String,
+    },
+    /// The envelope's signature is not by the certified key over this payload.
+    #[error("the signature was not made by the certified key over this content: {reason}")]
+    SignatureNotCertified {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The signature is not by this key over this payload.
     #[error("the signature was not made by this key over this content{}", key_differs(expected, found.as_deref()))]
     SignatureInvalid {
@@ -230,6 +290,18 @@ pub enum Error {
         /// Where it points.
         target: PathBuf,
     },
+    /// The proof of the time of signing does not hold.
+    #[error("the timestamp is not to be trusted: {reason}")]
+    Timestamp {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An identity token that must not or cannot be used.
+    #[error("the identity token cannot be used: {reason}")]
+    Token {
+        /// Why; never the token.
+        reason: String,
+    },
     /// A file beyond the limit for its kind.
     #[error("the {what} is larger than {limit} bytes")]
     TooLarge {
@@ -237,6 +309,34 @@ pub enum Error {
         what: &'static str,
         /// Limit in bytes.
         limit: u64,
+    },
+    /// A bundle with more of something than any signer puts there.
+    #[error("the bundle holds {found} {what}, more than {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Trusted root or signing config is not what it should be.
+    #[error("the trust config cannot be used: {reason}")]
+    TrustConfig {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A trust file that lies in the model, whose writers would then decide whom to trust.
+    #[error("{path:?} lies in the model that it is to judge")]
+    TrustInModel {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A trust file that others may write to.
+    #[error("the trust config {path:?} can be written by other users")]
+    TrustWritable {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no signature.
     #[error("{signature:?} does not exist: the model is unsigned")]
@@ -250,6 +350,33 @@ pub enum Error {
         /// The file in the way.
         path: PathBuf,
     },
+}
+
+fn service_failed(status: Option<u16>, reason: &str) -> String {
+    match status {
+        Some(status) => format!("answered {status}: {reason}"),
+        None => format!("cannot be used: {reason}"),
+    }
+}
+
+/// `text` without control characters and without any run that looks like a JWT: three parts, the first two JSON objects
+/// in base64url.
+pub(crate) fn redacted(text: &str) -> String {
+    let parts = text.split_inclusive(|c: char| {
+        !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '='))
+    });
+    let mut clean = String::with_capacity(text.len());
+    for part in parts {
+        let run = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if run.contains("eyJ") {
+            clean.push_str("[token]");
+            clean.push_str(part.get(run.len()..).unwrap_or_default());
+        } else {
+            clean.push_str(part);
+        }
+    }
+    clean.retain(|c| !c.is_control());
+    clean
 }
 
 fn key_differs(expected: &str, found: Option<&str>) -> String {
@@ -273,11 +400,24 @@ impl Error {
             }
             Self::At { source, .. } => source.hint(),
             Self::Cancelled => "start again",
+            Self::Certificate { .. }
+            | Self::LogEntry { .. }
+            | Self::LogEntryCount { .. }
+            | Self::SignatureNotCertified { .. }
+            | Self::Timestamp { .. } => {
+                "check that the trusted root is that of the signer's Sigstore instance; if it is, do not trust the model"
+            }
             Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
             Self::Differs(_) => {
                 "do not load this model: restore it from a trusted copy, or ask its producer"
             }
             Self::EmptyModel { .. } => "name a file, or a folder that holds at least one",
+            Self::Identity { .. } => {
+                "give the identity and the identity provider of the producer; if they are, do not trust the model"
+            }
+            Self::IdentityPattern { .. } => {
+                "give the identity itself, or `glob:PATTERN`, or `re:REGULAR-EXPRESSION`"
+            }
             Self::IgnoresEverything { .. } => "ignore single files or folders inside the model",
             Self::Io { .. } => "check that the path exists and that you may use it",
             Self::KeyForm { .. } => {
@@ -298,6 +438,12 @@ impl Error {
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
+            Self::Service { .. } => {
+                "check the network and the signing config; sign again, or `model-signing flush` later"
+            }
+            Self::ServiceMisbehaved { .. } => {
+                "do not use this service before its operator has explained it; nothing was published"
+            }
             Self::SignatureInvalid { .. } => {
                 "check that this is the producer's public key; if it is, do not trust the model"
             }
@@ -306,7 +452,15 @@ impl Error {
             Self::Symlink { .. } => {
                 "name the file itself, replace the link by a copy, or leave it out with --ignore-paths"
             }
+            Self::Token { .. } => "give a fresh identity token for the audience of this Fulcio",
             Self::TooLarge { .. } => "check that this is the right file",
+            Self::TrustConfig { .. } => {
+                "give a ClientTrustConfig, or a trusted_root.json with its signing_config.json"
+            }
+            Self::TrustInModel { .. } => "take the trust config from a place that you control",
+            Self::TrustWritable { .. } => {
+                "run `chmod go-w` on it, after looking at who wrote to it"
+            }
             Self::Unsigned { .. } => {
                 "sign the model, or say where its signature is with --signature"
             }
@@ -326,7 +480,8 @@ impl Error {
             | Self::RootDigest { .. }
             | Self::SignatureCount { .. }
             | Self::StatementType { .. }
-            | Self::SubjectCount { .. } => {
+            | Self::SubjectCount { .. }
+            | Self::TooMany { .. } => {
                 "the signature file is damaged or no OMS v1.0 signature: get it again from the producer"
             }
         }
@@ -372,5 +527,29 @@ impl Error {
             path,
             source: Box::new(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn what_looks_like_a_token_is_not_repeated() {
+        let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzIn0.c2ln";
+        for text in [
+            format!("bad token {jwt}"),
+            format!("{{\"token\":\"{jwt}\"}}"),
+            format!("a=b&token={jwt}&c=d"),
+            format!("x{jwt}"),
+            jwt[..20].to_owned(),
+        ] {
+            let clean = redacted(&text);
+            assert!(!clean.contains("eyJ") && !clean.contains("c2ln"), "{clean}");
+        }
+        assert_eq!(
+            redacted("code 3: not\x1b[2J found."),
+            "code 3: not[2J found."
+        );
     }
 }

@@ -26,13 +26,16 @@ mod digest;
 mod envelope;
 mod error;
 mod hashing;
+mod identity;
 mod json;
 mod manifest;
 mod model;
 mod name;
 mod publish;
+mod services;
 mod signer;
 mod statement;
+mod trust;
 mod verifier;
 
 use std::path::Path;
@@ -42,13 +45,19 @@ pub use digest::{Digest, HashAlgorithm};
 pub use envelope::Envelope;
 pub use error::Error;
 pub use hashing::{Hashing, Progress, hash};
+pub use identity::{IdentityToken, Login, Prompt, TokenFile, TokenSource, TokenText};
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
-pub use signer::{KeySigner, Signer, generate_key, read_password};
+pub use services::{Clock, Connection, SystemClock};
+pub use signer::{KeySigner, KeylessSigner, Signer, generate_key, read_password};
 pub use statement::Statement;
-pub use verifier::{Difference, KeyVerifier, Policy, VerifiedManifest, VerifiedModel, Verifier};
+pub use trust::TrustConfig;
+pub use verifier::{
+    Difference, ExpectedSigner, KeyVerifier, KeylessVerifier, Policy, VerifiedManifest,
+    VerifiedModel, Verifier,
+};
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
 ///

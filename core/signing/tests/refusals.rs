@@ -232,7 +232,11 @@ fn bundles() {
         Error::MethodMismatch { .. }
     );
     refused!(
-        altered(|b| b["verificationMaterial"]["certificate"] = json!({})),
+        altered(|b| b["verificationMaterial"] = json!({"certificate": {}})),
+        Error::Json { .. }
+    );
+    refused!(
+        altered(|b| b["verificationMaterial"]["certificate"] = json!({"rawBytes": "AAAA"})),
         Error::Material
     );
     let twice = |text: &str| Bundle::parse(text.as_bytes()).err().unwrap().to_string();

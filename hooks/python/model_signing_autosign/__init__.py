@@ -133,54 +133,79 @@ def status() -> Status:
     return _session.current().status()
 
 
-def sign(
+def sign(  # noqa: PLR0913 - every argument is a name
     model: str | os.PathLike[str],
     *,
-    private_key: str | os.PathLike[str],
+    private_key: str | os.PathLike[str] | None = None,
     password: str | None = None,
+    identity_token: str | None = None,
+    trust_config: str | os.PathLike[str] | None = None,
     signature: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Sign a model file or directory now.
+    """Sign a model file or directory now, with a key or in the name that an identity token gives.
 
     Args:
         model: The file or directory.
-        private_key: PEM file with an ECDSA key.
+        private_key: PEM file with an ECDSA key; None signs through Sigstore.
         password: Password of the key file, if it has one.
+        identity_token: OIDC token to sign with through Sigstore; None takes that of the environment.
+        trust_config: ClientTrustConfig file of the Sigstore instance; None takes that of the environment.
         signature: Where to write the signature; None for ``model.sig`` in a directory, ``<name>.sig`` beside a file.
 
     Returns:
         Path of the signature.
 
     Raises:
-        SigningError: If the key cannot be used, the model cannot be read or the signature cannot be written.
+        TypeError: If arguments of both ways to sign are given.
+        ConfigError: If there is neither a key nor a token, or the public instances are not to be used.
+        SigningError: If key or token cannot be used, a service fails, the model cannot be read or the signature
+            cannot be written.
 
     Examples:
         >>> import model_signing_autosign as autosign
         >>> autosign.sign("model.pt", private_key="key.pem").name
         'model.pt.sig'
     """
+    if private_key is None:
+        if password is not None:
+            message = "password goes with private_key"
+            raise TypeError(message)
+        return _core.sign_sigstore(model, identity_token=identity_token, trust_config=trust_config, signature=signature)
+    if identity_token is not None or trust_config is not None:
+        message = "identity_token and trust_config do not go with private_key"
+        raise TypeError(message)
     return _core.sign_key(model, private_key=private_key, password=password, signature=signature)
 
 
-def verify(
+def verify(  # noqa: PLR0913 - every argument is a name
     model: str | os.PathLike[str],
     *,
-    public_key: str | os.PathLike[str],
+    public_key: str | os.PathLike[str] | None = None,
+    identity: str | None = None,
+    identity_provider: str | None = None,
+    trust_config: str | os.PathLike[str] | None = None,
     signature: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-    """Check a model file or directory against its signature.
+    """Check a model file or directory against its signature, by a key or by an identity. Needs no network.
 
     Args:
         model: The file or directory.
         public_key: PEM file with the signer's public key.
+        identity: Who must have signed through Sigstore, an email address or a URI: exactly; or ``glob:`` and a
+            pattern, where ``*`` stands for anything but ``/`` and ``**`` for anything; or ``re:`` and a regular
+            expression for the whole of it.
+        identity_provider: URL of the OIDC issuer that vouches for the identity.
+        trust_config: ClientTrustConfig or trusted root of the Sigstore instance that is believed; None takes that of
+            the environment.
         signature: Where the signature is; None for the place where `sign` puts it.
 
     Returns:
         Names of the signed files, relative to the model.
 
     Raises:
+        TypeError: If it is neither ``public_key`` nor ``identity`` with ``identity_provider``, or both.
         UnsignedError: If there is no signature.
-        VerificationError: If the signature is not by that key, or the model is not what was signed.
+        VerificationError: If the signature is not theirs, or the model is not what was signed.
 
     Examples:
         >>> import model_signing_autosign as autosign
@@ -188,7 +213,18 @@ def verify(
         >>> len(autosign.verify("model.pt", public_key="public.pem"))
         1
     """
-    return _core.verify_key(model, public_key=public_key, signature=signature)
+    if public_key is not None and identity is None and identity_provider is None and trust_config is None:
+        return _core.verify_key(model, public_key=public_key, signature=signature)
+    if public_key is None and identity is not None and identity_provider is not None:
+        return _core.verify_sigstore(
+            model,
+            identity=identity,
+            identity_provider=identity_provider,
+            trust_config=trust_config,
+            signature=signature,
+        )
+    message = "give public_key, or identity and identity_provider"
+    raise TypeError(message)
 
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for a str

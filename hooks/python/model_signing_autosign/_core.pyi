@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Session", "Status", "run", "sign_key", "verify_key", "warn"]
+__all__ = ["Session", "Status", "run", "sign_key", "sign_sigstore", "verify_key", "verify_sigstore", "warn"]
 
 @final
 class Session:
@@ -94,6 +94,16 @@ def sign_key(model: str | PathLike[str], *, private_key: str | PathLike[str], pa
         SigningError: The key, the model or the signature's place is not as it must be.
     """
 
+def sign_sigstore(model: str | PathLike[str], *, identity_token: str | None = None, trust_config: str | PathLike[str] | None = None, signature: str | PathLike[str] | None = None) -> Path:
+    """
+    Sign `model` in the name that an identity token gives, and return the path of the signature. What is not given is
+    taken from the environment.
+
+    Raises:
+        ConfigError: There is no token, or the public instances are not to be used.
+        SigningError: The token, a service, the model or the signature's place is not as it must be.
+    """
+
 def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], signature: str | PathLike[str] | None = None) -> list[str]:
     """
     Verify `model` with the PEM key `public_key` and return the names of its verified files.
@@ -101,6 +111,16 @@ def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], s
     Raises:
         UnsignedError: There is no signature.
         VerificationError: The signature is not by this key, or the model is not what was signed.
+    """
+
+def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provider: str, trust_config: str | PathLike[str] | None = None, signature: str | PathLike[str] | None = None) -> list[str]:
+    """
+    Verify that `identity`, for which `identity_provider` vouches, signed `model`, and return the names of its verified
+    files. Without `trust_config` the environment says which Sigstore instance is believed.
+
+    Raises:
+        UnsignedError: There is no signature.
+        VerificationError: Somebody else signed, or not so that it could be believed, or the model is not what was signed.
     """
 
 def warn(line: str) -> None:

@@ -1,8 +1,10 @@
 //! Who signs: a [`Signer`] turns a statement into a bundle.
 
 mod key;
+mod keyless;
 
 pub use key::{KeySigner, generate_key, read_password};
+pub use keyless::KeylessSigner;
 
 use crate::verifier::Verifier;
 use crate::{Bundle, Error, Statement};

@@ -4,10 +4,12 @@
 
 mod compare;
 mod key;
+mod keyless;
 
 pub use compare::{Difference, Policy, VerifiedModel};
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
+pub use keyless::{ExpectedSigner, KeylessVerifier};
 
 use crate::{Bundle, Error, Manifest, Statement};
 
@@ -48,7 +50,7 @@ impl VerifiedManifest {
         &self.statement
     }
 
-    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text.
+    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider.
     #[must_use]
     pub fn signer(&self) -> &str {
         &self.signer

@@ -1,0 +1,56 @@
+//! Fulcio, which turns a token into a certificate for a key (`POST /api/v2/signingCert`).
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Http;
+use crate::verifier::pem_block;
+use crate::{Error, IdentityToken};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    signed_certificate_embedded_sct: Option<Chained>,
+}
+
+#[derive(Deserialize)]
+struct Chained {
+    chain: Chain,
+}
+
+#[derive(Deserialize)]
+struct Chain {
+    certificates: Vec<String>,
+}
+
+/// The DER certificate that the authority at `url` gives for `request`, a PEM certificate request (RFC 2986), to whom
+/// `token` names. The request's signature proves possession of the key; guessing which claim is the identity is
+/// Fulcio's job.
+pub(crate) fn request_certificate(
+    http: &Http<'_>,
+    url: &str,
+    token: &IdentityToken,
+    request: &str,
+) -> Result<Vec<u8>, Error> {
+    let body = json!({
+        "credentials": {"oidcIdentityToken": token.expose()},
+        "certificateSigningRequest": base64_of(request),
+    });
+    let body = zeroize::Zeroizing::new(body.to_string());
+    let url = format!("{}/api/v2/signingCert", url.trim_end_matches('/'));
+    let answer = http.post(&url, "application/json", body.as_bytes(), &[200, 201])?;
+    let answer: Answer = serde_json::from_slice(&answer.body)
+        .map_err(|error| http.misbehaved(format!("its answer is no certificate: {error}")))?;
+    let chained = answer
+        .signed_certificate_embedded_sct
+        .ok_or_else(|| http.misbehaved("its certificate has no embedded SCT"))?;
+    let leaf = chained.chain.certificates.first();
+    let leaf = leaf.ok_or_else(|| http.misbehaved("its answer holds no certificate"))?;
+    let block = pem_block(leaf.as_bytes(), "certificate", &["CERTIFICATE"])
+        .map_err(|error| http.misbehaved(error.to_string()))?;
+    Ok(block.into_contents())
+}
+
+fn base64_of(text: &str) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text)
+}

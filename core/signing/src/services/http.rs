@@ -1,0 +1,379 @@
+//! HTTP with every limit that a training job needs: time, size, no redirect, no plain text beyond this machine.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ureq::http::{Response, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body, RequestBuilder};
+
+use crate::Error;
+use crate::bundle::read_capped;
+use crate::error::redacted;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Tries of one request, the first included.
+const TRIES: u32 = 5;
+/// The first pause is below this; the limit doubles with every try.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// A service that asks for a longer pause is left to the spool.
+const LONGEST_RETRY_AFTER: u64 = 60;
+/// More than any answer has.
+const MAX_ANSWER: u64 = 4 << 20;
+/// So much of a refusal's text is kept.
+const MAX_REASON: usize = 512;
+
+/// The time, and how to let it pass. Tests have one of their own, so that nobody waits.
+pub trait Clock: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> SystemTime;
+    /// Blocks this thread.
+    fn sleep(&self, pause: Duration);
+}
+
+/// The clock of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a pause between two tries, bounded by a deadline"
+    )]
+    fn sleep(&self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
+}
+
+/// When a signature must be there.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn within(limit: Duration) -> Self {
+        Self(Instant::now() + limit)
+    }
+
+    fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// How services are reached.
+#[derive(Clone)]
+pub struct Connection {
+    agent: Agent,
+    clock: Arc<dyn Clock>,
+}
+
+impl Connection {
+    /// Trusts the CA certificates of the PEM file `ca_bundle`, or the web's where there is none. Proxies are those of
+    /// the environment (`HTTPS_PROXY`, `NO_PROXY`).
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::At`] round [`Error::KeyForm`] where the file holds no certificate.
+    pub fn new(ca_bundle: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let roots = match ca_bundle {
+            Some(path) => authorities(path)?,
+            None => RootCerts::WebPki,
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = TlsConfig::builder()
+            .root_certs(roots)
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .user_agent(concat!(
+                "model-signing-autosign/",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .timeout_connect(Some(CONNECT))
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .max_idle_connections_per_host(8)
+            .build()
+            .new_agent();
+        Ok(Self { agent, clock })
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Requests to `service`, which the error messages name.
+    pub(crate) fn to(&self, service: &'static str, deadline: Deadline) -> Http<'_> {
+        Http {
+            connection: self,
+            service,
+            deadline,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCerts, Error> {
+    let pem = read_capped(path, "CA bundle", MAX_ANSWER)?;
+    let blocks = pem::parse_many(&pem).unwrap_or_default();
+    let certificates: Vec<_> = blocks
+        .iter()
+        .filter(|block| block.tag() == "CERTIFICATE")
+        .map(|block| Certificate::from_der(block.contents()).to_owned())
+        .collect();
+    if certificates.is_empty() {
+        return Err(Error::at(path)(Error::KeyForm {
+            expected: "certificate",
+            found: None,
+        }));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+/// Requests to one service.
+pub(crate) struct Http<'a> {
+    connection: &'a Connection,
+    service: &'static str,
+    deadline: Deadline,
+    timeout: Duration,
+}
+
+/// What a service answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why a try failed, and whether another one may help.
+struct Failure {
+    error: Error,
+    again: Option<Duration>,
+}
+
+impl Http<'_> {
+    /// Gives each try so long instead of 10 s.
+    pub(crate) fn patient(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Posts `body`; any status of `good` is an answer, every other one an error.
+    pub(crate) fn post(
+        &self,
+        url: &str,
+        content_type: &str,
+        body: &[u8],
+        good: &[u16],
+    ) -> Result<Answer, Error> {
+        self.retried(url, good, |agent, timeout| {
+            let request = agent.post(url).header("content-type", content_type);
+            limited(request, url, timeout).send(body)
+        })
+    }
+
+    /// Gets `url`.
+    pub(crate) fn get(&self, url: &str) -> Result<Answer, Error> {
+        self.retried(url, &[200], |agent, timeout| {
+            limited(agent.get(url), url, timeout).call()
+        })
+    }
+
+    /// The answer cannot be what an honest service says. A parser's reason may quote it, and so what was sent.
+    pub(crate) fn misbehaved(&self, reason: impl AsRef<str>) -> Error {
+        let reason = redacted(reason.as_ref());
+        Error::ServiceMisbehaved {
+            service: self.service,
+            reason: reason.chars().take(MAX_REASON).collect(),
+        }
+    }
+
+    fn retried(
+        &self,
+        url: &str,
+        good: &[u16],
+        send: impl Fn(&Agent, Duration) -> Result<Response<Body>, ureq::Error>,
+    ) -> Result<Answer, Error> {
+        if !is_loopback(url) && !url.starts_with("https://") {
+            return Err(self.failed(url, None, "only https is spoken beyond this machine"));
+        }
+        let mut pause = FIRST_PAUSE;
+        for tries_left in (0..TRIES).rev() {
+            let timeout = self.timeout.min(self.deadline.left());
+            if timeout.is_zero() {
+                break;
+            }
+            let failure = match send(&self.connection.agent, timeout) {
+                Ok(response) => match self.read(url, response, good) {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failure,
+                },
+                Err(error) => Failure {
+                    again: is_transient(&error).then_some(Duration::ZERO),
+                    error: self.failed(url, None, &error.to_string()),
+                },
+            };
+            let Some(asked) = failure.again else {
+                return Err(failure.error);
+            };
+            let wait = asked.max(jitter(pause));
+            if tries_left == 0 || wait >= self.deadline.left() {
+                return Err(failure.error);
+            }
+            self.connection.clock.sleep(wait);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(self.failed(url, None, "no time is left for this signature"))
+    }
+
+    fn read(
+        &self,
+        url: &str,
+        mut response: Response<Body>,
+        good: &[u16],
+    ) -> Result<Answer, Failure> {
+        let status = response.status().as_u16();
+        let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let location = header("location");
+        if good.contains(&status) {
+            let body = response
+                .body_mut()
+                .with_config()
+                .limit(MAX_ANSWER)
+                .read_to_vec();
+            return match body {
+                Ok(body) => Ok(Answer {
+                    status,
+                    location,
+                    body,
+                }),
+                Err(error) => Err(Failure {
+                    again: is_transient(&error).then_some(Duration::ZERO),
+                    error: self.failed(url, Some(status), &error.to_string()),
+                }),
+            };
+        }
+        let asked = header("retry-after").and_then(|text| text.parse().ok());
+        let again = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504);
+        let again = again && asked.is_none_or(|seconds| seconds <= LONGEST_RETRY_AFTER);
+        let mut text = Vec::new();
+        let limit = u64::try_from(MAX_REASON).unwrap_or(u64::MAX);
+        let mut reader = std::io::Read::take(response.body_mut().as_reader(), limit);
+        // Half a reason is better than none.
+        let _ = std::io::Read::read_to_end(&mut reader, &mut text);
+        let text = redacted(&String::from_utf8_lossy(&text));
+        Err(Failure {
+            error: self.failed(url, Some(status), &text),
+            again: again.then(|| Duration::from_secs(asked.unwrap_or(0))),
+        })
+    }
+
+    fn failed(&self, url: &str, status: Option<u16>, reason: &str) -> Error {
+        Error::Service {
+            service: self.service,
+            url: without_query(url),
+            status,
+            reason: reason.trim().to_owned(),
+        }
+    }
+}
+
+/// What stays on this machine goes past every proxy.
+fn limited<B>(request: RequestBuilder<B>, url: &str, timeout: Duration) -> RequestBuilder<B> {
+    let config = request.config().timeout_global(Some(timeout));
+    let config = if is_loopback(url) {
+        config.proxy(None)
+    } else {
+        config
+    };
+    config.build()
+}
+
+/// Whether `url` is of this machine: there plain HTTP tells nobody anything.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let Ok(url) = url.parse::<Uri>() else {
+        return false;
+    };
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+fn without_query(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+fn is_transient(error: &ureq::Error) -> bool {
+    matches!(
+        error,
+        ureq::Error::Timeout(_)
+            | ureq::Error::Io(_)
+            | ureq::Error::HostNotFound
+            | ureq::Error::ConnectionFailed
+            | ureq::Error::BodyStalled
+            | ureq::Error::Protocol(_)
+    )
+}
+
+/// A random part of `limit`: a thousand clients that failed together do not come back together.
+fn jitter(limit: Duration) -> Duration {
+    let share = u32::from_ne_bytes(random().unwrap_or_default());
+    limit.mul_f64(f64::from(share) / f64::from(u32::MAX))
+}
+
+/// Random bytes of the operating system: an error, never weaker ones, where it has none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Err(Error::SigningFailed),
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_an_address_not_a_name_that_looks_like_one() {
+        for url in [
+            "http://127.0.0.1:80/x",
+            "http://localhost:1",
+            "http://[::1]:5/",
+            "http://127.9.9.9",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1.example/",
+            "http://localhost.example",
+            "http://10.0.0.1/",
+            "http://127.0.0.1@evil.example/",
+            "http://evil.example/127.0.0.1",
+            "http:///x",
+            "",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn pauses_differ_and_stay_below_their_limit() {
+        let limit = Duration::from_secs(8);
+        let pauses: Vec<_> = (0..50).map(|_| jitter(limit)).collect();
+        assert!(pauses.iter().all(|pause| *pause <= limit));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+}

@@ -1,0 +1,212 @@
+//! Method `sigstore`: a key that lives for minutes, certified by Fulcio to whom a token names, with a timestamp and a log
+//! entry for every signature.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use der::asn1::BitString;
+use der::oid::ObjectIdentifier;
+use der::{Decode, Encode};
+use rustix::process::{Pid, getpid};
+use x509_cert::Certificate;
+use x509_cert::attr::Attributes;
+use x509_cert::name::Name;
+use x509_cert::request::{CertReq, CertReqInfo, Version};
+use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned};
+
+use super::Signer;
+use crate::bundle::Keyless;
+use crate::services::{Connection, Deadline, log_entry, request_certificate, request_timestamp};
+use crate::verifier::{KeylessVerifier, Verifier, pem_text};
+use crate::{Bundle, Envelope, Error, Statement, TokenSource, TrustConfig};
+
+/// The audience that the public instance's Fulcio expects.
+pub(crate) const AUDIENCE: &str = "sigstore";
+const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+/// For one signature, retries and all.
+const LIMIT: Duration = Duration::from_secs(60);
+/// A certificate that ends sooner could end before the log has seen it.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Signs in the name that a token gives. Has no `Debug`.
+pub struct KeylessSigner {
+    trust: TrustConfig,
+    tokens: Box<dyn TokenSource>,
+    connection: Connection,
+    audience: String,
+    credential: Mutex<Option<Arc<Credential>>>,
+    verifier: KeylessVerifier,
+}
+
+/// A key and its certificate, used for all signatures until the certificate is about to end. In memory only.
+struct Credential {
+    pair: EcdsaKeyPair,
+    certificate: Vec<u8>,
+    ends: SystemTime,
+    /// A forked child would sign with its parent's key.
+    process: Pid,
+}
+
+impl KeylessSigner {
+    /// Signs with the services of `trust` and tokens of `tokens`. Asks for nothing before the first signature.
+    ///
+    /// # Errors
+    /// [`Error::TrustConfig`] where `trust` cannot be used for signing.
+    pub fn new(
+        trust: TrustConfig,
+        tokens: Box<dyn TokenSource>,
+        connection: Connection,
+    ) -> Result<Self, Error> {
+        trust.services(connection.now())?;
+        Ok(Self {
+            verifier: KeylessVerifier::of_anybody(&trust)?,
+            trust,
+            tokens,
+            connection,
+            audience: AUDIENCE.to_owned(),
+            credential: Mutex::new(None),
+        })
+    }
+
+    /// For a Fulcio with another client id than `sigstore`.
+    #[must_use]
+    pub fn with_audience(mut self, audience: String) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// One certificate for all who ask at once.
+    fn credential(
+        &self,
+        authority: &str,
+        deadline: &mut Deadline,
+    ) -> Result<Arc<Credential>, Error> {
+        let mut kept = self
+            .credential
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = self.connection.now();
+        if let Some(credential) = kept.as_ref().filter(|kept| kept.serves(now)) {
+            return Ok(Arc::clone(credential));
+        }
+        *kept = None;
+        let token = self.tokens.fetch()?;
+        // A person who logs in takes minutes, which are not the services'.
+        *deadline = Deadline::within(LIMIT);
+        token.check(&self.audience, self.connection.now())?;
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
+            .map_err(|_| Error::SigningFailed)?;
+        let request = certificate_request(&pair)?;
+        let http = self.connection.to("Fulcio", *deadline);
+        let certificate = request_certificate(&http, authority, &token, &request)?;
+        drop(token);
+        let parsed = Certificate::from_der(&certificate)
+            .map_err(|error| http.misbehaved(format!("its certificate is malformed: {error}")))?;
+        let certified = parsed.tbs_certificate.subject_public_key_info.to_der();
+        if !certified.is_ok_and(|certified| public_key(&pair).is_ok_and(|own| own == certified)) {
+            return Err(http.misbehaved("its certificate is for another key"));
+        }
+        let ends = parsed.tbs_certificate.validity.not_after.to_system_time();
+        let credential = Arc::new(Credential {
+            pair,
+            certificate,
+            ends,
+            process: getpid(),
+        });
+        Ok(Arc::clone(kept.insert(credential)))
+    }
+
+    /// One signature with its proofs.
+    fn proven(&self, payload: Vec<u8>, mut deadline: Deadline) -> Result<Bundle, Error> {
+        let services = self.trust.services(self.connection.now())?;
+        let message = Envelope::pre_authentication_encoding(&payload);
+        let credential = self.credential(&services.authority, &mut deadline)?;
+        let signature = credential.pair.sign(&SystemRandom::new(), &message);
+        let signature = signature.map_err(|_| Error::SigningFailed)?;
+        let envelope = Envelope {
+            payload,
+            signature: signature.as_ref().to_vec(),
+        };
+        // The time first: a log may be slow, and the certificate has minutes.
+        let http = self.connection.to("the timestamp authority", deadline);
+        let stamps = services.timestamps.iter();
+        let timestamps = stamps
+            .map(|url| request_timestamp(&http, url, &envelope.signature))
+            .collect::<Result<_, _>>()?;
+        let logs = services.logs.iter();
+        let log_entries = logs
+            .map(|(url, version)| {
+                let http = self.connection.to("Rekor", deadline);
+                log_entry(http, url, *version, &envelope, &credential.certificate)
+            })
+            .collect::<Result<_, _>>()?;
+        let keyless = Keyless {
+            certificate: credential.certificate.clone(),
+            log_entries,
+            timestamps,
+        };
+        Ok(Bundle::signed_keyless(envelope, keyless))
+    }
+}
+
+impl Credential {
+    fn serves(&self, now: SystemTime) -> bool {
+        let left = self.ends.duration_since(now).unwrap_or_default();
+        left > MARGIN && self.process == getpid()
+    }
+}
+
+impl Signer for KeylessSigner {
+    fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
+        let deadline = Deadline::within(LIMIT);
+        let payload = statement.to_json()?;
+        match self.proven(payload.clone(), deadline) {
+            // A v2 log took the entry of an earlier try, whose answer was lost, and gives out no entry twice. No two
+            // signatures are the same (FIPS 186-5), so another one makes another entry.
+            Err(Error::Service {
+                status: Some(409), ..
+            }) => self.proven(payload, deadline),
+            other => other,
+        }
+    }
+
+    fn verifier(&self) -> &dyn Verifier {
+        &self.verifier
+    }
+}
+
+fn public_key(pair: &EcdsaKeyPair) -> Result<Vec<u8>, Error> {
+    let der: PublicKeyX509Der<'_> = pair
+        .public_key()
+        .as_der()
+        .map_err(|_| Error::SigningFailed)?;
+    Ok(der.as_ref().to_vec())
+}
+
+/// A certificate request for `pair` in PEM (RFC 2986). Its subject is empty: Fulcio takes the name from the token.
+fn certificate_request(pair: &EcdsaKeyPair) -> Result<String, Error> {
+    let failed = |_| Error::SigningFailed;
+    let info = CertReqInfo {
+        version: Version::V1,
+        subject: Name::default(),
+        public_key: SubjectPublicKeyInfoOwned::from_der(&public_key(pair)?).map_err(failed)?,
+        attributes: Attributes::default(),
+    };
+    let signed = pair.sign(&SystemRandom::new(), &info.to_der().map_err(failed)?);
+    let signed = signed.map_err(|_| Error::SigningFailed)?;
+    let request = CertReq {
+        info,
+        algorithm: AlgorithmIdentifier {
+            oid: ECDSA_WITH_SHA256,
+            parameters: None,
+        },
+        signature: BitString::from_bytes(signed.as_ref()).map_err(failed)?,
+    };
+    Ok(pem_text(
+        "CERTIFICATE REQUEST",
+        &request.to_der().map_err(failed)?,
+    ))
+}
