@@ -7,11 +7,12 @@ use std::ffi::{OsStr, OsString};
 pub(crate) const PREFIX: &str = "MODEL_SIGNING_";
 
 /// Other variables that a setting's default, or a login, depends on.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "BROWSER",
     "HOME",
     "SIGSTORE_IDENTITY_TOKEN",
     "SIGSTORE_ID_TOKEN",
+    "XDG_DATA_HOME",
     "XDG_STATE_HOME",
 ];
 

@@ -14,6 +14,7 @@ mod keyless;
 mod session;
 mod signing;
 mod spool;
+mod thread;
 mod worker;
 
 pub use checkpoint::Checkpoint;
