@@ -152,7 +152,7 @@ def test_verifying_uses_no_network(tmp_path: Path, model: Path, verify: Run, run
     verify(model, "--signature", bundle, start=NO_NETWORK)
     # Not with the public instance either, whose keys are built in.
     public = ["--identity", TRAINER, "--identity-provider", stack.provider("kubernetes")]
-    said = run(*NO_NETWORK, OURS, "verify", model, "--signature", bundle, *public, code=1)
+    said = run(*NO_NETWORK, OURS, "verify", model, "--signature", bundle, *public, "--offline", code=1)
     assert "not in the trusted root" in said
     run(*NO_NETWORK, *sign, stack.trust_config, code=-signal.SIGSYS)
 
