@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autosign_signing::{
-    Connection, KeylessSigner, SystemClock, TokenFile, TokenSource, TokenText, TrustConfig,
+    Connection, KeylessSigner, Sources, SystemClock, TokenFile, TokenSource, TokenText, TrustConfig,
 };
 use zeroize::Zeroizing;
 
@@ -99,7 +99,7 @@ impl Keyless {
             return Err(Error::PublicLog);
         }
         let connection = Connection::new(self.ca_bundle.as_deref(), Arc::new(SystemClock))?;
-        let mut signer = KeylessSigner::new(trust, tokens, connection)?;
+        let mut signer = KeylessSigner::new(trust, Sources::only(tokens, connection))?;
         if let Some(audience) = &self.audience {
             signer = signer.with_audience(audience.clone());
         }

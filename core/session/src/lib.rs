@@ -6,7 +6,6 @@
 
 mod checkpoint;
 mod config;
-mod environment;
 mod error;
 mod event;
 mod jobs;
@@ -16,9 +15,9 @@ mod signing;
 mod spool;
 mod worker;
 
+pub use autosign_signing::Environment;
 pub use checkpoint::Checkpoint;
 pub use config::{Config, LogLevel, Method, Mode, OnError, SETTINGS, Setting};
-pub use environment::Environment;
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
 pub use keyless::{Instance, Keyless};

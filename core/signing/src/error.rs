@@ -142,6 +142,14 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// No source has an identity token that can be used.
+    #[error("no identity token can be used: {}", attempted(attempts, absent))]
+    NoToken {
+        /// The sources that were asked, and why each failed.
+        attempts: Vec<(&'static str, Error)>,
+        /// The sources that are not here, and why not.
+        absent: Vec<(&'static str, String)>,
+    },
     /// No verification material, or several kinds of it.
     #[error("the bundle holds not exactly one of public key, certificate and certificate chain")]
     Material,
@@ -352,6 +360,17 @@ pub enum Error {
     },
 }
 
+fn attempted(attempts: &[(&'static str, Error)], absent: &[(&'static str, String)]) -> String {
+    let attempts = attempts
+        .iter()
+        .map(|(source, error)| format!("{source}: {error}"));
+    let absent = absent
+        .iter()
+        .map(|(source, reason)| format!("{source} is not here ({reason})"));
+    let listed: Vec<_> = attempts.chain(absent).collect();
+    listed.join("; ")
+}
+
 fn service_failed(status: Option<u16>, reason: &str) -> String {
     match status {
         Some(status) => format!("answered {status}: {reason}"),
@@ -435,6 +454,9 @@ impl Error {
             Self::MethodMismatch { .. } => "use the method that the bundle was signed with",
             Self::Name { .. } | Self::NameNotUtf8 { .. } => {
                 "rename the file, or leave it out with --ignore-paths"
+            }
+            Self::NoToken { .. } => {
+                "set MODEL_SIGNING_IDENTITY_TOKEN_FILE to a file with a token for the audience of this Fulcio"
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",

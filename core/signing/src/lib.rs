@@ -24,6 +24,7 @@
 mod bundle;
 mod digest;
 mod envelope;
+mod environment;
 mod error;
 mod hashing;
 mod identity;
@@ -43,14 +44,18 @@ use std::path::Path;
 pub use bundle::{Bundle, Method};
 pub use digest::{Digest, HashAlgorithm};
 pub use envelope::Envelope;
+pub use environment::Environment;
 pub use error::Error;
 pub use hashing::{Hashing, Progress, hash};
-pub use identity::{IdentityToken, Login, Prompt, TokenFile, TokenSource, TokenText};
+pub use identity::{
+    Detection, IdentityToken, Login, Prompt, Sources, Surroundings, TokenFile, TokenSource,
+    TokenText,
+};
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
-pub use services::{Clock, Connection, SystemClock};
+pub use services::{Clock, Connection, Deadline, SystemClock};
 pub use signer::{KeySigner, KeylessSigner, Signer, generate_key, read_password};
 pub use statement::Statement;
 pub use trust::TrustConfig;

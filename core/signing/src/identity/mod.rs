@@ -2,12 +2,15 @@
 
 mod callback;
 mod file;
+mod github;
 mod literal;
 mod login;
+mod sources;
 
 pub use file::TokenFile;
 pub use literal::TokenText;
 pub use login::{Login, Prompt};
+pub use sources::{Detection, Sources, Surroundings, TokenSource};
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -24,15 +27,6 @@ use crate::{Error, json};
 const MAX_BYTES: usize = 64 << 10;
 /// A token that ends sooner may end on its way.
 const MARGIN: Duration = Duration::from_secs(30);
-
-/// Where tokens come from. Asked again for every certificate, because tokens are short-lived.
-pub trait TokenSource: Send + Sync {
-    /// The token as it is now.
-    ///
-    /// # Errors
-    /// [`Error::Token`], [`Error::Io`]. Never with the token in it.
-    fn fetch(&self) -> Result<IdentityToken, Error>;
-}
 
 /// An OIDC identity token (RFC 7519). Its signature is Fulcio's to check. Has no `Debug`, and is wiped when dropped.
 pub struct IdentityToken {

@@ -9,6 +9,8 @@ use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, RequestBuilder};
 
+use zeroize::Zeroizing;
+
 use crate::Error;
 use crate::bundle::read_capped;
 use crate::error::redacted;
@@ -52,16 +54,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// When a signature must be there.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline(Instant);
+/// When a signature, or a token, must be there.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
 
 impl Deadline {
-    pub(crate) fn within(limit: Duration) -> Self {
+    /// So long from now.
+    #[must_use]
+    pub fn within(limit: Duration) -> Self {
         Self(Instant::now() + limit)
     }
 
-    fn left(self) -> Duration {
+    /// The earlier of this one and one so long from now.
+    pub(crate) fn sooner(self, limit: Duration) -> Self {
+        Self(self.0.min(Self::within(limit).0))
+    }
+
+    /// What is left of it; zero when it is over.
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 }
@@ -116,6 +126,20 @@ impl Connection {
             service,
             deadline,
             timeout: Duration::from_secs(10),
+            tries: TRIES,
+            headers: Vec::new(),
+            nearby: false,
+        }
+    }
+
+    /// Requests to a service of this machine or its hypervisor, such as a cloud's metadata server: in plain HTTP, past
+    /// every proxy, and twice for a second each, since where there is none nobody answers.
+    pub(crate) fn nearby(&self, service: &'static str, deadline: Deadline) -> Http<'_> {
+        Http {
+            timeout: Duration::from_secs(1),
+            tries: 2,
+            nearby: true,
+            ..self.to(service, deadline)
         }
     }
 }
@@ -143,6 +167,9 @@ pub(crate) struct Http<'a> {
     service: &'static str,
     deadline: Deadline,
     timeout: Duration,
+    tries: u32,
+    headers: Vec<(&'static str, Zeroizing<String>)>,
+    nearby: bool,
 }
 
 /// What a service answered.
@@ -165,6 +192,12 @@ impl Http<'_> {
         self
     }
 
+    /// Sends this header with every request. It may be a secret: no error shows it.
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, Zeroizing::new(value.into())));
+        self
+    }
+
     /// Posts `body`; any status of `good` is an answer, every other one an error.
     pub(crate) fn post(
         &self,
@@ -175,14 +208,21 @@ impl Http<'_> {
     ) -> Result<Answer, Error> {
         self.retried(url, good, |agent, timeout| {
             let request = agent.post(url).header("content-type", content_type);
-            limited(request, url, timeout).send(body)
+            self.limited(request, url, timeout).send(body)
+        })
+    }
+
+    /// Puts nothing to `url`.
+    pub(crate) fn put(&self, url: &str) -> Result<Answer, Error> {
+        self.retried(url, &[200], |agent, timeout| {
+            self.limited(agent.put(url), url, timeout).send_empty()
         })
     }
 
     /// Gets `url`.
     pub(crate) fn get(&self, url: &str) -> Result<Answer, Error> {
         self.retried(url, &[200], |agent, timeout| {
-            limited(agent.get(url), url, timeout).call()
+            self.limited(agent.get(url), url, timeout).call()
         })
     }
 
@@ -201,11 +241,11 @@ impl Http<'_> {
         good: &[u16],
         send: impl Fn(&Agent, Duration) -> Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Error> {
-        if !is_loopback(url) && !url.starts_with("https://") {
+        if !self.nearby && !is_loopback(url) && !url.starts_with("https://") {
             return Err(self.failed(url, None, "only https is spoken beyond this machine"));
         }
         let mut pause = FIRST_PAUSE;
-        for tries_left in (0..TRIES).rev() {
+        for tries_left in (0..self.tries).rev() {
             let timeout = self.timeout.min(self.deadline.left());
             if timeout.is_zero() {
                 break;
@@ -275,6 +315,25 @@ impl Http<'_> {
         })
     }
 
+    /// What stays on this machine goes past every proxy.
+    fn limited<B>(
+        &self,
+        mut request: RequestBuilder<B>,
+        url: &str,
+        timeout: Duration,
+    ) -> RequestBuilder<B> {
+        for (name, value) in &self.headers {
+            request = request.header(*name, value.as_str());
+        }
+        let config = request.config().timeout_global(Some(timeout));
+        let config = if self.nearby || is_loopback(url) {
+            config.proxy(None)
+        } else {
+            config
+        };
+        config.build()
+    }
+
     fn failed(&self, url: &str, status: Option<u16>, reason: &str) -> Error {
         Error::Service {
             service: self.service,
@@ -283,17 +342,6 @@ impl Http<'_> {
             reason: reason.trim().to_owned(),
         }
     }
-}
-
-/// What stays on this machine goes past every proxy.
-fn limited<B>(request: RequestBuilder<B>, url: &str, timeout: Duration) -> RequestBuilder<B> {
-    let config = request.config().timeout_global(Some(timeout));
-    let config = if is_loopback(url) {
-        config.proxy(None)
-    } else {
-        config
-    };
-    config.build()
 }
 
 /// Whether `url` is of this machine: there plain HTTP tells nobody anything.

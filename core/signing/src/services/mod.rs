@@ -5,9 +5,9 @@ mod http;
 mod rekor;
 mod timestamp;
 
-pub use http::{Clock, Connection, SystemClock};
+pub use http::{Clock, Connection, Deadline, SystemClock};
 
 pub(crate) use fulcio::request_certificate;
-pub(crate) use http::{Deadline, Http, is_loopback, random};
+pub(crate) use http::{Answer, Http, is_loopback, random};
 pub(crate) use rekor::{LogVersion, log_entry};
 pub(crate) use timestamp::request_timestamp;

@@ -19,9 +19,9 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned};
 
 use super::Signer;
 use crate::bundle::Keyless;
-use crate::services::{Connection, Deadline, log_entry, request_certificate, request_timestamp};
+use crate::services::{Connection, log_entry, request_certificate, request_timestamp};
 use crate::verifier::{KeylessVerifier, Verifier, pem_text};
-use crate::{Bundle, Envelope, Error, Statement, TokenSource, TrustConfig};
+use crate::{Bundle, Deadline, Envelope, Error, Sources, Statement, TrustConfig};
 
 /// The audience that the public instance's Fulcio expects.
 pub(crate) const AUDIENCE: &str = "sigstore";
@@ -34,7 +34,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// Signs in the name that a token gives. Has no `Debug`.
 pub struct KeylessSigner {
     trust: TrustConfig,
-    tokens: Box<dyn TokenSource>,
+    tokens: Sources,
     connection: Connection,
     audience: String,
     credential: Mutex<Option<Arc<Credential>>>,
@@ -55,11 +55,8 @@ impl KeylessSigner {
     ///
     /// # Errors
     /// [`Error::TrustConfig`] where `trust` cannot be used for signing.
-    pub fn new(
-        trust: TrustConfig,
-        tokens: Box<dyn TokenSource>,
-        connection: Connection,
-    ) -> Result<Self, Error> {
+    pub fn new(trust: TrustConfig, tokens: Sources) -> Result<Self, Error> {
+        let connection = tokens.connection().clone();
         trust.services(connection.now())?;
         Ok(Self {
             verifier: KeylessVerifier::of_anybody(&trust)?,
@@ -93,10 +90,9 @@ impl KeylessSigner {
             return Ok(Arc::clone(credential));
         }
         *kept = None;
-        let token = self.tokens.fetch()?;
+        let token = self.tokens.fetch(&self.audience, *deadline)?;
         // A person who logs in takes minutes, which are not the services'.
         *deadline = Deadline::within(LIMIT);
-        token.check(&self.audience, self.connection.now())?;
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .map_err(|_| Error::SigningFailed)?;
         let request = certificate_request(&pair)?;

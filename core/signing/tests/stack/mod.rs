@@ -9,8 +9,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
-    Bundle, Clock, Connection, Error, Hashing, Ignore, KeylessSigner, Statement, TokenText,
-    TrustConfig, hash, seal,
+    Bundle, Clock, Connection, Error, Hashing, Ignore, KeylessSigner, Sources, Statement,
+    TokenText, TrustConfig, hash, seal,
 };
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ impl Stack {
     pub fn signer_at(&self, trust: TrustConfig, clock: Arc<dyn Clock>) -> KeylessSigner {
         let token = TokenText::new(self.token("email", &json!({}), ""));
         let connection = Connection::new(None, clock).unwrap();
-        KeylessSigner::new(trust, Box::new(token), connection).unwrap()
+        KeylessSigner::new(trust, Sources::only(Box::new(token), connection)).unwrap()
     }
 
     /// The JSON of a bundle over one small file with `content`.

@@ -1,0 +1,207 @@
+//! Which sources are asked for a token, in which order.
+
+use std::path::{Path, PathBuf};
+
+use super::IdentityToken;
+use super::github::GitHub;
+use crate::services::{Answer, Connection, Deadline};
+use crate::{Environment, Error, json};
+
+/// All that sources know of the world: what they look at, and how they reach others.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The variables of this process.
+    pub environment: Environment,
+    /// The folder that well-known paths are under: `/`, but in tests.
+    pub root: PathBuf,
+    /// How services are reached.
+    pub connection: Connection,
+}
+
+impl Surroundings {
+    /// Those of a process with these variables.
+    #[must_use]
+    pub fn new(environment: Environment, connection: Connection) -> Self {
+        Self {
+            environment,
+            root: PathBuf::from("/"),
+            connection,
+        }
+    }
+
+    /// The text of the variable `name`.
+    pub(crate) fn variable(&self, name: &str) -> Result<&str, Error> {
+        self.environment.text(name).ok_or_else(|| Error::Token {
+            reason: format!("{name} is not set, or is no text"),
+        })
+    }
+
+    /// The well-known `path`, which begins with `/`.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+}
+
+/// What a source says of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detection {
+    /// It may have a token, for this reason: "`GITHUB_ACTIONS` is set".
+    Here(String),
+    /// It has none, for this reason: "`GITHUB_ACTIONS` is not set".
+    NotHere(String),
+}
+
+impl Detection {
+    /// Here if the variable `name` is set.
+    pub(crate) fn by_variable(here: &Surroundings, name: &str) -> Self {
+        if here.environment.get(name).is_some() {
+            Self::Here(format!("{name} is set"))
+        } else {
+            Self::NotHere(format!("{name} is not set"))
+        }
+    }
+
+    /// Here if there is a file at `path`.
+    pub(crate) fn by_file(path: &Path) -> Self {
+        if path.is_file() {
+            Self::Here(format!("{path:?} is there"))
+        } else {
+            Self::NotHere(format!("{path:?} is not there"))
+        }
+    }
+
+    /// Whether it is here.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Here(_))
+    }
+}
+
+/// Where tokens come from. Asked again for every certificate, because tokens are short-lived.
+pub trait TokenSource: Send + Sync {
+    /// Its name in settings and reports.
+    fn name(&self) -> &'static str;
+
+    /// Whether it may have a token here. Looks at variables and files only, quickly, and never fails.
+    fn detect(&self, here: &Surroundings) -> Detection;
+
+    /// A token for `audience`, as it is now, before `deadline`.
+    ///
+    /// # Errors
+    /// [`Error::Token`], [`Error::Io`], [`Error::Service`], [`Error::ServiceMisbehaved`]. Never with the token, or what
+    /// it was asked for with, in it.
+    fn fetch(
+        &self,
+        here: &Surroundings,
+        audience: &str,
+        deadline: Deadline,
+    ) -> Result<IdentityToken, Error>;
+}
+
+/// The token in `answer`, which is JSON, at `pointer` (RFC 6901).
+pub(crate) fn token_at(answer: &Answer, pointer: &str) -> Result<IdentityToken, Error> {
+    let wrong = |reason: String| Error::Token { reason };
+    // The parser's message could quote the token.
+    let value: serde_json::Value = json::parse(&answer.body)
+        .map_err(|_| wrong("the answer that should hold it is not JSON".to_owned()))?;
+    let text = value.pointer(pointer).and_then(serde_json::Value::as_str);
+    let text = text.ok_or_else(|| wrong(format!("the answer has no text at {pointer}")))?;
+    IdentityToken::parse(text)
+}
+
+/// `url`, which may have a query, with one more parameter.
+pub(crate) fn with_query(url: &str, name: &str, value: &str) -> String {
+    let url = url.split('#').next().unwrap_or_default();
+    let separator = match url.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let query = query.append_pair(name, value).finish();
+    format!("{url}{separator}{query}")
+}
+
+/// The sources that a job may find where it runs, in the order in which they are asked.
+fn ambient() -> Vec<Box<dyn TokenSource>> {
+    vec![Box::new(GitHub)]
+}
+
+/// The sources to ask, in order.
+pub struct Sources {
+    here: Surroundings,
+    list: Vec<Box<dyn TokenSource>>,
+}
+
+impl Sources {
+    /// These, whatever they say of this machine.
+    #[must_use]
+    pub fn new(here: Surroundings, list: Vec<Box<dyn TokenSource>>) -> Self {
+        Self { here, list }
+    }
+
+    /// This one, which needs no surroundings.
+    #[must_use]
+    pub fn only(source: Box<dyn TokenSource>, connection: Connection) -> Self {
+        Self::new(
+            Surroundings::new(Environment::default(), connection),
+            vec![source],
+        )
+    }
+
+    /// Those of the platform that this process runs on.
+    #[must_use]
+    pub fn ambient(here: Surroundings) -> Self {
+        Self::new(here, ambient())
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.here.connection
+    }
+
+    /// The first token that may be sent to a service that expects `audience`. A source that fails stops no other one.
+    ///
+    /// # Errors
+    /// That of the only source that is here, or [`Error::NoToken`] with those of all.
+    pub fn fetch(&self, audience: &str, deadline: Deadline) -> Result<IdentityToken, Error> {
+        let (mut attempts, mut absent) = (Vec::new(), Vec::new());
+        for source in &self.list {
+            if let Detection::NotHere(reason) = source.detect(&self.here) {
+                absent.push((source.name(), reason));
+                continue;
+            }
+            let token = source.fetch(&self.here, audience, deadline);
+            let checked = token.and_then(|token| {
+                token.check(audience, self.here.connection.now())?;
+                Ok(token)
+            });
+            match checked {
+                Ok(token) => return Ok(token),
+                Err(error) => attempts.push((source.name(), error)),
+            }
+        }
+        if attempts.len() == 1
+            && let Some((_, error)) = attempts.pop()
+        {
+            return Err(error);
+        }
+        Err(Error::NoToken { attempts, absent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_query;
+
+    #[test]
+    fn a_query_is_kept() {
+        for (url, expected) in [
+            ("http://a/b", "http://a/b?x=y+%26"),
+            ("http://a/b?", "http://a/b?x=y+%26"),
+            ("http://a/b?c=d", "http://a/b?c=d&x=y+%26"),
+            ("http://a/b?c=d&#e", "http://a/b?c=d&x=y+%26"),
+        ] {
+            assert_eq!(with_query(url, "x", "y &"), expected);
+        }
+    }
+}

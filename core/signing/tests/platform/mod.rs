@@ -1,0 +1,143 @@
+//! A platform on loopback that answers as a test says, and the way from a token source to a real certificate.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, unreachable_pub)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use autosign_signing::{
+    Bundle, Connection, Environment, Error, ExpectedSigner, KeylessSigner, KeylessVerifier,
+    Sources, Surroundings, Verifier, seal,
+};
+
+use crate::stack::{Hurried, STACK, statement};
+
+/// What was asked of a platform. Header names are in lower case.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// Status and body.
+pub type Reply = (u16, String);
+
+/// A server that answers every request by a function, and remembers them.
+pub struct Platform {
+    /// `127.0.0.1:PORT`
+    pub address: String,
+    pub requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Platform {
+    pub fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                std::thread::spawn(move || serve(stream.unwrap(), &seen, &*answer));
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn seen(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+/// One request a connection.
+fn serve(
+    stream: TcpStream,
+    seen: &Mutex<Vec<Request>>,
+    answer: &dyn Fn(&Request) -> Reply,
+) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let length = headers.get("content-length").map_or("0", String::as_str);
+    let mut body = vec![0; length.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    let request = Request {
+        method,
+        target,
+        headers,
+        body: String::from_utf8(body).ok()?,
+    };
+    seen.lock().unwrap().push(request.clone());
+    let (status, body) = answer(&request);
+    let mut stream = reader.into_inner();
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .ok()
+}
+
+/// A machine with these variables, and `root` in the place of `/`. Nobody waits on it.
+pub fn machine(variables: &[(&str, &str)], root: &Path) -> Surroundings {
+    let environment: Environment = variables.iter().copied().collect();
+    let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+    let mut here = Surroundings::new(environment, connection);
+    here.root = root.to_owned();
+    here
+}
+
+/// Signs with what the ambient sources of `here` find, through the real Fulcio; returns the signer as certified,
+/// `IDENTITY (PROVIDER)`.
+pub fn certified(here: Surroundings) -> Result<String, Error> {
+    signed(Sources::ambient(here))
+}
+
+pub fn signed(sources: Sources) -> Result<String, Error> {
+    let signer = KeylessSigner::new(STACK.trust("trust_config"), sources)?;
+    let bytes = seal(&statement(b"weights"), &signer)?;
+    let anybody = [
+        "email",
+        "gcp",
+        "github",
+        "gitlab",
+        "kubernetes",
+        "spiffe",
+        "uri",
+    ];
+    let bundle = Bundle::parse(&bytes)?;
+    for kind in anybody {
+        let expected = ExpectedSigner::new("re:.*", &STACK.provider(kind))?;
+        let verifier = KeylessVerifier::new(&STACK.trust("trust_config"), expected)?;
+        if let Ok(verified) = verifier.verify(&bundle) {
+            return Ok(verified.signer().to_owned());
+        }
+    }
+    panic!("signed by nobody of this stack")
+}
