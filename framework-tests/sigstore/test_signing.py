@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -215,3 +216,34 @@ def test_trust_config_to_the_files_of_cosign_and_back(
     verify(model, "--signature", ours, "--trust-config", only)
     again = ["--signature", tmp_path / "again.sig", "--trust-config", only, "--identity-token", token]
     run(OURS, "sign", model, *again, code=1)
+
+
+FORK = """
+    import os
+
+    import model_signing.autosign
+    import model_signing_autosign as autosign
+    import torch
+
+    torch.save({"weights": torch.ones(3)}, "parent.pt")
+    assert autosign.flush(60)
+    child = os.fork()
+    torch.save({"weights": torch.ones(3)}, "again.pt" if child else "child.pt")
+    assert autosign.flush(60)
+    if not child:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_child_process_gets_a_certificate_of_its_own(tmp_path: Path, train: Train, verify: Run) -> None:
+    ran = train(FORK)
+    assert ran.returncode == 0, ran.stderr
+
+    def certificate(name: str) -> str:
+        verify(tmp_path / name)
+        bundle = json.loads((tmp_path / f"{name}.sig").read_text())
+        raw: str = bundle["verificationMaterial"]["certificate"]["rawBytes"]
+        return raw
+
+    assert certificate("parent.pt") == certificate("again.pt") != certificate("child.pt")

@@ -135,6 +135,13 @@ struct InstanceArgs {
     /// Use the instance of this trust config: a ClientTrustConfig file, or for verifying a trusted_root.json.
     #[arg(long, value_name = "PATH")]
     trust_config: Option<PathBuf>,
+    /// Use this instance: `production`, `staging`, or the URL of one that `trust add` was given.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["use_staging", "trust_config"], value_parser = instance)]
+    instance: Option<Instance>,
+}
+
+fn instance(name: &str) -> Result<Instance, &'static str> {
+    Instance::named(name).ok_or("neither `production`, `staging`, nor a URL")
 }
 
 impl InstanceArgs {
@@ -143,7 +150,16 @@ impl InstanceArgs {
             keyless.instance = Instance::Staging;
         } else if let Some(path) = self.trust_config {
             keyless.instance = Instance::TrustConfig(path);
+        } else if let Some(instance) = self.instance {
+            keyless.instance = instance;
         }
+    }
+}
+
+/// Fetches trust that is older than a day. Where that fails, what is known is used, and the line says so.
+fn freshen(keyless: &Keyless, err: &mut dyn Write) {
+    if let Err(error) = keyless.refresh() {
+        say(err, format_args!("Trust is not up to date: {error}"));
     }
 }
 

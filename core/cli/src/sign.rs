@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::login::LoginArgs;
 use crate::progress::Bar;
-use crate::{GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, say, settings};
+use crate::{
+    GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, freshen, say, settings,
+};
 
 #[derive(Subcommand)]
 pub(crate) enum Sign {
@@ -106,7 +108,11 @@ impl Sigstore {
         }
         keyless.refuse_trust_in(&self.model.model)?;
         let tokenless = !keyless.has_identity() && !self.use_ambient_credentials;
-        let (signer, public) = if tokenless && LoginArgs::possible() {
+        let by_person = tokenless && LoginArgs::possible();
+        if by_person || keyless.has_identity() {
+            freshen(&keyless, err);
+        }
+        let (signer, public) = if by_person {
             let login = self.login.login(&mut keyless, environment)?;
             keyless.signer_with(Box::new(login))?
         } else {

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Environment, Error, Instance};
-use autosign_signing::{TrustConfig, publish};
+use autosign_session::{Environment, Error, Instance, Keyless};
+use autosign_signing::{TrustConfig, TufRepository, publish};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -14,6 +14,10 @@ use crate::{GOOD, InstanceArgs, USAGE, failed, say, settings};
 pub(crate) enum Trust {
     /// Say which services sign, and which keys and certificates are believed.
     Show(InstanceArgs),
+    /// Trust an instance that is no public one: what its TUF repository says, as far as it follows from its root.json.
+    Add(Add),
+    /// Fetch what the instance says now.
+    Refresh(InstanceArgs),
     /// Make a trust config of cosign's two files.
     Import(Import),
     /// Make cosign's two files, trusted_root.json and signing_config.json, of a trust config.
@@ -30,6 +34,14 @@ pub(crate) struct Import {
     signing_config: Option<PathBuf>,
     /// The trust config to write.
     output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The TUF repository of the instance.
+    url: String,
+    /// Its root.json, from a person whom you trust.
+    root: PathBuf,
 }
 
 #[derive(Args)]
@@ -50,16 +62,22 @@ impl Trust {
         let Some(config) = settings(environment, err) else {
             return USAGE;
         };
-        let of = |instance: InstanceArgs| {
-            let mut keyless = config.keyless.clone();
-            instance.apply(&mut keyless);
-            Ok((keyless.trust()?, keyless.instance))
-        };
+        let mut keyless = config.keyless;
         let done = match self {
-            Self::Show(instance) => of(instance).map(|(trust, from)| show(&trust, &from, out)),
+            Self::Show(instance) => {
+                instance.apply(&mut keyless);
+                show(&keyless, out)
+            }
+            Self::Add(add) => add.run(keyless, out),
+            Self::Refresh(instance) => {
+                instance.apply(&mut keyless);
+                refresh(&keyless, out)
+            }
             Self::Import(import) => import.run(),
             Self::Export(export) => {
-                of(export.instance).and_then(|(trust, _)| write_parts(&trust, &export.output))
+                export.instance.apply(&mut keyless);
+                let trust = keyless.trust().map_err(Error::from);
+                trust.and_then(|trust| write_parts(&trust, &export.output))
             }
         };
         match done {
@@ -97,13 +115,40 @@ fn write(path: &Path, json: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-fn show(trust: &TrustConfig, from: &Instance, out: &mut dyn Write) {
-    let from = match from {
-        Instance::Production => "the public-good instance, as of this release".to_owned(),
-        Instance::Staging => "the staging instance, as of this release".to_owned(),
+impl Add {
+    fn run(self, mut keyless: Keyless, out: &mut dyn Write) -> Result<(), Error> {
+        keyless.instance = Instance::Tuf(self.url);
+        repository(&keyless)?.trust(&self.root, &keyless.connection()?)?;
+        show(&keyless, out)
+    }
+}
+
+fn refresh(keyless: &Keyless, out: &mut dyn Write) -> Result<(), Error> {
+    repository(keyless)?.refresh(&keyless.connection()?)?;
+    show(keyless, out)
+}
+
+fn repository(keyless: &Keyless) -> Result<TufRepository, Error> {
+    keyless.repository().ok_or(Error::NothingToFetch)
+}
+
+fn show(keyless: &Keyless, out: &mut dyn Write) -> Result<(), Error> {
+    let known = keyless.repository().map(|repository| repository.known());
+    let known = known.transpose()?;
+    let from = match &keyless.instance {
+        Instance::Production => "the public-good instance".to_owned(),
+        Instance::Staging => "the staging instance".to_owned(),
         Instance::TrustConfig(path) => format!("{path:?}"),
+        Instance::Tuf(url) => format!("{url:?}"),
     };
-    say(out, format_args!("trust of {from}"));
+    let trust = if let Some(known) = known {
+        let as_of = known.as_of_text();
+        say(out, format_args!("trust of {from} as of {as_of}"));
+        known.trust
+    } else {
+        say(out, format_args!("trust of {from}"));
+        keyless.trust()?
+    };
     for (kind, url) in trust.addresses() {
         say(out, format_args!("{kind:13} {}", url.escape_debug()));
     }
@@ -135,4 +180,5 @@ fn show(trust: &TrustConfig, from: &Instance, out: &mut dyn Write) {
     }
     let public = if trust.is_public() { "yes" } else { "no" };
     say(out, format_args!("public record {public}"));
+    Ok(())
 }

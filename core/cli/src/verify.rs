@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::progress::Bar;
 use crate::{
-    GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, say, settings, shown,
+    GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, freshen, say, settings, shown,
 };
 
 /// Unsigned files named in full; more are counted.
@@ -66,7 +66,7 @@ pub(crate) struct Sigstore {
     /// The source ref that the certificate must name, such as refs/heads/main.
     #[arg(long = "ref", value_name = "REF")]
     reference: Option<String>,
-    /// Use no network. Verifying never does in this version.
+    /// Use no network. Without this, trust that is older than a day is fetched first.
     #[arg(long)]
     offline: bool,
 }
@@ -90,7 +90,7 @@ impl Verify {
         let verified = match self {
             Self::Key(key) => key.verify(),
             Self::Sigstore(sigstore) => match settings(environment, err) {
-                Some(config) => sigstore.verify(config),
+                Some(config) => sigstore.verify(config, err),
                 None => return USAGE,
             },
         };
@@ -106,10 +106,13 @@ impl Verify {
 }
 
 impl Sigstore {
-    fn verify(self, config: Config) -> Result<VerifiedModel, Error> {
+    fn verify(self, config: Config, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
         let mut keyless = config.keyless;
         self.instance.apply(&mut keyless);
         keyless.refuse_trust_in(&self.model.model)?;
+        if !self.offline {
+            freshen(&keyless, err);
+        }
         let expected = ExpectedSigner::new(&self.identity, &self.identity_provider)?
             .from_repository(self.repository)
             .from_workflow(self.workflow)

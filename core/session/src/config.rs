@@ -197,16 +197,12 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_INSTANCE",
-        values: "production, staging",
+        values: "production, staging, or the URL of a TUF repository",
         default: "production",
-        about: "The public Sigstore instance to sign with.",
+        about: "The Sigstore instance to sign with and to believe: a public one, or one that `model-signing trust add` was given.",
         secret: false,
         read: |config, value| {
-            config.keyless.instance = match value.to_str()? {
-                "production" => Instance::Production,
-                "staging" => Instance::Staging,
-                _ => return None,
-            };
+            config.keyless.instance = Instance::named(value.to_str()?)?;
             Some(())
         },
     },
@@ -342,13 +338,24 @@ impl Config {
             method: Method::Auto,
             keyless: Keyless {
                 token: foreign_token(environment),
+                trust_folder: home(
+                    environment,
+                    "XDG_DATA_HOME",
+                    ".local/share",
+                    "model-signing/trust",
+                ),
                 ..Keyless::default()
             },
             private_key: None,
             password: None,
             password_file: None,
             threads: None,
-            spool: default_spool(environment),
+            spool: home(
+                environment,
+                "XDG_STATE_HOME",
+                ".local/state",
+                "model-signing/spool",
+            ),
             drain_timeout: Duration::from_secs(120),
             log_level: LogLevel::Info,
         };
@@ -411,10 +418,12 @@ fn absolute(value: &OsStr) -> Option<PathBuf> {
     std::path::absolute(value).ok()
 }
 
-fn default_spool(environment: &Environment) -> Option<PathBuf> {
-    let state = environment.get("XDG_STATE_HOME").map(PathBuf::from);
-    let state = state.or_else(|| Some(Path::new(environment.get("HOME")?).join(".local/state")))?;
-    Some(state.join("model-signing/spool"))
+/// A folder of this user: `inside` the one of the XDG variable `name`, which is `default` in the home folder where it is
+/// not set (XDG base directory specification).
+fn home(environment: &Environment, name: &str, default: &str, inside: &str) -> Option<PathBuf> {
+    let folder = environment.get(name).map(PathBuf::from);
+    let folder = folder.or_else(|| Some(Path::new(environment.get("HOME")?).join(default)))?;
+    Some(folder.join(inside))
 }
 
 /// A whole number of seconds, or of the unit `s`, `m` or `h`.

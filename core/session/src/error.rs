@@ -19,6 +19,9 @@ pub enum Error {
     /// Method `key`, and no key.
     #[error("there is no key to sign with")]
     NoKey,
+    /// The trust to refresh is in a file, or there is no home folder to keep it in.
+    #[error("this trust is not fetched, so it cannot be refreshed")]
+    NothingToFetch,
     /// A bug of ours; training goes on.
     #[error("signing {path:?} panicked")]
     Panicked {
@@ -74,6 +77,9 @@ impl Error {
                 "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"
             }
             Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
+            Self::NothingToFetch => {
+                "get a newer trust config from its operator; other instances are kept in a folder of $XDG_DATA_HOME or $HOME"
+            }
             Self::Panicked { .. } => "please report this with the line above it",
             Self::Setting { .. } => {
                 "the default is used instead: correct the variable, see `model-signing env`"

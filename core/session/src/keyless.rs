@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autosign_signing::{
-    Connection, KeylessSigner, Sources, SystemClock, TokenFile, TokenSource, TokenText, TrustConfig,
+    Connection, Error as SigningError, KeylessSigner, Sources, SystemClock, TokenFile, TokenSource,
+    TokenText, TrustConfig, TufRepository,
 };
 use zeroize::Zeroizing;
 
@@ -20,6 +21,23 @@ pub enum Instance {
     Staging,
     /// That of this trust config, an absolute path.
     TrustConfig(PathBuf),
+    /// That of the TUF repository at this URL, which a person trusted.
+    Tuf(String),
+}
+
+impl Instance {
+    /// `production`, `staging`, or a URL.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "production" => Self::Production,
+            "staging" => Self::Staging,
+            url if url.starts_with("https://") || url.starts_with("http://") => {
+                Self::Tuf(url.trim_end_matches('/').to_owned())
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// Settings of method `sigstore`. No `Debug`: it may hold a token.
@@ -37,6 +55,8 @@ pub struct Keyless {
     pub deny_public_log: bool,
     /// `MODEL_SIGNING_CA_BUNDLE`, absolute.
     pub ca_bundle: Option<PathBuf>,
+    /// Where trust that was fetched is kept, absolute; nothing where there is no home folder.
+    pub trust_folder: Option<PathBuf>,
 }
 
 impl Keyless {
@@ -46,28 +66,72 @@ impl Keyless {
         self.token.is_some() || self.token_file.is_some()
     }
 
-    /// The trusted root and the addresses of the instance.
+    /// The trusted root and the addresses of the instance: those of the trust config, else those last fetched, else those
+    /// that came with the program. Asks nobody.
     ///
     /// # Errors
-    /// Those of [`TrustConfig::read`].
-    pub fn trust(&self) -> Result<TrustConfig, autosign_signing::Error> {
-        match &self.instance {
-            Instance::Production => TrustConfig::production(),
-            Instance::Staging => TrustConfig::staging(),
-            Instance::TrustConfig(path) => TrustConfig::read(path),
+    /// Those of [`TrustConfig::read`] and of [`TufRepository::known`].
+    pub fn trust(&self) -> Result<TrustConfig, SigningError> {
+        match (&self.instance, self.repository()) {
+            (Instance::TrustConfig(path), _) => TrustConfig::read(path),
+            (_, Some(repository)) => Ok(repository.known()?.trust),
+            (Instance::Production, None) => TrustConfig::production(),
+            (Instance::Staging, None) => TrustConfig::staging(),
+            (Instance::Tuf(url), None) => Err(SigningError::InstanceUnknown { url: url.clone() }),
         }
+    }
+
+    /// Where trust is fetched; nothing where it is in a file, or cannot be kept.
+    #[must_use]
+    pub fn repository(&self) -> Option<TufRepository> {
+        let folder = self.trust_folder.as_deref()?;
+        match &self.instance {
+            Instance::Production => Some(TufRepository::production(folder)),
+            Instance::Staging => Some(TufRepository::staging(folder)),
+            Instance::TrustConfig(_) => None,
+            Instance::Tuf(url) => Some(TufRepository::at(url, folder)),
+        }
+    }
+
+    /// Fetches trust that is older than a day. Returns whether it did.
+    ///
+    /// # Errors
+    /// Those of [`TufRepository::refresh`] and of [`Connection::new`]; what is known stays as it is.
+    pub fn refresh(&self) -> Result<bool, SigningError> {
+        let connection = self.connection()?;
+        match self.repository() {
+            Some(repository) if repository.known()?.is_stale(connection.now()) => {
+                repository.refresh(&connection)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// How services are reached.
+    ///
+    /// # Errors
+    /// Those of [`Connection::new`].
+    pub fn connection(&self) -> Result<Connection, SigningError> {
+        Connection::new(self.ca_bundle.as_deref(), Arc::new(SystemClock))
     }
 
     /// Whoever can write to `model` must not say who is to be believed.
     ///
     /// # Errors
-    /// [`TrustInModel`](autosign_signing::Error::TrustInModel) where the trust config lies in the model.
-    pub fn refuse_trust_in(&self, model: &Path) -> Result<(), autosign_signing::Error> {
-        if let Instance::TrustConfig(path) = &self.instance
+    /// [`TrustInModel`](autosign_signing::Error::TrustInModel) where the trust config, or the folder of fetched trust, lies in the model.
+    pub fn refuse_trust_in(&self, model: &Path) -> Result<(), SigningError> {
+        let path = match &self.instance {
+            Instance::TrustConfig(path) => Some(path),
+            Instance::Tuf(_) => self.trust_folder.as_ref(),
+            // What is kept of these is proven from a root that came with the program.
+            Instance::Production | Instance::Staging => None,
+        };
+        if let Some(path) = path
             && let (Ok(model), Ok(real)) = (model.canonicalize(), path.canonicalize())
             && real.starts_with(&model)
         {
-            return Err(autosign_signing::Error::TrustInModel { path: path.clone() });
+            return Err(SigningError::TrustInModel { path: path.clone() });
         }
         Ok(())
     }
@@ -98,8 +162,8 @@ impl Keyless {
         if public && self.deny_public_log {
             return Err(Error::PublicLog);
         }
-        let connection = Connection::new(self.ca_bundle.as_deref(), Arc::new(SystemClock))?;
-        let mut signer = KeylessSigner::new(trust, Sources::only(tokens, connection))?;
+        let sources = Sources::only(tokens, self.connection()?);
+        let mut signer = KeylessSigner::new(trust, sources)?;
         if let Some(audience) = &self.audience {
             signer = signer.with_audience(audience.clone());
         }
@@ -112,6 +176,7 @@ impl Keyless {
             Instance::Production => "sigstore:production".to_owned(),
             Instance::Staging => "sigstore:staging".to_owned(),
             Instance::TrustConfig(path) => format!("sigstore:{}", path.display()),
+            Instance::Tuf(url) => format!("sigstore:{url}"),
         }
     }
 }

@@ -13,6 +13,7 @@ mod keyless;
 mod session;
 mod signing;
 mod spool;
+mod thread;
 mod worker;
 
 pub use autosign_signing::Environment;

@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use autosign_signing::{
     Error as SigningError, Hashing, KeySigner, Progress, Signer, Statement, hash, seal,
 };
 use zeroize::Zeroizing;
 
+use crate::thread::spawn;
 use crate::{Checkpoint, Config, Error, Event, Listener};
 
 /// A `chmod` or a hard link while a file is hashed looks like a change; so often is hashing tried again.
@@ -93,10 +95,15 @@ pub(crate) fn hashed(
     }
 }
 
+/// After so long a training run looks whether its Sigstore instance has other keys or addresses now.
+const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
 /// The configured signer, made when it is first needed and kept from then on.
 pub(crate) struct SignerSource {
     config: Config,
     loaded: Mutex<Option<Arc<dyn Signer>>>,
+    looked: Mutex<Option<Instant>>,
+    told: Once,
 }
 
 impl SignerSource {
@@ -104,16 +111,20 @@ impl SignerSource {
         Self {
             config: config.clone(),
             loaded: Mutex::new(None),
+            looked: Mutex::new(None),
+            told: Once::new(),
         }
     }
 
     /// The bytes of the bundle over `statement`, verified. `listener` hears it if they go on public record.
     pub(crate) fn seal(
-        &self,
+        self: &Arc<Self>,
         statement: &Statement,
         listener: &Listener,
     ) -> Result<Vec<u8>, Error> {
-        Ok(seal(statement, self.signer(listener)?.as_ref())?)
+        let signer = self.signer(listener)?;
+        self.follow_trust();
+        Ok(seal(statement, signer.as_ref())?)
     }
 
     /// What cannot be read is tried again for the next checkpoint: it may be mounted late.
@@ -130,11 +141,32 @@ impl SignerSource {
         } else {
             let (signer, public) = self.config.keyless.signer()?;
             if public {
-                listener(&Event::PublicLog);
+                self.told.call_once(|| listener(&Event::PublicLog));
             }
             Arc::new(signer)
         };
         Ok(Arc::clone(loaded.insert(signer)))
+    }
+
+    /// Fetches trust once a day, on a thread that nobody waits for. Where that fails, what is known stays in use.
+    fn follow_trust(self: &Arc<Self>) {
+        if self.config.signs_with_key() || self.config.keyless.repository().is_none() {
+            return;
+        }
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+            return;
+        }
+        *looked = Some(Instant::now());
+        drop(looked);
+        let source = Arc::clone(self);
+        let look = move || {
+            if let Ok(true) = source.config.keyless.refresh() {
+                let mut loaded = source.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+                *loaded = None; // the next one believes, and asks, whom the instance names now
+            }
+        };
+        let _ = spawn("autosign-trust", look);
     }
 
     fn password(&self) -> Result<Option<Zeroizing<String>>, Error> {

@@ -12,6 +12,7 @@ use autosign_signing::{Hashing, Statement, publish};
 use crate::jobs::{Job, Published, State, take};
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
+use crate::thread::{spawn, yield_to_training};
 use crate::{Config, Error, Event, Listener, OnError, Status};
 
 /// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
@@ -27,7 +28,7 @@ pub(crate) struct Queue {
     turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
     width: usize,
-    signer: SignerSource,
+    signer: Arc<SignerSource>,
     pub(crate) spool: Option<Spool>,
     pub(crate) listener: Listener,
     threads: Option<NonZeroUsize>,
@@ -68,7 +69,7 @@ impl Queue {
             } else {
                 KEYLESS_WIDTH
             },
-            signer: SignerSource::new(config),
+            signer: Arc::new(SignerSource::new(config)),
             spool,
             listener,
             threads: config.threads,
@@ -434,18 +435,4 @@ impl Drop for AtWork<'_> {
             queue.lock().at_work = None;
         }
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .map(drop)
-}
-
-/// Lowers this thread, and those it starts, below whatever trains.
-fn yield_to_training() {
-    // On Linux the call is for one thread; elsewhere it would slow the whole process.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, 19);
 }

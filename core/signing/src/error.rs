@@ -92,6 +92,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An instance whose root nobody has trusted on this machine.
+    #[error("no root of the Sigstore instance {url} is trusted here")]
+    InstanceUnknown {
+        /// The address of its TUF repository.
+        url: String,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path:?}: {source}")]
     Io {
@@ -340,6 +346,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Trust could not be brought up to date, or what is kept of it was altered.
+    #[error("the trust of {url} cannot be established: {reason}")]
+    TrustRefresh {
+        /// The address of the TUF repository.
+        url: String,
+        /// Why.
+        reason: String,
+    },
     /// A trust file that others may write to.
     #[error("the trust config {path:?} can be written by other users")]
     TrustWritable {
@@ -438,6 +452,9 @@ impl Error {
                 "give the identity itself, or `glob:PATTERN`, or `re:REGULAR-EXPRESSION`"
             }
             Self::IgnoresEverything { .. } => "ignore single files or folders inside the model",
+            Self::InstanceUnknown { .. } => {
+                "get its root.json from its operator, and run `model-signing trust add URL root.json`"
+            }
             Self::Io { .. } => "check that the path exists and that you may use it",
             Self::KeyForm { .. } => {
                 "give a PEM file; `openssl pkcs8 -topk8 -in KEY -out key.pem` converts most private keys, `openssl pkey -in KEY -pubout` gives the public one"
@@ -480,6 +497,9 @@ impl Error {
                 "give a ClientTrustConfig, or a trusted_root.json with its signing_config.json"
             }
             Self::TrustInModel { .. } => "take the trust config from a place that you control",
+            Self::TrustRefresh { .. } => {
+                "check the network and `model-signing trust refresh`; if it persists, ask the operator of the instance"
+            }
             Self::TrustWritable { .. } => {
                 "run `chmod go-w` on it, after looking at who wrote to it"
             }

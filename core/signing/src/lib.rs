@@ -58,7 +58,7 @@ pub use publish::{publish, retract, signature_path};
 pub use services::{Clock, Connection, Deadline, SystemClock};
 pub use signer::{KeySigner, KeylessSigner, Signer, generate_key, read_password};
 pub use statement::Statement;
-pub use trust::TrustConfig;
+pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
     Difference, ExpectedSigner, KeyVerifier, KeylessVerifier, Policy, VerifiedManifest,
     VerifiedModel, Verifier,

@@ -94,9 +94,14 @@ fn libraries_are_named_where_they_belong() {
     );
     only_in(
         "sigstore_",
-        &["trust.rs", "verifier/keyless.rs", "services/rekor.rs"],
+        &[
+            "trust/mod.rs",
+            "trust/tuf.rs",
+            "verifier/keyless.rs",
+            "services/rekor.rs",
+        ],
     );
-    only_in("ureq::", &["services/http.rs", "trust.rs"]);
+    only_in("ureq::", &["services/http.rs", "trust/mod.rs"]);
 }
 
 #[test]

@@ -115,7 +115,9 @@ impl Connection {
         Ok(Self { agent, clock })
     }
 
-    pub(crate) fn now(&self) -> SystemTime {
+    /// The time of day, by the clock that it was given.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
 
@@ -224,6 +226,21 @@ impl Http<'_> {
         self.retried(url, &[200], |agent, timeout| {
             self.limited(agent.get(url), url, timeout).call()
         })
+    }
+
+    /// Gets `url`, of at most `limit` bytes, or nothing where there is none.
+    pub(crate) fn find(&self, url: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        // Storage that does not list its content answers 403.
+        let answer = self.retried(url, &[200, 403, 404], |agent, timeout| {
+            self.limited(agent.get(url), url, timeout).call()
+        })?;
+        if answer.status != 200 {
+            return Ok(None);
+        }
+        if u64::try_from(answer.body.len()).is_ok_and(|length| length <= limit) {
+            return Ok(Some(answer.body));
+        }
+        Err(self.misbehaved(format!("its answer is longer than {limit} bytes")))
     }
 
     /// The answer cannot be what an honest service says. A parser's reason may quote it, and so what was sent.

@@ -1,6 +1,8 @@
 //! Whom keyless signatures rest on: a [`TrustConfig`] is a trusted root (the keys and certificates of a Sigstore
 //! instance, what verifying needs) and a signing config (its addresses, what signing needs).
 
+mod tuf;
+
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -17,6 +19,8 @@ use ureq::http::Uri;
 use crate::bundle::read_capped;
 use crate::services::LogVersion;
 use crate::{Error, json as strict};
+
+pub use tuf::{Known, TufRepository};
 
 /// More than any trust file has.
 const MAX_BYTES: u64 = 4 << 20;
