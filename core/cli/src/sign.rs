@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_session::{Config, Environment, Error, PUBLIC_LOG};
-use autosign_signing::{Hashing, KeySigner, Signer, read_password, sign};
+use autosign_signing::{Hashing, KeySigner, Signer, Sources, read_password, sign};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
@@ -114,7 +114,7 @@ impl Sigstore {
         }
         let (signer, public) = if by_person {
             let login = self.login.login(&mut keyless, environment)?;
-            keyless.signer_with(Box::new(login))?
+            keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))?
         } else {
             keyless.signer()?
         };

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use autosign_signing::{Credentials, Sources};
+
 use crate::{Environment, Error, Instance, Keyless};
 
 /// When a checkpoint is signed.
@@ -185,6 +187,42 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        variable: "MODEL_SIGNING_CREDENTIALS",
+        values: "auto, or a list of SOURCES",
+        default: "auto",
+        about: "Where tokens may come from. `auto`: from the settings above, where one is set, else from what the job finds where it runs, asked in the order of this list. A list names sources and their order; `-NAME` leaves one out.",
+        secret: false,
+        read: |config, value| {
+            let given = ["file", "env"];
+            let names = [&given[..], &Sources::names()].concat();
+            config.keyless.credentials = Credentials::parse(value.to_str()?, &names)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EXPECT_IDENTITY",
+        values: "text, glob:PATTERN, or re:EXPRESSION",
+        default: "",
+        about: "Sign as nobody else: the name that the certificate must have, an email address or URI. A token for anybody else is not sent.",
+        secret: false,
+        read: |config, value| {
+            // Kept even where it is wrong: then nothing is signed, and not by anybody.
+            config.keyless.expected.0 = Some(value.to_string_lossy().into_owned());
+            config.keyless.guard().ok().map(drop)
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EXPECT_ISSUER",
+        values: "text, glob:PATTERN, or re:EXPRESSION",
+        default: "",
+        about: "The same for the issuer of the token, a URL.",
+        secret: false,
+        read: |config, value| {
+            config.keyless.expected.1 = Some(value.to_string_lossy().into_owned());
+            config.keyless.guard().ok().map(drop)
+        },
+    },
+    Setting {
         variable: "MODEL_SIGNING_AUDIENCE",
         values: "text",
         default: "sigstore",
@@ -338,6 +376,7 @@ impl Config {
             method: Method::Auto,
             keyless: Keyless {
                 token: foreign_token(environment),
+                environment: environment.clone(),
                 trust_folder: home(
                     environment,
                     "XDG_DATA_HOME",

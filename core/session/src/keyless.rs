@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autosign_signing::{
-    Connection, Error as SigningError, KeylessSigner, Sources, SystemClock, TokenFile, TokenSource,
-    TokenText, TrustConfig, TufRepository,
+    Connection, Credentials, Environment, Error as SigningError, Guard, KeylessSigner, Sources,
+    Surroundings, SystemClock, TokenFile, TokenSource, TokenText, TrustConfig, TufRepository,
 };
 use zeroize::Zeroizing;
 
@@ -55,15 +55,46 @@ pub struct Keyless {
     pub deny_public_log: bool,
     /// `MODEL_SIGNING_CA_BUNDLE`, absolute.
     pub ca_bundle: Option<PathBuf>,
+    /// `MODEL_SIGNING_CREDENTIALS`
+    pub credentials: Credentials,
+    /// `MODEL_SIGNING_EXPECT_IDENTITY` and `MODEL_SIGNING_EXPECT_ISSUER`
+    pub expected: (Option<String>, Option<String>),
+    /// What sources of tokens look at.
+    pub environment: Environment,
     /// Where trust that was fetched is kept, absolute; nothing where there is no home folder.
     pub trust_folder: Option<PathBuf>,
 }
 
 impl Keyless {
-    /// Whether there is a token, or a place where one will be.
+    /// Whether there is a token, or a place where one may be. Asks nobody.
     #[must_use]
     pub fn has_identity(&self) -> bool {
-        self.token.is_some() || self.token_file.is_some()
+        // Why there can be no connection is told when one is made.
+        self.sources().map_or(true, |sources| sources.any_is_here())
+    }
+
+    /// Where tokens may come from.
+    ///
+    /// # Errors
+    /// Those of [`Connection::new`].
+    pub fn sources(&self) -> Result<Sources, SigningError> {
+        let mut given: Vec<Box<dyn TokenSource>> = Vec::new();
+        if let Some(path) = &self.token_file {
+            given.push(Box::new(TokenFile::new(path.clone())));
+        } else if let Some(token) = &self.token {
+            given.push(Box::new(TokenText::new(token.as_str().to_owned())));
+        }
+        let here = Surroundings::new(self.environment.clone(), self.connection()?);
+        Ok(Sources::new(here, given, &self.credentials))
+    }
+
+    /// In whose name this job may sign.
+    ///
+    /// # Errors
+    /// Those of [`Guard::new`].
+    pub fn guard(&self) -> Result<Guard, SigningError> {
+        let (identity, issuer) = &self.expected;
+        Guard::new(identity.as_deref(), issuer.as_deref())
     }
 
     /// The trusted root and the addresses of the instance: those of the trust config, else those last fetched, else those
@@ -141,29 +172,24 @@ impl Keyless {
     /// # Errors
     /// [`Error::NoIdentity`], [`Error::PublicLog`], and those of [`KeylessSigner::new`].
     pub fn signer(&self) -> Result<(KeylessSigner, bool), Error> {
-        let tokens: Box<dyn TokenSource> = match (&self.token_file, &self.token) {
-            (Some(path), _) => Box::new(TokenFile::new(path.clone())),
-            (None, Some(token)) => Box::new(TokenText::new(token.as_str().to_owned())),
-            (None, None) => return Err(Error::NoIdentity),
-        };
-        self.signer_with(tokens)
+        let sources = self.sources()?;
+        if !sources.any_is_here() {
+            return Err(Error::NoIdentity);
+        }
+        self.signer_with(sources)
     }
 
     /// The same, with tokens from elsewhere.
     ///
     /// # Errors
     /// [`Error::PublicLog`], and those of [`KeylessSigner::new`].
-    pub fn signer_with(
-        &self,
-        tokens: Box<dyn TokenSource>,
-    ) -> Result<(KeylessSigner, bool), Error> {
+    pub fn signer_with(&self, sources: Sources) -> Result<(KeylessSigner, bool), Error> {
         let trust = self.trust()?;
         let public = trust.is_public();
         if public && self.deny_public_log {
             return Err(Error::PublicLog);
         }
-        let sources = Sources::only(tokens, self.connection()?);
-        let mut signer = KeylessSigner::new(trust, sources)?;
+        let mut signer = KeylessSigner::new(trust, sources)?.with_guard(self.guard()?);
         if let Some(audience) = &self.audience {
             signer = signer.with_audience(audience.clone());
         }

@@ -195,6 +195,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The certificate would be, or is, for somebody else than the job may sign as.
+    #[error("this job would sign as {found}, and may as {expected} only")]
+    NotExpected {
+        /// Whom the settings name.
+        expected: String,
+        /// Whom the token or the certificate names.
+        found: String,
+    },
     /// Something in the model that is neither file nor folder.
     #[error("{path:?} is a {kind}, not a regular file")]
     NotAFile {
@@ -426,6 +434,7 @@ fn key_differs(expected: &str, found: Option<&str>) -> String {
 impl Error {
     /// What to do next, in one sentence.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm a kind of error")]
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Algorithm { .. } | Self::SerializationMethod { .. } => {
@@ -474,6 +483,9 @@ impl Error {
             }
             Self::NoToken { .. } => {
                 "set MODEL_SIGNING_IDENTITY_TOKEN_FILE to a file with a token for the audience of this Fulcio"
+            }
+            Self::NotExpected { .. } => {
+                "give the job the identity that it should have, or correct MODEL_SIGNING_EXPECT_IDENTITY and MODEL_SIGNING_EXPECT_ISSUER"
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",

@@ -32,6 +32,7 @@ mod json;
 mod manifest;
 mod model;
 mod name;
+mod pattern;
 mod publish;
 mod services;
 mod signer;
@@ -48,8 +49,8 @@ pub use environment::Environment;
 pub use error::Error;
 pub use hashing::{Hashing, Progress, hash};
 pub use identity::{
-    Detection, IdentityToken, Login, Prompt, Sources, Surroundings, TokenFile, TokenSource,
-    TokenText,
+    Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, Surroundings, TokenFile,
+    TokenSource, TokenText,
 };
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};

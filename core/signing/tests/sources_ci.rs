@@ -4,7 +4,7 @@
 mod platform;
 mod stack;
 
-use autosign_signing::{Error, Sources};
+use autosign_signing::Error;
 use platform::{Platform, certified, machine};
 use serde_json::json;
 use stack::STACK;

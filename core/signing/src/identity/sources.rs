@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::IdentityToken;
 use super::github::GitHub;
+use super::{Credentials, IdentityToken};
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
 
@@ -134,36 +134,71 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// These, whatever they say of this machine.
+    /// The sources `given` in settings if there are any, else those that a job may find where it runs, as far as
+    /// `credentials` lets them; those that it names, whether given or found, in its order.
     #[must_use]
-    pub fn new(here: Surroundings, list: Vec<Box<dyn TokenSource>>) -> Self {
+    pub fn new(
+        here: Surroundings,
+        given: Vec<Box<dyn TokenSource>>,
+        credentials: &Credentials,
+    ) -> Self {
+        let found = if given.is_empty() || credentials.names_some() {
+            ambient()
+        } else {
+            Vec::new()
+        };
+        let mut list: Vec<_> = given.into_iter().chain(found).collect();
+        list.retain(|source| credentials.place(source.name()).is_some());
+        list.sort_by_key(|source| credentials.place(source.name()));
         Self { here, list }
     }
 
     /// This one, which needs no surroundings.
     #[must_use]
     pub fn only(source: Box<dyn TokenSource>, connection: Connection) -> Self {
-        Self::new(
-            Surroundings::new(Environment::default(), connection),
-            vec![source],
-        )
+        Self {
+            here: Surroundings::new(Environment::default(), connection),
+            list: vec![source],
+        }
     }
 
-    /// Those of the platform that this process runs on.
+    /// What each says of this machine, in the order in which they are asked.
     #[must_use]
-    pub fn ambient(here: Surroundings) -> Self {
-        Self::new(here, ambient())
+    pub fn detect(&self) -> Vec<(&'static str, Detection)> {
+        let all = self.list.iter();
+        all.map(|source| (source.name(), source.detect(&self.here)))
+            .collect()
+    }
+
+    /// Whether any of them may have a token.
+    #[must_use]
+    pub fn any_is_here(&self) -> bool {
+        self.detect()
+            .iter()
+            .any(|(_, detection)| detection.is_here())
+    }
+
+    /// The names of those that a job may find where it runs.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        ambient().iter().map(|source| source.name()).collect()
     }
 
     pub(crate) fn connection(&self) -> &Connection {
         &self.here.connection
     }
 
-    /// The first token that may be sent to a service that expects `audience`. A source that fails stops no other one.
+    /// The first token that may be sent to a service that expects `audience`, and that `gate` lets through. A source that
+    /// fails stops no other one.
     ///
     /// # Errors
     /// That of the only source that is here, or [`Error::NoToken`] with those of all.
-    pub fn fetch(&self, audience: &str, deadline: Deadline) -> Result<IdentityToken, Error> {
+    pub(crate) fn fetch(
+        &self,
+        audience: &str,
+        deadline: Deadline,
+        gate: &dyn Fn(&IdentityToken) -> Result<(), Error>,
+    ) -> Result<IdentityToken, Error> {
         let (mut attempts, mut absent) = (Vec::new(), Vec::new());
         for source in &self.list {
             if let Detection::NotHere(reason) = source.detect(&self.here) {
@@ -173,6 +208,7 @@ impl Sources {
             let token = source.fetch(&self.here, audience, deadline);
             let checked = token.and_then(|token| {
                 token.check(audience, self.here.connection.now())?;
+                gate(&token)?;
                 Ok(token)
             });
             match checked {

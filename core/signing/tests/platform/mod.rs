@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use autosign_signing::{
-    Bundle, Connection, Environment, Error, ExpectedSigner, KeylessSigner, KeylessVerifier,
-    Sources, Surroundings, Verifier, seal,
+    Bundle, Connection, Credentials, Environment, Error, ExpectedSigner, KeylessSigner,
+    KeylessVerifier, Sources, Surroundings, Verifier, seal,
 };
 
 use crate::stack::{Hurried, STACK, statement};
@@ -116,7 +116,7 @@ pub fn machine(variables: &[(&str, &str)], root: &Path) -> Surroundings {
 /// Signs with what the ambient sources of `here` find, through the real Fulcio; returns the signer as certified,
 /// `IDENTITY (PROVIDER)`.
 pub fn certified(here: Surroundings) -> Result<String, Error> {
-    signed(Sources::ambient(here))
+    signed(Sources::new(here, Vec::new(), &Credentials::default()))
 }
 
 pub fn signed(sources: Sources) -> Result<String, Error> {
