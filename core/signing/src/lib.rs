@@ -49,8 +49,8 @@ pub use environment::Environment;
 pub use error::Error;
 pub use hashing::{Hashing, Progress, hash};
 pub use identity::{
-    Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, Surroundings, TokenFile,
-    TokenSource, TokenText,
+    Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, Surroundings,
+    TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};

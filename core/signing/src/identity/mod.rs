@@ -1,21 +1,30 @@
 //! Whose name a keyless signature carries: an [`IdentityToken`], and where it comes from, one file a source.
 
+mod buildkite;
 mod callback;
+mod circleci;
+mod command;
 mod credentials;
+mod exchange;
 mod file;
 mod github;
+mod gitlab;
 mod guard;
 mod issuer;
 mod literal;
 mod login;
+mod request;
 mod sources;
 
+pub use command::TokenCommand;
 pub use credentials::Credentials;
+pub use exchange::TokenExchange;
 pub use file::TokenFile;
 pub use guard::Guard;
 pub(crate) use issuer::{Issuer, known};
 pub use literal::TokenText;
 pub use login::{Login, Prompt};
+pub use request::TokenRequest;
 pub use sources::{Detection, Sources, Surroundings, TokenSource};
 
 use std::collections::BTreeMap;

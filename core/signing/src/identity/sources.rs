@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+use super::buildkite::Buildkite;
+use super::circleci::CircleCi;
 use super::github::GitHub;
+use super::gitlab::GitLab;
 use super::{Credentials, IdentityToken};
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
@@ -100,13 +105,24 @@ pub trait TokenSource: Send + Sync {
 
 /// The token in `answer`, which is JSON, at `pointer` (RFC 6901).
 pub(crate) fn token_at(answer: &Answer, pointer: &str) -> Result<IdentityToken, Error> {
-    let wrong = |reason: String| Error::Token { reason };
+    token_in(&answer.body, Some(pointer))
+}
+
+/// The token that `text` is, or that is at `pointer` where it is JSON.
+pub(crate) fn token_in(text: &[u8], pointer: Option<&str>) -> Result<IdentityToken, Error> {
+    let wrong = |reason: &str| Error::Token {
+        reason: reason.to_owned(),
+    };
+    let text = str::from_utf8(text).map_err(|_| wrong("it is not text"))?;
+    let Some(pointer) = pointer.filter(|_| text.trim_start().starts_with(['{', '[', '"'])) else {
+        return IdentityToken::parse(text);
+    };
     // The parser's message could quote the token.
-    let value: serde_json::Value = json::parse(&answer.body)
-        .map_err(|_| wrong("the answer that should hold it is not JSON".to_owned()))?;
-    let text = value.pointer(pointer).and_then(serde_json::Value::as_str);
-    let text = text.ok_or_else(|| wrong(format!("the answer has no text at {pointer}")))?;
-    IdentityToken::parse(text)
+    let value: Value = json::parse(text.as_bytes())
+        .map_err(|_| wrong("the answer that should hold it is not JSON"))?;
+    let token = value.pointer(pointer).and_then(Value::as_str);
+    let token = token.ok_or_else(|| wrong(&format!("the answer has no text at {pointer}")))?;
+    IdentityToken::parse(token)
 }
 
 /// `url`, which may have a query, with one more parameter.
@@ -124,7 +140,12 @@ pub(crate) fn with_query(url: &str, name: &str, value: &str) -> String {
 
 /// The sources that a job may find where it runs, in the order in which they are asked.
 fn ambient() -> Vec<Box<dyn TokenSource>> {
-    vec![Box::new(GitHub)]
+    vec![
+        Box::new(GitHub),
+        Box::new(GitLab),
+        Box::new(Buildkite),
+        Box::new(CircleCi),
+    ]
 }
 
 /// The sources to ask, in order.

@@ -170,7 +170,7 @@ pub(crate) struct Http<'a> {
     deadline: Deadline,
     timeout: Duration,
     tries: u32,
-    headers: Vec<(&'static str, Zeroizing<String>)>,
+    headers: Vec<(String, Zeroizing<String>)>,
     nearby: bool,
 }
 
@@ -195,8 +195,9 @@ impl Http<'_> {
     }
 
     /// Sends this header with every request. It may be a secret: no error shows it.
-    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, Zeroizing::new(value.into())));
+    pub(crate) fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers
+            .push((name.to_owned(), Zeroizing::new(value.into())));
         self
     }
 
@@ -340,7 +341,7 @@ impl Http<'_> {
         timeout: Duration,
     ) -> RequestBuilder<B> {
         for (name, value) in &self.headers {
-            request = request.header(*name, value.as_str());
+            request = request.header(name, value.as_str());
         }
         let config = request.config().timeout_global(Some(timeout));
         let config = if self.nearby || is_loopback(url) {

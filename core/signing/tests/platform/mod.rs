@@ -109,7 +109,7 @@ pub fn machine(variables: &[(&str, &str)], root: &Path) -> Surroundings {
     let environment: Environment = variables.iter().copied().collect();
     let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
     let mut here = Surroundings::new(environment, connection);
-    here.root = root.to_owned();
+    root.clone_into(&mut here.root);
     here
 }
 
