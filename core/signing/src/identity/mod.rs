@@ -3,15 +3,19 @@
 mod callback;
 mod file;
 mod github;
+mod kubernetes;
 mod literal;
 mod login;
 mod sources;
+mod spiffe;
+mod vault;
 
 pub use file::TokenFile;
 pub use literal::TokenText;
 pub use login::{Login, Prompt};
 pub use sources::{Detection, Sources, Surroundings, TokenSource};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -41,8 +45,8 @@ struct Claims {
     #[serde(default)]
     aud: Value,
     exp: u64,
-    #[serde(default)]
-    nonce: Value,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 impl IdentityToken {
@@ -115,7 +119,12 @@ impl IdentityToken {
 
     /// What the login that it was made for asked for. A claim.
     pub(crate) fn nonce(&self) -> Option<&str> {
-        self.claims.nonce.as_str()
+        self.claim("nonce")?.as_str()
+    }
+
+    /// Another claim.
+    pub(crate) fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.others.get(name)
     }
 
     /// The token itself, for the one service that it is sent to.

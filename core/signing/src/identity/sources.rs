@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::IdentityToken;
 use super::github::GitHub;
+use super::kubernetes::{Kubernetes, KubernetesApi};
+use super::spiffe::Spiffe;
+use super::vault::Vault;
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
 
@@ -109,6 +112,24 @@ pub(crate) fn token_at(answer: &Answer, pointer: &str) -> Result<IdentityToken, 
     IdentityToken::parse(text)
 }
 
+/// `error`, but a refusal with `status` says first what to change.
+pub(crate) fn explained(error: Error, status: u16, what: &str) -> Error {
+    match error {
+        Error::Service {
+            service,
+            url,
+            status: Some(found),
+            reason,
+        } if found == status => Error::Service {
+            service,
+            url,
+            status: Some(found),
+            reason: format!("{what}; it said: {reason}"),
+        },
+        other => other,
+    }
+}
+
 /// `url`, which may have a query, with one more parameter.
 pub(crate) fn with_query(url: &str, name: &str, value: &str) -> String {
     let url = url.split('#').next().unwrap_or_default();
@@ -124,7 +145,13 @@ pub(crate) fn with_query(url: &str, name: &str, value: &str) -> String {
 
 /// The sources that a job may find where it runs, in the order in which they are asked.
 fn ambient() -> Vec<Box<dyn TokenSource>> {
-    vec![Box::new(GitHub)]
+    vec![
+        Box::new(GitHub),
+        Box::new(Kubernetes),
+        Box::new(KubernetesApi),
+        Box::new(Spiffe),
+        Box::new(Vault),
+    ]
 }
 
 /// The sources to ask, in order.

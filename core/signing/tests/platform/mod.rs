@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -65,8 +65,8 @@ impl Platform {
 }
 
 /// One request a connection.
-fn serve(
-    stream: TcpStream,
+pub fn serve(
+    stream: impl Read + Write,
     seen: &Mutex<Vec<Request>>,
     answer: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
@@ -101,7 +101,8 @@ fn serve(
         stream,
         "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
-    .ok()
+    .ok()?;
+    stream.flush().ok()
 }
 
 /// A machine with these variables, and `root` in the place of `/`. Nobody waits on it.
