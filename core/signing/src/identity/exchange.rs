@@ -57,10 +57,7 @@ impl TokenSource for TokenExchange {
         audience: &str,
         deadline: Deadline,
     ) -> Result<IdentityToken, Error> {
-        let anybody = |_: &IdentityToken| Ok(());
-        let subject = self
-            .subject
-            .fetch(&self.subject_audience, deadline, &anybody)?;
+        let subject = self.subject.fetch(&self.subject_audience, deadline)?;
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", GRANT)
             .append_pair("subject_token", subject.expose())

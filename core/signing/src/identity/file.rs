@@ -35,6 +35,11 @@ impl TokenSource for TokenFile {
 
 /// The token in the file at `path`.
 pub(super) fn read_token(path: &Path) -> Result<IdentityToken, Error> {
+    IdentityToken::parse(&read_secret(path)?).map_err(Error::at(path))
+}
+
+/// The text in the file at `path`, at most 64 KiB.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
     let bytes = read_capped(path, "token", limit).map_err(|error| Error::Token {
         reason: error.to_string(),
@@ -43,5 +48,6 @@ pub(super) fn read_token(path: &Path) -> Result<IdentityToken, Error> {
     let text = str::from_utf8(&bytes).map_err(|_| Error::Token {
         reason: "it is not text".to_owned(),
     });
-    text.and_then(IdentityToken::parse).map_err(Error::at(path))
+    let text = text.map_err(Error::at(path))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }

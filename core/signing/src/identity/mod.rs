@@ -11,10 +11,13 @@ mod github;
 mod gitlab;
 mod guard;
 mod issuer;
+mod kubernetes;
 mod literal;
 mod login;
 mod request;
 mod sources;
+mod spiffe;
+mod vault;
 
 pub use command::TokenCommand;
 pub use credentials::Credentials;

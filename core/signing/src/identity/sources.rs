@@ -8,6 +8,9 @@ use super::buildkite::Buildkite;
 use super::circleci::CircleCi;
 use super::github::GitHub;
 use super::gitlab::GitLab;
+use super::kubernetes::{Kubernetes, KubernetesApi};
+use super::spiffe::Spiffe;
+use super::vault::Vault;
 use super::{Credentials, IdentityToken};
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
@@ -125,6 +128,24 @@ pub(crate) fn token_in(text: &[u8], pointer: Option<&str>) -> Result<IdentityTok
     IdentityToken::parse(token)
 }
 
+/// `error`, but a refusal with `status` says first what to change.
+pub(crate) fn explained(error: Error, status: u16, what: &str) -> Error {
+    match error {
+        Error::Service {
+            service,
+            url,
+            status: Some(found),
+            reason,
+        } if found == status => Error::Service {
+            service,
+            url,
+            status: Some(found),
+            reason: format!("{what}; it said: {reason}"),
+        },
+        other => other,
+    }
+}
+
 /// `url`, which may have a query, with one more parameter.
 pub(crate) fn with_query(url: &str, name: &str, value: &str) -> String {
     let url = url.split('#').next().unwrap_or_default();
@@ -145,6 +166,10 @@ fn ambient() -> Vec<Box<dyn TokenSource>> {
         Box::new(GitLab),
         Box::new(Buildkite),
         Box::new(CircleCi),
+        Box::new(Kubernetes),
+        Box::new(KubernetesApi),
+        Box::new(Spiffe),
+        Box::new(Vault),
     ]
 }
 
@@ -209,12 +234,16 @@ impl Sources {
         &self.here.connection
     }
 
-    /// The first token that may be sent to a service that expects `audience`, and that `gate` lets through. A source that
-    /// fails stops no other one.
+    /// The first token that may be sent to a service that expects `audience`. A source that fails stops no other one.
     ///
     /// # Errors
     /// That of the only source that is here, or [`Error::NoToken`] with those of all.
-    pub(crate) fn fetch(
+    pub fn fetch(&self, audience: &str, deadline: Deadline) -> Result<IdentityToken, Error> {
+        self.fetch_admitted(audience, deadline, &|_| Ok(()))
+    }
+
+    /// The same, but of those that `gate` lets through.
+    pub(crate) fn fetch_admitted(
         &self,
         audience: &str,
         deadline: Deadline,

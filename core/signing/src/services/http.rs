@@ -115,10 +115,25 @@ impl Connection {
         Ok(Self { agent, clock })
     }
 
+    /// The same, but trusts the CA certificates of the PEM file `ca_bundle` and no other.
+    ///
+    /// # Errors
+    /// As [`Connection::new`].
+    pub(crate) fn with_authorities(&self, ca_bundle: &Path) -> Result<Self, Error> {
+        Self::new(Some(ca_bundle), Arc::clone(&self.clock))
+    }
+
     /// The time of day, by the clock that it was given.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    /// Lets a random part of `limit` pass, and says how long.
+    pub(crate) fn pause(&self, limit: Duration) -> Duration {
+        let pause = jitter(limit);
+        self.clock.sleep(pause);
+        pause
     }
 
     /// Requests to `service`, which the error messages name.
@@ -130,6 +145,7 @@ impl Connection {
             timeout: Duration::from_secs(10),
             tries: TRIES,
             headers: Vec::new(),
+            direct: false,
             nearby: false,
         }
     }
@@ -171,6 +187,7 @@ pub(crate) struct Http<'a> {
     timeout: Duration,
     tries: u32,
     headers: Vec<(String, Zeroizing<String>)>,
+    direct: bool,
     nearby: bool,
 }
 
@@ -191,6 +208,12 @@ impl Http<'_> {
     /// Gives each try so long instead of 10 s.
     pub(crate) fn patient(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Goes past every proxy.
+    pub(crate) fn direct(mut self) -> Self {
+        self.direct = true;
         self
     }
 
@@ -344,7 +367,7 @@ impl Http<'_> {
             request = request.header(name, value.as_str());
         }
         let config = request.config().timeout_global(Some(timeout));
-        let config = if self.nearby || is_loopback(url) {
+        let config = if self.direct || self.nearby || is_loopback(url) {
             config.proxy(None)
         } else {
             config

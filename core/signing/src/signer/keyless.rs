@@ -128,7 +128,9 @@ impl KeylessSigner {
         let http = self.connection.to("Fulcio", *deadline);
         let issuers = self.issuers(&http, authority)?;
         let gate = |token: &IdentityToken| self.admit(token, issuers.as_deref());
-        let token = self.tokens.fetch(&self.audience, *deadline, &gate)?;
+        let token = self
+            .tokens
+            .fetch_admitted(&self.audience, *deadline, &gate)?;
         // A person who logs in takes minutes, which are not the services'.
         *deadline = Deadline::within(LIMIT);
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)

@@ -1,14 +1,22 @@
 //! A platform on loopback that answers as a test says, and the way from a token source to a real certificate.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use autosign_signing::{
-    Bundle, Connection, Credentials, Environment, Error, ExpectedSigner, KeylessSigner,
+    Bundle, Connection, Credentials, Deadline, Environment, Error, ExpectedSigner, KeylessSigner,
     KeylessVerifier, Sources, Surroundings, Verifier, seal,
 };
 
@@ -65,8 +73,8 @@ impl Platform {
 }
 
 /// One request a connection.
-fn serve(
-    stream: TcpStream,
+pub fn serve(
+    stream: impl Read + Write,
     seen: &Mutex<Vec<Request>>,
     answer: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
@@ -101,7 +109,8 @@ fn serve(
         stream,
         "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
-    .ok()
+    .ok()?;
+    stream.flush().ok()
 }
 
 /// A machine with these variables, and `root` in the place of `/`. Nobody waits on it.
@@ -113,10 +122,20 @@ pub fn machine(variables: &[(&str, &str)], root: &Path) -> Surroundings {
     here
 }
 
+/// What the ambient sources of `here` give, in little time.
+pub fn fetched(here: Surroundings) -> Result<(), Error> {
+    let deadline = Deadline::within(Duration::from_millis(500));
+    ambient(here).fetch("sigstore", deadline).map(drop)
+}
+
+pub fn ambient(here: Surroundings) -> Sources {
+    Sources::new(here, Vec::new(), &Credentials::default())
+}
+
 /// Signs with what the ambient sources of `here` find, through the real Fulcio; returns the signer as certified,
 /// `IDENTITY (PROVIDER)`.
 pub fn certified(here: Surroundings) -> Result<String, Error> {
-    signed(Sources::new(here, Vec::new(), &Credentials::default()))
+    signed(ambient(here))
 }
 
 pub fn signed(sources: Sources) -> Result<String, Error> {
@@ -140,4 +159,14 @@ pub fn signed(sources: Sources) -> Result<String, Error> {
         }
     }
     panic!("signed by nobody of this stack")
+}
+
+/// A shell script at `NAME` in `folder`.
+pub fn program(folder: &Path, name: &str, script: &str) {
+    let path = folder.join(name);
+    // A temporary file and a rename: a test that forks meanwhile could hold it open for writing, and "text file busy".
+    let new = folder.join(format!("{name}.new"));
+    std::fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
