@@ -27,6 +27,7 @@ mod envelope;
 mod environment;
 mod error;
 mod hashing;
+mod hint;
 mod identity;
 mod json;
 mod manifest;
