@@ -108,23 +108,29 @@ pub trait TokenSource: Send + Sync {
 
 /// The token in `answer`, which is JSON, at `pointer` (RFC 6901).
 pub(crate) fn token_at(answer: &Answer, pointer: &str) -> Result<IdentityToken, Error> {
-    token_in(&answer.body, Some(pointer))
+    token_in_json(&answer.body, pointer)
 }
 
-/// The token that `text` is, or that is at `pointer` where it is JSON.
+/// The token that `text` is, or that is at `pointer` where it is a JSON object.
 pub(crate) fn token_in(text: &[u8], pointer: Option<&str>) -> Result<IdentityToken, Error> {
-    let wrong = |reason: &str| Error::Token {
-        reason: reason.to_owned(),
-    };
-    let text = str::from_utf8(text).map_err(|_| wrong("it is not text"))?;
-    let Some(pointer) = pointer.filter(|_| text.trim_start().starts_with(['{', '[', '"'])) else {
-        return IdentityToken::parse(text);
-    };
+    let text = str::from_utf8(text).map_err(|_| Error::Token {
+        reason: "it is not text".to_owned(),
+    })?;
+    match pointer {
+        Some(pointer) if text.trim_start().starts_with('{') => {
+            token_in_json(text.as_bytes(), pointer)
+        }
+        _ => IdentityToken::parse(text),
+    }
+}
+
+fn token_in_json(text: &[u8], pointer: &str) -> Result<IdentityToken, Error> {
+    let wrong = |reason: String| Error::Token { reason };
     // The parser's message could quote the token.
-    let value: Value = json::parse(text.as_bytes())
-        .map_err(|_| wrong("the answer that should hold it is not JSON"))?;
+    let value: Value = json::parse(text)
+        .map_err(|_| wrong("the answer that should hold it is not JSON".to_owned()))?;
     let token = value.pointer(pointer).and_then(Value::as_str);
-    let token = token.ok_or_else(|| wrong(&format!("the answer has no text at {pointer}")))?;
+    let token = token.ok_or_else(|| wrong(format!("the answer has no text at {pointer}")))?;
     IdentityToken::parse(token)
 }
 
