@@ -101,9 +101,10 @@ impl Sigstore {
         let mut keyless = config.keyless;
         self.instance.apply(&mut keyless);
         if let Some(token) = self.identity_token {
+            keyless.forget_sources();
             keyless.token = Some(Zeroizing::new(token));
-            keyless.token_file = None;
         } else if self.identity_token_file.is_some() {
+            keyless.forget_sources();
             keyless.token_file = self.identity_token_file;
         }
         keyless.refuse_trust_in(&self.model.model)?;

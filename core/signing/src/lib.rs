@@ -58,7 +58,7 @@ pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
 pub use services::{Clock, Connection, Deadline, SystemClock};
-pub use signer::{KeySigner, KeylessSigner, Signer, generate_key, read_password};
+pub use signer::{AUDIENCE, KeySigner, KeylessSigner, Signer, generate_key, read_password};
 pub use statement::Statement;
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The audience that the public instance's Fulcio expects.
-pub(crate) const AUDIENCE: &str = "sigstore";
+pub const AUDIENCE: &str = "sigstore";
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 /// For one signature, retries and all.
 const LIMIT: Duration = Duration::from_secs(60);
