@@ -1,5 +1,7 @@
 //! GitLab CI: a job has a token for each audience that its `id_tokens` declare, in a variable that it names itself.
 
+use std::time::SystemTime;
+
 use super::{Detection, IdentityToken, Surroundings, TokenSource};
 use crate::{Deadline, Error};
 
@@ -17,20 +19,28 @@ impl TokenSource for GitLab {
         }
     }
 
+    fn ends(&self, here: &Surroundings, audience: &str) -> Option<SystemTime> {
+        token(here, audience).ok()?.ends()
+    }
+
     fn fetch(
         &self,
         here: &Surroundings,
         audience: &str,
         _: Deadline,
     ) -> Result<IdentityToken, Error> {
-        let variable = variable(audience);
-        let token = here.environment.text(&variable).ok_or_else(|| Error::Token {
-            reason: format!(
-                "{variable} is not set: declare `id_tokens: {{{variable}: {{aud: {audience}}}}}` in the job"
-            ),
-        })?;
-        IdentityToken::parse(token)
+        token(here, audience)
     }
+}
+
+fn token(here: &Surroundings, audience: &str) -> Result<IdentityToken, Error> {
+    let variable = variable(audience);
+    let token = here.environment.text(&variable).ok_or_else(|| Error::Token {
+        reason: format!(
+            "{variable} is not set: declare `id_tokens: {{{variable}: {{aud: {audience}}}}}` in the job"
+        ),
+    })?;
+    IdentityToken::parse(token)
 }
 
 /// The variable that Sigstore's tools agree on: `SIGSTORE_ID_TOKEN` for `sigstore`.

@@ -1,5 +1,7 @@
 //! A token given as text: on the command line, or in the environment.
 
+use std::time::SystemTime;
+
 use zeroize::Zeroizing;
 
 use super::{Detection, IdentityToken, Surroundings, TokenSource};
@@ -23,6 +25,10 @@ impl TokenSource for TokenText {
 
     fn detect(&self, _: &Surroundings) -> Detection {
         Detection::Here("a token is given as text".to_owned())
+    }
+
+    fn ends(&self, _: &Surroundings, _: &str) -> Option<SystemTime> {
+        IdentityToken::parse(&self.0).ok()?.ends()
     }
 
     fn fetch(&self, _: &Surroundings, _: &str, _: Deadline) -> Result<IdentityToken, Error> {

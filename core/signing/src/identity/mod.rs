@@ -110,14 +110,19 @@ impl IdentityToken {
                 reason: format!("its audience is {}, not {audience:?}", self.claims.aud),
             });
         }
-        let ends = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.claims.exp));
-        let left = ends.and_then(|ends| ends.duration_since(now).ok());
+        let left = self.ends().and_then(|ends| ends.duration_since(now).ok());
         if left.is_none_or(|left| left <= MARGIN) {
             return Err(Error::Token {
                 reason: format!("it has expired, or does in {} s or less", MARGIN.as_secs()),
             });
         }
         Ok(())
+    }
+
+    /// When it ends. A claim.
+    #[must_use]
+    pub fn ends(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.claims.exp))
     }
 
     /// Who issued it, a URL. A claim.

@@ -1,7 +1,9 @@
 //! Which sources are asked for a token, in which order.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::buildkite::Buildkite;
@@ -92,6 +94,11 @@ pub trait TokenSource: Send + Sync {
 
     /// Whether it may have a token here. Looks at variables and files only, quickly, and never fails.
     fn detect(&self, here: &Surroundings) -> Detection;
+
+    /// The end of the only token that it will ever have, where that is so.
+    fn ends(&self, _: &Surroundings, _audience: &str) -> Option<SystemTime> {
+        None
+    }
 
     /// A token for `audience`, as it is now, before `deadline`.
     ///
@@ -220,6 +227,15 @@ impl Sources {
         let all = self.list.iter();
         all.map(|source| (source.name(), source.detect(&self.here)))
             .collect()
+    }
+
+    /// Until when a job can sign that has only a token which cannot be renewed (RFC 3339); nothing where it has better.
+    #[must_use]
+    pub fn covers_until(&self, audience: &str) -> Option<String> {
+        let mut here = self.list.iter();
+        let first = here.find(|source| source.detect(&self.here).is_here())?;
+        let ends = Timestamp::try_from(first.ends(&self.here, audience)?).ok()?;
+        Some(ends.to_string())
     }
 
     /// Whether any of them may have a token.
