@@ -1,8 +1,13 @@
 //! Whose name a keyless signature carries: an [`IdentityToken`], and where it comes from, one file a source.
 
+mod adc;
+mod aws;
+mod azure;
 mod callback;
 mod file;
+mod gcp;
 mod github;
+mod impersonation;
 mod literal;
 mod login;
 mod sources;
@@ -43,6 +48,8 @@ struct Claims {
     exp: u64,
     #[serde(default)]
     nonce: Value,
+    #[serde(default)]
+    email: Value,
 }
 
 impl IdentityToken {
@@ -116,6 +123,11 @@ impl IdentityToken {
     /// What the login that it was made for asked for. A claim.
     pub(crate) fn nonce(&self) -> Option<&str> {
         self.claims.nonce.as_str()
+    }
+
+    /// The mail address that it names, where its issuer says one. A claim.
+    pub(crate) fn email(&self) -> Option<&str> {
+        self.claims.email.as_str()
     }
 
     /// The token itself, for the one service that it is sent to.

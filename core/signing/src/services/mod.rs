@@ -8,6 +8,6 @@ mod timestamp;
 pub use http::{Clock, Connection, Deadline, SystemClock};
 
 pub(crate) use fulcio::request_certificate;
-pub(crate) use http::{Answer, Http, is_loopback, random};
+pub(crate) use http::{Answer, Http, address, is_loopback, random};
 pub(crate) use rekor::{LogVersion, log_entry};
 pub(crate) use timestamp::request_timestamp;

@@ -6,10 +6,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use autosign_signing::{
-    Bundle, Connection, Environment, Error, ExpectedSigner, KeylessSigner, KeylessVerifier,
-    Sources, Surroundings, Verifier, seal,
+    Bundle, Connection, Deadline, Environment, Error, ExpectedSigner, KeylessSigner,
+    KeylessVerifier, Sources, Surroundings, Verifier, seal,
 };
 
 use crate::stack::{Hurried, STACK, statement};
@@ -33,6 +34,10 @@ impl Request {
 /// Status and body.
 pub type Reply = (u16, String);
 
+pub const SHORT: Duration = Duration::from_millis(700);
+/// What a test does not expect to be seen.
+pub const NONE: Reply = (418, String::new());
+
 /// A server that answers every request by a function, and remembers them.
 pub struct Platform {
     /// `127.0.0.1:PORT`
@@ -42,6 +47,14 @@ pub struct Platform {
 
 impl Platform {
     pub fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with_headers("", answer)
+    }
+
+    /// One whose every answer has these lines among its headers.
+    pub fn with_headers(
+        lines: &'static str,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +62,7 @@ impl Platform {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream.unwrap(), &seen, &*answer));
+                std::thread::spawn(move || serve(stream.unwrap(), &seen, lines, &*answer));
             }
         });
         Self { address, requests }
@@ -68,6 +81,7 @@ impl Platform {
 fn serve(
     stream: TcpStream,
     seen: &Mutex<Vec<Request>>,
+    lines: &str,
     answer: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
@@ -99,7 +113,7 @@ fn serve(
     let length = body.len();
     write!(
         stream,
-        "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status} -\r\nconnection: close\r\n{lines}content-length: {length}\r\n\r\n{body}"
     )
     .ok()
 }
@@ -109,7 +123,7 @@ pub fn machine(variables: &[(&str, &str)], root: &Path) -> Surroundings {
     let environment: Environment = variables.iter().copied().collect();
     let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
     let mut here = Surroundings::new(environment, connection);
-    here.root = root.to_owned();
+    root.clone_into(&mut here.root);
     here
 }
 
@@ -140,4 +154,50 @@ pub fn signed(sources: Sources) -> Result<String, Error> {
         }
     }
     panic!("signed by nobody of this stack")
+}
+
+/// Puts `text` at the well-known `path` of the machine whose `/` is `root`.
+pub fn put(root: &Path, path: &str, text: &str) -> String {
+    let path = root.join(path.trim_start_matches('/'));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = std::fs::File::options();
+    let file = file.create(true).write(true).truncate(true).open(&path);
+    file.unwrap().write_all(text.as_bytes()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// What the sources of this machine say when there is no time, so that nobody is asked.
+pub fn at_once(here: Surroundings) -> String {
+    fetch(here, Duration::ZERO).to_string()
+}
+
+/// Why there is no token within `limit`.
+pub fn fetch(here: Surroundings, limit: Duration) -> Error {
+    let fetched = Sources::ambient(here).fetch("sigstore", Deadline::within(limit));
+    fetched.err().expect("a token")
+}
+
+/// A service that takes connections, and is silent.
+pub fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// Nobody answers, and the sources say so in time.
+pub fn is_refused_soon(here: Surroundings, limit: Duration) {
+    let start = Instant::now();
+    let error = fetch(here, limit).to_string();
+    assert!(start.elapsed() < Duration::from_secs(8), "{error}");
+    assert!(error.contains("timeout"), "{error}");
+}
+
+/// The name in certificates for tokens of the kind `uri`.
+pub fn trainer() -> String {
+    format!("http://127.0.0.1/trainer ({})", STACK.provider("uri"))
+}
+
+/// The value of the field `name` of a form.
+pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    &fields.iter().find(|(key, _)| key == name).unwrap().1
 }
