@@ -75,7 +75,7 @@ fn tls(
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            serve(StreamOwned::new(tls, stream.unwrap()), &seen, &answer);
+            serve(StreamOwned::new(tls, stream.unwrap()), &seen, "", &answer);
         }
     });
     (port, root, requests)

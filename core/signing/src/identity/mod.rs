@@ -1,5 +1,8 @@
 //! Whose name a keyless signature carries: an [`IdentityToken`], and where it comes from, one file a source.
 
+mod adc;
+mod aws;
+mod azure;
 mod buildkite;
 mod callback;
 mod circleci;
@@ -7,9 +10,11 @@ mod command;
 mod credentials;
 mod exchange;
 mod file;
+mod gcp;
 mod github;
 mod gitlab;
 mod guard;
+mod impersonation;
 mod issuer;
 mod kubernetes;
 mod literal;
@@ -145,6 +150,11 @@ impl IdentityToken {
     /// Another claim.
     pub(crate) fn claim(&self, name: &str) -> Option<&Value> {
         self.claims.others.get(name)
+    }
+
+    /// The mail address that it names, where its issuer says one. A claim.
+    pub(crate) fn email(&self) -> Option<&str> {
+        self.claim("email")?.as_str()
     }
 
     /// The token itself, for the one service that it is sent to.

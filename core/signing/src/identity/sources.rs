@@ -5,15 +5,21 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
+use super::aws::Aws;
+use super::azure::Azure;
 use super::buildkite::Buildkite;
 use super::circleci::CircleCi;
+use super::gcp::Gcp;
 use super::github::GitHub;
 use super::gitlab::GitLab;
+use super::impersonation::Impersonation;
 use super::kubernetes::{Kubernetes, KubernetesApi};
 use super::spiffe::Spiffe;
 use super::vault::Vault;
 use super::{Credentials, IdentityToken};
+use crate::bundle::read_capped;
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
 
@@ -49,6 +55,13 @@ impl Surroundings {
     /// The well-known `path`, which begins with `/`.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// What the kernel says at the well-known `path`, such as `/sys/class/dmi/id/sys_vendor`; empty where it says
+    /// nothing.
+    pub(crate) fn kernel(&self, path: &str) -> String {
+        let bytes = read_capped(&self.path(path), "attribute", 4096).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
     }
 }
 
@@ -172,6 +185,12 @@ pub(crate) fn with_query(url: &str, name: &str, value: &str) -> String {
     format!("{url}{separator}{query}")
 }
 
+/// `fields` as `application/x-www-form-urlencoded`.
+pub(crate) fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    Zeroizing::new(form.extend_pairs(fields).finish())
+}
+
 /// The sources that a job may find where it runs, in the order in which they are asked.
 fn ambient() -> Vec<Box<dyn TokenSource>> {
     vec![
@@ -182,6 +201,10 @@ fn ambient() -> Vec<Box<dyn TokenSource>> {
         Box::new(Kubernetes),
         Box::new(KubernetesApi),
         Box::new(Spiffe),
+        Box::new(Impersonation),
+        Box::new(Gcp),
+        Box::new(Aws),
+        Box::new(Azure),
         Box::new(Vault),
     ]
 }

@@ -25,8 +25,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 const LONGEST_RETRY_AFTER: u64 = 60;
 /// More than any answer has.
 const MAX_ANSWER: u64 = 4 << 20;
-/// So much of a refusal's text is kept.
+/// So much of a refusal's text is kept, in characters.
 const MAX_REASON: usize = 512;
+/// So much of it is read, in bytes: a secret that is cut is not known for one.
+const MAX_REFUSAL: u64 = 16 << 10;
+/// A word of a header with fewer bytes is no secret.
+const SECRET: usize = 12;
 
 /// The time, and how to let it pass. Tests have one of their own, so that nobody waits.
 pub trait Clock: Send + Sync {
@@ -195,6 +199,8 @@ pub(crate) struct Http<'a> {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
+    /// `Metadata-Flavor`, by which Google's metadata server is known.
+    pub(crate) metadata_flavor: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -323,6 +329,7 @@ impl Http<'_> {
         let status = response.status().as_u16();
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let location = header("location");
+        let metadata_flavor = header("metadata-flavor");
         if good.contains(&status) {
             let body = response
                 .body_mut()
@@ -333,6 +340,7 @@ impl Http<'_> {
                 Ok(body) => Ok(Answer {
                     status,
                     location,
+                    metadata_flavor,
                     body,
                 }),
                 Err(error) => Err(Failure {
@@ -345,8 +353,7 @@ impl Http<'_> {
         let again = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504);
         let again = again && asked.is_none_or(|seconds| seconds <= LONGEST_RETRY_AFTER);
         let mut text = Vec::new();
-        let limit = u64::try_from(MAX_REASON).unwrap_or(u64::MAX);
-        let mut reader = std::io::Read::take(response.body_mut().as_reader(), limit);
+        let mut reader = std::io::Read::take(response.body_mut().as_reader(), MAX_REFUSAL);
         // Half a reason is better than none.
         let _ = std::io::Read::read_to_end(&mut reader, &mut text);
         let text = redacted(&String::from_utf8_lossy(&text));
@@ -380,19 +387,35 @@ impl Http<'_> {
             service: self.service,
             url: without_query(url),
             status,
-            reason: reason.trim().to_owned(),
+            reason: self
+                .without_secrets(reason.trim())
+                .chars()
+                .take(MAX_REASON)
+                .collect(),
         }
+    }
+
+    /// `reason` without what was sent in headers: some services quote a request that they refuse.
+    fn without_secrets(&self, reason: &str) -> String {
+        let words = self.headers.iter().flat_map(|(_, value)| value.split(' '));
+        let secrets = words.filter(|word| word.len() >= SECRET);
+        secrets.fold(reason.to_owned(), |reason, secret| {
+            reason.replace(secret, "[secret]")
+        })
     }
 }
 
 /// Whether `url` is of this machine: there plain HTTP tells nobody anything.
 pub(crate) fn is_loopback(url: &str) -> bool {
-    let Ok(url) = url.parse::<Uri>() else {
-        return false;
-    };
-    let host = url.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    let local = |url: Uri| url.host() == Some("localhost");
+    url.parse().is_ok_and(local) || address(url).is_some_and(|ip| ip.is_loopback())
+}
+
+/// The host of `url` where it is an address, not a name.
+pub(crate) fn address(url: &str) -> Option<IpAddr> {
+    let url: Uri = url.parse().ok()?;
+    let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
+    host.parse().ok()
 }
 
 fn without_query(url: &str) -> String {

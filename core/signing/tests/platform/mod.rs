@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use autosign_signing::{
     Bundle, Connection, Credentials, Deadline, Environment, Error, ExpectedSigner, KeylessSigner,
@@ -41,6 +41,10 @@ impl Request {
 /// Status and body.
 pub type Reply = (u16, String);
 
+pub const SHORT: Duration = Duration::from_millis(700);
+/// What a test does not expect to be seen.
+pub const NONE: Reply = (418, String::new());
+
 /// A server that answers every request by a function, and remembers them.
 pub struct Platform {
     /// `127.0.0.1:PORT`
@@ -50,6 +54,14 @@ pub struct Platform {
 
 impl Platform {
     pub fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with_headers("", answer)
+    }
+
+    /// One whose every answer has these lines among its headers.
+    pub fn with_headers(
+        lines: &'static str,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -57,7 +69,7 @@ impl Platform {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream.unwrap(), &seen, &*answer));
+                std::thread::spawn(move || serve(stream.unwrap(), &seen, lines, &*answer));
             }
         });
         Self { address, requests }
@@ -76,6 +88,7 @@ impl Platform {
 pub fn serve(
     stream: impl Read + Write,
     seen: &Mutex<Vec<Request>>,
+    lines: &str,
     answer: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
@@ -107,7 +120,7 @@ pub fn serve(
     let length = body.len();
     write!(
         stream,
-        "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status} -\r\nconnection: close\r\n{lines}content-length: {length}\r\n\r\n{body}"
     )
     .ok()?;
     stream.flush().ok()
@@ -169,4 +182,50 @@ pub fn program(folder: &Path, name: &str, script: &str) {
     std::fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::rename(new, path).unwrap();
+}
+
+/// Puts `text` at the well-known `path` of the machine whose `/` is `root`.
+pub fn put(root: &Path, path: &str, text: &str) -> String {
+    let path = root.join(path.trim_start_matches('/'));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = std::fs::File::options();
+    let file = file.create(true).write(true).truncate(true).open(&path);
+    file.unwrap().write_all(text.as_bytes()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// What the sources of this machine say when there is no time, so that nobody is asked.
+pub fn at_once(here: Surroundings) -> String {
+    fetch(here, Duration::ZERO).to_string()
+}
+
+/// Why there is no token within `limit`.
+pub fn fetch(here: Surroundings, limit: Duration) -> Error {
+    let fetched = ambient(here).fetch("sigstore", Deadline::within(limit));
+    fetched.err().expect("a token")
+}
+
+/// A service that takes connections, and is silent.
+pub fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// Nobody answers, and the sources say so in time.
+pub fn is_refused_soon(here: Surroundings, limit: Duration) {
+    let start = Instant::now();
+    let error = fetch(here, limit).to_string();
+    assert!(start.elapsed() < Duration::from_secs(8), "{error}");
+    assert!(error.contains("timeout"), "{error}");
+}
+
+/// The name in certificates for tokens of the kind `uri`.
+pub fn trainer() -> String {
+    format!("http://127.0.0.1/trainer ({})", STACK.provider("uri"))
+}
+
+/// The value of the field `name` of a form.
+pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    &fields.iter().find(|(key, _)| key == name).unwrap().1
 }
