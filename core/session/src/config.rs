@@ -153,6 +153,15 @@ impl Config {
         named.then(|| self.keyless.name())
     }
 
+    /// Until when this job can sign, where its only token cannot be renewed.
+    pub(crate) fn token_ends(&self) -> Option<String> {
+        if self.signs_with_key() {
+            return None;
+        }
+        let sources = self.keyless.sources().ok()?;
+        sources.covers_until(self.keyless.audience())
+    }
+
     /// Whether a private key signs, not an identity token.
     #[must_use]
     pub fn signs_with_key(&self) -> bool {
