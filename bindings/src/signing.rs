@@ -51,8 +51,8 @@ pub(crate) fn sign_sigstore(
     let signed = py.detach(|| {
         let mut keyless = keyless(trust_config);
         if let Some(token) = identity_token {
+            keyless.forget_sources();
             keyless.token = Some(token.into());
-            keyless.token_file = None;
         }
         keyless.refuse_trust_in(&model)?;
         let (signer, public) = keyless.signer()?;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_session::{Config, Environment, Error, PUBLIC_LOG};
-use autosign_signing::{Hashing, KeySigner, Signer, read_password, sign};
+use autosign_signing::{Hashing, KeySigner, Signer, Sources, read_password, sign};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
@@ -101,9 +101,10 @@ impl Sigstore {
         let mut keyless = config.keyless;
         self.instance.apply(&mut keyless);
         if let Some(token) = self.identity_token {
+            keyless.forget_sources();
             keyless.token = Some(Zeroizing::new(token));
-            keyless.token_file = None;
         } else if self.identity_token_file.is_some() {
+            keyless.forget_sources();
             keyless.token_file = self.identity_token_file;
         }
         keyless.refuse_trust_in(&self.model.model)?;
@@ -114,7 +115,7 @@ impl Sigstore {
         }
         let (signer, public) = if by_person {
             let login = self.login.login(&mut keyless, environment)?;
-            keyless.signer_with(Box::new(login))?
+            keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))?
         } else {
             keyless.signer()?
         };

@@ -1,13 +1,12 @@
-//! The table of settings: one row each feeds the parser, `model-signing env` and the reference page.
+//! What a session does: the values that the settings give.
 
-use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::{Environment, Error, Instance, Keyless};
+use crate::{Environment, Error, Keyless, SETTINGS};
 
 /// When a checkpoint is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,248 +83,6 @@ pub struct Config {
     pub log_level: LogLevel,
 }
 
-/// One row of the table.
-pub struct Setting {
-    /// The environment variable.
-    pub variable: &'static str,
-    /// What it may be.
-    pub values: &'static str,
-    /// What it is when it is not set.
-    pub default: &'static str,
-    /// What it does.
-    pub about: &'static str,
-    /// Whether its value must never be shown.
-    pub secret: bool,
-    /// Takes the value; nothing where it is none of `values`.
-    read: fn(&mut Config, &OsStr) -> Option<()>,
-}
-
-/// Every setting, in the order of the reference page.
-pub static SETTINGS: &[Setting] = &[
-    Setting {
-        variable: "MODEL_SIGNING_MODE",
-        values: "background, inline, disabled",
-        default: "background",
-        about: "Sign after the save has returned, before it returns, or not at all (the import then does nothing).",
-        secret: false,
-        read: |config, value| {
-            config.mode = match value.to_str()? {
-                "background" => Mode::Background,
-                "disabled" => Mode::Disabled,
-                "inline" => Mode::Inline,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_ON_ERROR",
-        values: "warn, raise, ignore",
-        default: "warn",
-        about: "What a failed signature does: one line on stderr, an exception from the save (which then waits for its signature), or nothing. The checkpoint stays in the spool in every case.",
-        secret: false,
-        read: |config, value| {
-            config.on_error = match value.to_str()? {
-                "ignore" => OnError::Ignore,
-                "raise" => OnError::Raise,
-                "warn" => OnError::Warn,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_HOOKS",
-        values: "auto, none, or a list of safetensors, torch",
-        default: "auto",
-        about: "Whose saves are signed. `auto` is every framework that the program imports.",
-        secret: false,
-        read: |config, value| {
-            let names = value
-                .to_str()?
-                .split(',')
-                .map(|name| name.trim().to_owned());
-            config.hooks = names.filter(|name| !name.is_empty()).collect();
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_METHOD",
-        values: "auto, key, sigstore",
-        default: "auto",
-        about: "Who signs: the holder of a private key, or whom an identity token names (keyless, through Sigstore). `auto` is the key where MODEL_SIGNING_PRIVATE_KEY is set, else Sigstore.",
-        secret: false,
-        read: |config, value| {
-            config.method = match value.to_str()? {
-                "auto" => Method::Auto,
-                "key" => Method::Key,
-                "sigstore" => Method::Sigstore,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_IDENTITY_TOKEN_FILE",
-        values: "path",
-        default: "",
-        about: "A file with the OIDC identity token to sign with, read again for every certificate: what renews it may do so at any time.",
-        secret: false,
-        read: |config, value| absolute(value).map(|path| config.keyless.token_file = Some(path)),
-    },
-    Setting {
-        variable: "MODEL_SIGNING_IDENTITY_TOKEN",
-        values: "text",
-        default: "$SIGSTORE_ID_TOKEN",
-        about: "The token itself, if there is no file; $SIGSTORE_IDENTITY_TOKEN is read, too. A file is the better place: it can be renewed, and child processes inherit the environment.",
-        secret: true,
-        read: |config, value| {
-            config.keyless.token = Some(Zeroizing::new(value.to_str()?.to_owned()));
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_AUDIENCE",
-        values: "text",
-        default: "sigstore",
-        about: "The audience that the token must be for: the client id of the instance's Fulcio. A token for another audience is never sent.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.audience = Some(value.to_str()?.to_owned());
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_INSTANCE",
-        values: "production, staging, or the URL of a TUF repository",
-        default: "production",
-        about: "The Sigstore instance to sign with and to believe: a public one, or one that `model-signing trust add` was given.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.instance = Instance::named(value.to_str()?)?;
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_TRUST_CONFIG",
-        values: "path",
-        default: "",
-        about: "The Sigstore instance to sign with and to believe instead: a ClientTrustConfig file, which holds its keys and its addresses.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.instance = Instance::TrustConfig(absolute(value)?);
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_PUBLIC_LOG",
-        values: "allow, deny",
-        default: "allow",
-        about: "Whether to sign with a public instance, whose log shows the signer's identity, the time and a hash of what was signed to everybody, for ever.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.deny_public_log = match value.to_str()? {
-                "allow" => false,
-                "deny" => true,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_CA_BUNDLE",
-        values: "path",
-        default: "",
-        about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web.",
-        secret: false,
-        read: |config, value| absolute(value).map(|path| config.keyless.ca_bundle = Some(path)),
-    },
-    Setting {
-        variable: "MODEL_SIGNING_PRIVATE_KEY",
-        values: "path",
-        default: "",
-        about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8.",
-        secret: false,
-        read: |config, value| absolute(value).map(|path| config.private_key = Some(path)),
-    },
-    Setting {
-        variable: "MODEL_SIGNING_PASSWORD",
-        values: "text",
-        default: "",
-        about: "Opens an encrypted key. A file is the better place: child processes inherit the environment.",
-        secret: true,
-        read: |config, value| {
-            config.password = Some(Zeroizing::new(value.to_str()?.to_owned()));
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_PASSWORD_FILE",
-        values: "path",
-        default: "",
-        about: "A file whose first line opens an encrypted key. Read when the key is.",
-        secret: false,
-        read: |config, value| absolute(value).map(|path| config.password_file = Some(path)),
-    },
-    Setting {
-        variable: "MODEL_SIGNING_THREADS",
-        values: "auto, or a number from 1",
-        default: "auto",
-        about: "Threads that hash. `auto`: one while training goes on, every core while the program waits.",
-        secret: false,
-        read: |config, value| {
-            config.threads = match value.to_str()? {
-                "auto" => None,
-                number => Some(number.parse().ok()?),
-            };
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_SPOOL",
-        values: "path, or off",
-        default: "$XDG_STATE_HOME/model-signing/spool",
-        about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
-        secret: false,
-        read: |config, value| {
-            config.spool = if value == "off" {
-                None
-            } else {
-                Some(absolute(value)?)
-            };
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_DRAIN_TIMEOUT",
-        values: "duration, such as 90s or 5m",
-        default: "120s",
-        about: "How long the program's end may wait for signatures. What is left then stays in the spool.",
-        secret: false,
-        read: |config, value| {
-            config.drain_timeout = duration(value.to_str()?)?;
-            Some(())
-        },
-    },
-    Setting {
-        variable: "MODEL_SIGNING_LOG_LEVEL",
-        values: "debug, info, warning, off",
-        default: "info",
-        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was replaced or removed before, with `warning` only what went wrong.",
-        secret: false,
-        read: |config, value| {
-            config.log_level = match value.to_str()? {
-                "debug" => LogLevel::Debug,
-                "info" => LogLevel::Info,
-                "off" => LogLevel::Off,
-                "warning" => LogLevel::Warning,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-];
-
 impl Config {
     /// Reads every setting. A value that cannot be used leaves the default in force and is returned as an error:
     /// signing with a default beats a run of unsigned checkpoints.
@@ -338,6 +95,7 @@ impl Config {
             method: Method::Auto,
             keyless: Keyless {
                 token: foreign_token(environment),
+                environment: environment.clone(),
                 trust_folder: home(
                     environment,
                     "XDG_DATA_HOME",
@@ -395,6 +153,15 @@ impl Config {
         named.then(|| self.keyless.name())
     }
 
+    /// Until when this job can sign, where its only token cannot be renewed.
+    pub(crate) fn token_ends(&self) -> Option<String> {
+        if self.signs_with_key() {
+            return None;
+        }
+        let sources = self.keyless.sources().ok()?;
+        sources.covers_until(self.keyless.audience())
+    }
+
     /// Whether a private key signs, not an identity token.
     #[must_use]
     pub fn signs_with_key(&self) -> bool {
@@ -413,11 +180,6 @@ fn foreign_token(environment: &Environment) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(token.to_str()?.to_owned()))
 }
 
-/// Absolute now: training may change its working directory.
-fn absolute(value: &OsStr) -> Option<PathBuf> {
-    std::path::absolute(value).ok()
-}
-
 /// A folder of this user: `inside` the one of the XDG variable `name`, which is `default` in the home folder where it is
 /// not set (XDG base directory specification).
 fn home(environment: &Environment, name: &str, default: &str, inside: &str) -> Option<PathBuf> {
@@ -426,22 +188,10 @@ fn home(environment: &Environment, name: &str, default: &str, inside: &str) -> O
     Some(folder.join(inside))
 }
 
-/// A whole number of seconds, or of the unit `s`, `m` or `h`.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('m') => (number, 60),
-        Some(number) if text.ends_with('h') => (number, 3600),
-        Some(number) => (number, 1),
-        None => (text, 1),
-    };
-    Some(Duration::from_secs(
-        number.parse::<u64>().ok()?.checked_mul(unit)?,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Instance;
 
     fn read(variables: &[(&str, &str)]) -> (Config, Vec<Error>) {
         Config::read(&variables.iter().copied().collect())
@@ -509,16 +259,5 @@ mod tests {
             spool(&[("HOME", "/h"), ("MODEL_SIGNING_SPOOL", "off")]),
             None
         );
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("90"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
-        for wrong in ["", "s", "-1s", "1.5s", "5 m", "18446744073709551615h"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
-        }
     }
 }

@@ -57,6 +57,11 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// The only identity token cannot be renewed; said at the start.
+    TokenEnds {
+        /// When it ends (RFC 3339).
+        until: String,
+    },
     /// A setting is wrong and its default is used.
     WrongSetting {
         /// Which, and why.
@@ -140,6 +145,12 @@ impl Event {
                 ),
             ),
             Self::Hook { line } => (LogLevel::Warning, line.clone()),
+            Self::TokenEnds { until } => (
+                LogLevel::Info,
+                format!(
+                    "the identity token cannot be renewed: it covers signing until {until}, what comes later stays in the spool"
+                ),
+            ),
             Self::WrongSetting { error } => (LogLevel::Warning, why(error)),
         }
     }

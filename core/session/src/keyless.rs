@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autosign_signing::{
-    Connection, Error as SigningError, KeylessSigner, SystemClock, TokenFile, TokenSource,
-    TokenText, TrustConfig, TufRepository,
+    AUDIENCE, Connection, Credentials, Environment, Error as SigningError, Guard, KeylessSigner,
+    Sources, Surroundings, SystemClock, TokenCommand, TokenExchange, TokenFile, TokenRequest,
+    TokenSource, TokenText, TrustConfig, TufRepository, read_password,
 };
 use zeroize::Zeroizing;
 
@@ -47,6 +48,22 @@ pub struct Keyless {
     pub token: Option<Zeroizing<String>>,
     /// `MODEL_SIGNING_IDENTITY_TOKEN_FILE`, absolute. Goes before `token`.
     pub token_file: Option<PathBuf>,
+    /// `MODEL_SIGNING_IDENTITY_TOKEN_COMMAND`
+    pub command: Option<String>,
+    /// `MODEL_SIGNING_IDENTITY_TOKEN_URL`
+    pub url: Option<String>,
+    /// `MODEL_SIGNING_IDENTITY_TOKEN_HEADERS`
+    pub headers: Option<Zeroizing<String>>,
+    /// `MODEL_SIGNING_IDENTITY_TOKEN_FIELD`
+    pub field: Option<String>,
+    /// `MODEL_SIGNING_TOKEN_EXCHANGE_URL`
+    pub exchange_url: Option<String>,
+    /// `MODEL_SIGNING_TOKEN_EXCHANGE_CLIENT_ID`
+    pub exchange_client: Option<String>,
+    /// `MODEL_SIGNING_TOKEN_EXCHANGE_CLIENT_SECRET_FILE`, absolute.
+    pub exchange_secret_file: Option<PathBuf>,
+    /// `MODEL_SIGNING_TOKEN_EXCHANGE_CONNECTOR`
+    pub exchange_connector: Option<String>,
     /// `MODEL_SIGNING_AUDIENCE`; nothing for the public instance's.
     pub audience: Option<String>,
     /// `MODEL_SIGNING_INSTANCE` and `MODEL_SIGNING_TRUST_CONFIG`
@@ -55,15 +72,83 @@ pub struct Keyless {
     pub deny_public_log: bool,
     /// `MODEL_SIGNING_CA_BUNDLE`, absolute.
     pub ca_bundle: Option<PathBuf>,
+    /// `MODEL_SIGNING_CREDENTIALS`
+    pub credentials: Credentials,
+    /// `MODEL_SIGNING_EXPECT_IDENTITY` and `MODEL_SIGNING_EXPECT_ISSUER`
+    pub expected: (Option<String>, Option<String>),
+    /// What sources of tokens look at.
+    pub environment: Environment,
     /// Where trust that was fetched is kept, absolute; nothing where there is no home folder.
     pub trust_folder: Option<PathBuf>,
 }
 
 impl Keyless {
-    /// Whether there is a token, or a place where one will be.
+    /// Whether there is a token, or a place where one may be. Asks nobody.
     #[must_use]
     pub fn has_identity(&self) -> bool {
-        self.token.is_some() || self.token_file.is_some()
+        // Why there can be no connection is told when one is made.
+        self.sources().map_or(true, |sources| sources.any_is_here())
+    }
+
+    /// Forgets where tokens come from, for a caller who brings one.
+    pub fn forget_sources(&mut self) {
+        (self.token, self.token_file) = (None, None);
+        (self.command, self.url, self.exchange_url) = (None, None, None);
+        self.credentials = Credentials::default();
+    }
+
+    /// Where tokens may come from.
+    ///
+    /// # Errors
+    /// Those of [`Connection::new`], [`TokenCommand::parse`], [`TokenRequest::new`] and [`read_password`].
+    pub fn sources(&self) -> Result<Sources, SigningError> {
+        let mut given: Vec<Box<dyn TokenSource>> = Vec::new();
+        if let Some(path) = &self.token_file {
+            given.push(Box::new(TokenFile::new(path.clone())));
+        }
+        if let Some(token) = &self.token {
+            given.push(Box::new(TokenText::new(token.as_str().to_owned())));
+        }
+        if let Some(text) = &self.command {
+            given.push(Box::new(TokenCommand::parse(text)?));
+        }
+        if let Some(url) = &self.url {
+            let headers = self.headers.as_deref().map(String::as_str);
+            let request = TokenRequest::new(url.clone(), headers, self.field.as_deref())?;
+            given.push(Box::new(request));
+        }
+        let connection = self.connection()?;
+        let here = Surroundings::new(self.environment.clone(), connection.clone());
+        let sources = Sources::new(here, given, &self.credentials);
+        let Some(url) = &self.exchange_url else {
+            return Ok(sources);
+        };
+        let secret = self.exchange_secret_file.as_deref().map(read_password);
+        let audience = self.exchange_client.as_deref().unwrap_or(self.audience());
+        let exchange = TokenExchange {
+            url: url.clone(),
+            client_id: self.exchange_client.clone(),
+            client_secret: secret.transpose()?,
+            connector: self.exchange_connector.clone(),
+            subject_audience: audience.to_owned(),
+            subject: sources,
+        };
+        Ok(Sources::only(Box::new(exchange), connection))
+    }
+
+    /// The audience that tokens are for.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        self.audience.as_deref().unwrap_or(AUDIENCE)
+    }
+
+    /// In whose name this job may sign.
+    ///
+    /// # Errors
+    /// Those of [`Guard::new`].
+    pub fn guard(&self) -> Result<Guard, SigningError> {
+        let (identity, issuer) = &self.expected;
+        Guard::new(identity.as_deref(), issuer.as_deref())
     }
 
     /// The trusted root and the addresses of the instance: those of the trust config, else those last fetched, else those
@@ -141,31 +226,26 @@ impl Keyless {
     /// # Errors
     /// [`Error::NoIdentity`], [`Error::PublicLog`], and those of [`KeylessSigner::new`].
     pub fn signer(&self) -> Result<(KeylessSigner, bool), Error> {
-        let tokens: Box<dyn TokenSource> = match (&self.token_file, &self.token) {
-            (Some(path), _) => Box::new(TokenFile::new(path.clone())),
-            (None, Some(token)) => Box::new(TokenText::new(token.as_str().to_owned())),
-            (None, None) => return Err(Error::NoIdentity),
-        };
-        self.signer_with(tokens)
+        let sources = self.sources()?;
+        if !sources.any_is_here() {
+            return Err(Error::NoIdentity);
+        }
+        self.signer_with(sources)
     }
 
     /// The same, with tokens from elsewhere.
     ///
     /// # Errors
     /// [`Error::PublicLog`], and those of [`KeylessSigner::new`].
-    pub fn signer_with(
-        &self,
-        tokens: Box<dyn TokenSource>,
-    ) -> Result<(KeylessSigner, bool), Error> {
+    pub fn signer_with(&self, sources: Sources) -> Result<(KeylessSigner, bool), Error> {
         let trust = self.trust()?;
         let public = trust.is_public();
         if public && self.deny_public_log {
             return Err(Error::PublicLog);
         }
-        let mut signer = KeylessSigner::new(trust, tokens, self.connection()?)?;
-        if let Some(audience) = &self.audience {
-            signer = signer.with_audience(audience.clone());
-        }
+        let signer = KeylessSigner::new(trust, sources)?
+            .with_guard(self.guard()?)
+            .with_audience(self.audience().to_owned());
         Ok((signer, public))
     }
 

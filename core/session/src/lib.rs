@@ -6,22 +6,23 @@
 
 mod checkpoint;
 mod config;
-mod environment;
 mod error;
 mod event;
 mod jobs;
 mod keyless;
 mod session;
+mod settings;
 mod signing;
 mod spool;
 mod thread;
 mod worker;
 
+pub use autosign_signing::Environment;
 pub use checkpoint::Checkpoint;
-pub use config::{Config, LogLevel, Method, Mode, OnError, SETTINGS, Setting};
-pub use environment::Environment;
+pub use config::{Config, LogLevel, Method, Mode, OnError};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
 pub use keyless::{Instance, Keyless};
 pub use session::{Session, Status, Ticket};
+pub use settings::{SETTINGS, Setting};
 pub use spool::{Record, Spool, Spooled};

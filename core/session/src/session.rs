@@ -78,6 +78,9 @@ impl Session {
             .clone()
             .map(|folder| Spool::new(folder, new_name()));
         let queue = Queue::new(&config, spool, listener);
+        if let Some(until) = config.token_ends() {
+            (queue.listener)(&Event::TokenEnds { until });
+        }
         Self { config, queue }
     }
 

@@ -1,4 +1,4 @@
-//! Every way a file, a key, or a bundle can fail. Variants carry what was found; [`Error::hint`] says what to do next.
+//! Every way a file, a key, or a bundle can fail. Variants carry what was found; [`Error::hint`] says what to do next (hint.rs).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -148,6 +148,14 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// No source has an identity token that can be used.
+    #[error("no identity token can be used: {}", attempted(attempts, absent))]
+    NoToken {
+        /// The sources that were asked, and why each failed.
+        attempts: Vec<(&'static str, Error)>,
+        /// The sources that are not here, and why not.
+        absent: Vec<(&'static str, String)>,
+    },
     /// No verification material, or several kinds of it.
     #[error("the bundle holds not exactly one of public key, certificate and certificate chain")]
     Material,
@@ -186,6 +194,14 @@ pub enum Error {
     NameNotUtf8 {
         /// The file.
         path: PathBuf,
+    },
+    /// The certificate would be, or is, for somebody else than the job may sign as.
+    #[error("this job would sign as {found}, and may as {expected} only")]
+    NotExpected {
+        /// Whom the settings name.
+        expected: String,
+        /// Whom the token or the certificate names.
+        found: String,
     },
     /// Something in the model that is neither file nor folder.
     #[error("{path:?} is a {kind}, not a regular file")]
@@ -366,6 +382,17 @@ pub enum Error {
     },
 }
 
+fn attempted(attempts: &[(&'static str, Error)], absent: &[(&'static str, String)]) -> String {
+    let attempts = attempts
+        .iter()
+        .map(|(source, error)| format!("{source}: {error}"));
+    let absent = absent
+        .iter()
+        .map(|(source, reason)| format!("{source} is not here ({reason})"));
+    let listed: Vec<_> = attempts.chain(absent).collect();
+    listed.join("; ")
+}
+
 fn service_failed(status: Option<u16>, reason: &str) -> String {
     match status {
         Some(status) => format!("answered {status}: {reason}"),
@@ -405,108 +432,6 @@ fn key_differs(expected: &str, found: Option<&str>) -> String {
 }
 
 impl Error {
-    /// What to do next, in one sentence.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Algorithm { .. } | Self::SerializationMethod { .. } => {
-                "verify it with the tool that signed it, or sign again with `files` and `sha256`"
-            }
-            Self::At { source, .. } => source.hint(),
-            Self::Cancelled => "start again",
-            Self::Certificate { .. }
-            | Self::LogEntry { .. }
-            | Self::LogEntryCount { .. }
-            | Self::SignatureNotCertified { .. }
-            | Self::Timestamp { .. } => {
-                "check that the trusted root is that of the signer's Sigstore instance; if it is, do not trust the model"
-            }
-            Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
-            Self::Differs(_) => {
-                "do not load this model: restore it from a trusted copy, or ask its producer"
-            }
-            Self::EmptyModel { .. } => "name a file, or a folder that holds at least one",
-            Self::Identity { .. } => {
-                "give the identity and the identity provider of the producer; if they are, do not trust the model"
-            }
-            Self::IdentityPattern { .. } => {
-                "give the identity itself, or `glob:PATTERN`, or `re:REGULAR-EXPRESSION`"
-            }
-            Self::IgnoresEverything { .. } => "ignore single files or folders inside the model",
-            Self::InstanceUnknown { .. } => {
-                "get its root.json from its operator, and run `model-signing trust add URL root.json`"
-            }
-            Self::Io { .. } => "check that the path exists and that you may use it",
-            Self::KeyForm { .. } => {
-                "give a PEM file; `openssl pkcs8 -topk8 -in KEY -out key.pem` converts most private keys, `openssl pkey -in KEY -pubout` gives the public one"
-            }
-            Self::KeyKind => {
-                "make a key with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`"
-            }
-            Self::KeyLegacyEncryption => {
-                "convert it with `openssl pkcs8 -topk8 -in KEY -out key.pem`"
-            }
-            Self::KeyPassword { .. } => {
-                "give the key's password: --password, or MODEL_SIGNING_PASSWORD_FILE"
-            }
-            Self::MethodMismatch { .. } => "use the method that the bundle was signed with",
-            Self::Name { .. } | Self::NameNotUtf8 { .. } => {
-                "rename the file, or leave it out with --ignore-paths"
-            }
-            Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
-            Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
-            Self::Service { .. } => {
-                "check the network and the signing config; sign again, or `model-signing flush` later"
-            }
-            Self::ServiceMisbehaved { .. } => {
-                "do not use this service before its operator has explained it; nothing was published"
-            }
-            Self::SignatureInvalid { .. } => {
-                "check that this is the producer's public key; if it is, do not trust the model"
-            }
-            Self::SigningFailed => "check the key with `openssl pkey -check -in KEY`",
-            Self::SingleFileExpected { .. } => "name the file that was signed",
-            Self::Symlink { .. } => {
-                "name the file itself, replace the link by a copy, or leave it out with --ignore-paths"
-            }
-            Self::Token { .. } => "give a fresh identity token for the audience of this Fulcio",
-            Self::TooLarge { .. } => "check that this is the right file",
-            Self::TrustConfig { .. } => {
-                "give a ClientTrustConfig, or a trusted_root.json with its signing_config.json"
-            }
-            Self::TrustInModel { .. } => "take the trust config from a place that you control",
-            Self::TrustRefresh { .. } => {
-                "check the network and `model-signing trust refresh`; if it persists, ask the operator of the instance"
-            }
-            Self::TrustWritable { .. } => {
-                "run `chmod go-w` on it, after looking at who wrote to it"
-            }
-            Self::Unsigned { .. } => {
-                "sign the model, or say where its signature is with --signature"
-            }
-            Self::WouldOverwrite { .. } => {
-                "choose another place for the signature with --signature, or move that file away"
-            }
-            Self::Base64 { .. }
-            | Self::DigestForm { .. }
-            | Self::DuplicateName { .. }
-            | Self::EmptyManifest
-            | Self::Json { .. }
-            | Self::Material
-            | Self::MediaType { .. }
-            | Self::NameConflict { .. }
-            | Self::PayloadType { .. }
-            | Self::PredicateType { .. }
-            | Self::RootDigest { .. }
-            | Self::SignatureCount { .. }
-            | Self::StatementType { .. }
-            | Self::SubjectCount { .. }
-            | Self::TooMany { .. } => {
-                "the signature file is damaged or no OMS v1.0 signature: get it again from the producer"
-            }
-        }
-    }
-
     /// The innermost error: what happened, without the file it happened in.
     #[must_use]
     pub fn root(&self) -> &Self {

@@ -24,13 +24,16 @@
 mod bundle;
 mod digest;
 mod envelope;
+mod environment;
 mod error;
 mod hashing;
+mod hint;
 mod identity;
 mod json;
 mod manifest;
 mod model;
 mod name;
+mod pattern;
 mod publish;
 mod services;
 mod signer;
@@ -43,15 +46,19 @@ use std::path::Path;
 pub use bundle::{Bundle, Method};
 pub use digest::{Digest, HashAlgorithm};
 pub use envelope::Envelope;
+pub use environment::Environment;
 pub use error::Error;
 pub use hashing::{Hashing, Progress, hash};
-pub use identity::{IdentityToken, Login, Prompt, TokenFile, TokenSource, TokenText};
+pub use identity::{
+    Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, Surroundings,
+    TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
+};
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
-pub use services::{Clock, Connection, SystemClock};
-pub use signer::{KeySigner, KeylessSigner, Signer, generate_key, read_password};
+pub use services::{Clock, Connection, Deadline, SystemClock};
+pub use signer::{AUDIENCE, KeySigner, KeylessSigner, Signer, generate_key, read_password};
 pub use statement::Statement;
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{

@@ -86,6 +86,8 @@ fn libraries_are_named_where_they_belong() {
     only_in(
         "aws_lc_rs",
         &[
+            "identity/adc.rs",
+            "identity/aws/signature.rs",
             "signer/key.rs",
             "signer/keyless.rs",
             "verifier/key.rs",
@@ -101,6 +103,8 @@ fn libraries_are_named_where_they_belong() {
             "services/rekor.rs",
         ],
     );
+    only_in("h2::", &["services/grpc.rs"]);
+    only_in("tokio::", &["services/grpc.rs"]);
     only_in("ureq::", &["services/http.rs", "trust/mod.rs"]);
 }
 

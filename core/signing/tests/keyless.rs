@@ -98,8 +98,10 @@ fn every_kind_of_token_gets_its_name() {
             autosign_signing::Connection::new(None, std::sync::Arc::new(stack::Hurried::default()));
         let token = autosign_signing::TokenText::new(STACK.token(issuer, &json!({}), ""));
         let trust = STACK.trust("trust_config");
-        let signer =
-            autosign_signing::KeylessSigner::new(trust, Box::new(token), connection.unwrap());
+        let signer = autosign_signing::KeylessSigner::new(
+            trust,
+            autosign_signing::Sources::only(Box::new(token), connection.unwrap()),
+        );
         let bytes = seal(&statement(issuer.as_bytes()), &signer.unwrap()).unwrap();
         let expected = ExpectedSigner::new(identity, &STACK.provider(issuer)).unwrap();
         let verifier = KeylessVerifier::new(&STACK.trust("trust_config"), expected).unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{
     Bundle, Connection, Error, ExpectedSigner, KeylessSigner, KeylessVerifier, Login, Prompt,
-    Verifier, seal,
+    Sources, Verifier, seal,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -88,7 +88,7 @@ fn signed(login: Login) -> (usize, Result<String, Error>) {
     let fulcio = Proxy::before(&origin(&trust, "caUrls"), |_, honest| honest);
     let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
     let proxied = redirected(&trust, "caUrls", &fulcio);
-    let signer = KeylessSigner::new(proxied, Box::new(login), connection).unwrap();
+    let signer = KeylessSigner::new(proxied, Sources::only(Box::new(login), connection)).unwrap();
     let result = seal(&statement(b"weights"), &signer).map(|bytes| {
         let issuer = STACK.provider("email");
         let expected = ExpectedSigner::new("alice@example.test", &issuer).unwrap();

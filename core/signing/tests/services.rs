@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autosign_signing::{
-    Connection, Error, Hashing, Ignore, KeylessSigner, TokenText, TrustConfig, seal, sign,
+    Connection, Error, Hashing, Ignore, KeylessSigner, Sources, TokenText, TrustConfig, seal, sign,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -258,7 +258,8 @@ fn a_token_that_does_not_fit_is_not_sent() {
     let signer = |token: String| {
         let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
         let trust = redirected(&trust, "caUrls", &proxy);
-        KeylessSigner::new(trust, Box::new(TokenText::new(token)), connection).unwrap()
+        let tokens = Sources::only(Box::new(TokenText::new(token)), connection);
+        KeylessSigner::new(trust, tokens).unwrap()
     };
     let mint = |claims: Value, query: &str| STACK.token("email", &claims, query);
     for token in [

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use autosign_signing::{Connection, Error, KeylessSigner, TokenText, seal};
+use autosign_signing::{Connection, Error, KeylessSigner, Sources, TokenText, seal};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -63,7 +63,7 @@ fn attempt(url: &str, ca_bundle: Option<&Path>) -> Result<Vec<u8>, Error> {
     trust["signingConfig"]["caUrls"][0]["url"] = json!(url);
     let token = TokenText::new(STACK.token("email", &json!({}), ""));
     let connection = Connection::new(ca_bundle, Arc::new(Hurried::default()))?;
-    let signer = KeylessSigner::new(parsed(&trust), Box::new(token), connection)?;
+    let signer = KeylessSigner::new(parsed(&trust), Sources::only(Box::new(token), connection))?;
     seal(&statement(b"weights"), &signer)
 }
 

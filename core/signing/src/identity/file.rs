@@ -1,12 +1,12 @@
 //! A token in a file that something else keeps fresh, as kubelet does with projected tokens.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{IdentityToken, MAX_BYTES, TokenSource};
-use crate::Error;
+use super::{Detection, IdentityToken, MAX_BYTES, Surroundings, TokenSource};
 use crate::bundle::read_capped;
+use crate::{Deadline, Error};
 
 /// The file, read again each time.
 pub struct TokenFile(PathBuf);
@@ -20,16 +20,34 @@ impl TokenFile {
 }
 
 impl TokenSource for TokenFile {
-    fn fetch(&self) -> Result<IdentityToken, Error> {
-        let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
-        let bytes = read_capped(&self.0, "token", limit).map_err(|error| Error::Token {
-            reason: error.to_string(),
-        })?;
-        let bytes = Zeroizing::new(bytes);
-        let text = str::from_utf8(&bytes).map_err(|_| Error::Token {
-            reason: "it is not text".to_owned(),
-        });
-        text.and_then(IdentityToken::parse)
-            .map_err(Error::at(&self.0))
+    fn name(&self) -> &'static str {
+        "file"
     }
+
+    fn detect(&self, _: &Surroundings) -> Detection {
+        Detection::Here(format!("{:?} is set", self.0))
+    }
+
+    fn fetch(&self, _: &Surroundings, _: &str, _: Deadline) -> Result<IdentityToken, Error> {
+        read_token(&self.0)
+    }
+}
+
+/// The token in the file at `path`.
+pub(super) fn read_token(path: &Path) -> Result<IdentityToken, Error> {
+    IdentityToken::parse(&read_secret(path)?).map_err(Error::at(path))
+}
+
+/// The text in the file at `path`, at most 64 KiB.
+pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+    let bytes = read_capped(path, "token", limit).map_err(|error| Error::Token {
+        reason: error.to_string(),
+    })?;
+    let bytes = Zeroizing::new(bytes);
+    let text = str::from_utf8(&bytes).map_err(|_| Error::Token {
+        reason: "it is not text".to_owned(),
+    });
+    let text = text.map_err(Error::at(path))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::callback::Callback;
-use super::{IdentityToken, TokenSource};
-use crate::services::{Connection, Deadline, Http, is_loopback, random};
-use crate::{Error, json};
+use super::{Detection, IdentityToken, Surroundings, TokenSource};
+use crate::services::{Connection, Http, is_loopback, random};
+use crate::{Deadline, Error, json};
 
 /// The client that the public instance knows, which has no secret.
 const CLIENT: &str = "sigstore";
@@ -230,7 +230,16 @@ impl Login {
 }
 
 impl TokenSource for Login {
-    fn fetch(&self) -> Result<IdentityToken, Error> {
+    fn name(&self) -> &'static str {
+        "login"
+    }
+
+    fn detect(&self, _: &Surroundings) -> Detection {
+        Detection::Here("a person is asked".to_owned())
+    }
+
+    /// Takes as long as the person does.
+    fn fetch(&self, _: &Surroundings, _: &str, _: Deadline) -> Result<IdentityToken, Error> {
         let provider = self.provider()?;
         let secrets = Secrets::new()?;
         let (code, redirect_uri) = self.authorize(&provider, &secrets)?;

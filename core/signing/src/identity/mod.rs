@@ -1,14 +1,41 @@
 //! Whose name a keyless signature carries: an [`IdentityToken`], and where it comes from, one file a source.
 
+mod adc;
+mod aws;
+mod azure;
+mod buildkite;
 mod callback;
+mod circleci;
+mod command;
+mod credentials;
+mod exchange;
 mod file;
+mod gcp;
+mod github;
+mod gitlab;
+mod guard;
+mod impersonation;
+mod issuer;
+mod kubernetes;
 mod literal;
 mod login;
+mod request;
+mod sources;
+mod spiffe;
+mod vault;
 
+pub use command::TokenCommand;
+pub use credentials::Credentials;
+pub use exchange::TokenExchange;
 pub use file::TokenFile;
+pub use guard::Guard;
+pub(crate) use issuer::{Issuer, known};
 pub use literal::TokenText;
 pub use login::{Login, Prompt};
+pub use request::TokenRequest;
+pub use sources::{Detection, Sources, Surroundings, TokenSource};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -25,15 +52,6 @@ const MAX_BYTES: usize = 64 << 10;
 /// A token that ends sooner may end on its way.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Where tokens come from. Asked again for every certificate, because tokens are short-lived.
-pub trait TokenSource: Send + Sync {
-    /// The token as it is now.
-    ///
-    /// # Errors
-    /// [`Error::Token`], [`Error::Io`]. Never with the token in it.
-    fn fetch(&self) -> Result<IdentityToken, Error>;
-}
-
 /// An OIDC identity token (RFC 7519). Its signature is Fulcio's to check. Has no `Debug`, and is wiped when dropped.
 pub struct IdentityToken {
     text: Zeroizing<String>,
@@ -47,8 +65,8 @@ struct Claims {
     #[serde(default)]
     aud: Value,
     exp: u64,
-    #[serde(default)]
-    nonce: Value,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 impl IdentityToken {
@@ -97,14 +115,19 @@ impl IdentityToken {
                 reason: format!("its audience is {}, not {audience:?}", self.claims.aud),
             });
         }
-        let ends = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.claims.exp));
-        let left = ends.and_then(|ends| ends.duration_since(now).ok());
+        let left = self.ends().and_then(|ends| ends.duration_since(now).ok());
         if left.is_none_or(|left| left <= MARGIN) {
             return Err(Error::Token {
                 reason: format!("it has expired, or does in {} s or less", MARGIN.as_secs()),
             });
         }
         Ok(())
+    }
+
+    /// When it ends. A claim.
+    #[must_use]
+    pub fn ends(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.claims.exp))
     }
 
     /// Who issued it, a URL. A claim.
@@ -121,7 +144,17 @@ impl IdentityToken {
 
     /// What the login that it was made for asked for. A claim.
     pub(crate) fn nonce(&self) -> Option<&str> {
-        self.claims.nonce.as_str()
+        self.claim("nonce")?.as_str()
+    }
+
+    /// Another claim.
+    pub(crate) fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.others.get(name)
+    }
+
+    /// The mail address that it names, where its issuer says one. A claim.
+    pub(crate) fn email(&self) -> Option<&str> {
+        self.claim("email")?.as_str()
     }
 
     /// The token itself, for the one service that it is sent to.

@@ -4,8 +4,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Http;
+use crate::identity::Issuer;
 use crate::verifier::pem_block;
 use crate::{Error, IdentityToken};
+
+/// Hundreds of issuers, in bytes.
+const MAX_CONFIGURATION: u64 = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +25,22 @@ struct Chained {
 #[derive(Deserialize)]
 struct Chain {
     certificates: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    issuers: Vec<Issuer>,
+}
+
+/// The issuers whose tokens the authority at `url` takes; nothing where it does not tell.
+pub(crate) fn configured_issuers(http: &Http<'_>, url: &str) -> Result<Option<Vec<Issuer>>, Error> {
+    let url = format!("{}/api/v2/configuration", url.trim_end_matches('/'));
+    let Some(answer) = http.find(&url, MAX_CONFIGURATION)? else {
+        return Ok(None);
+    };
+    let configuration: Configuration = serde_json::from_slice(&answer)
+        .map_err(|error| http.misbehaved(format!("its configuration is none: {error}")))?;
+    Ok(Some(configuration.issuers))
 }
 
 /// The DER certificate that the authority at `url` gives for `request`, a PEM certificate request (RFC 2986), to whom

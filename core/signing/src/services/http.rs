@@ -9,6 +9,8 @@ use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, RequestBuilder};
 
+use zeroize::Zeroizing;
+
 use crate::Error;
 use crate::bundle::read_capped;
 use crate::error::redacted;
@@ -23,8 +25,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 const LONGEST_RETRY_AFTER: u64 = 60;
 /// More than any answer has.
 const MAX_ANSWER: u64 = 4 << 20;
-/// So much of a refusal's text is kept.
+/// So much of a refusal's text is kept, in characters.
 const MAX_REASON: usize = 512;
+/// So much of it is read, in bytes: a secret that is cut is not known for one.
+const MAX_REFUSAL: u64 = 16 << 10;
+/// A word of a header with fewer bytes is no secret.
+const SECRET: usize = 12;
 
 /// The time, and how to let it pass. Tests have one of their own, so that nobody waits.
 pub trait Clock: Send + Sync {
@@ -52,16 +58,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// When a signature must be there.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline(Instant);
+/// When a signature, or a token, must be there.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
 
 impl Deadline {
-    pub(crate) fn within(limit: Duration) -> Self {
+    /// So long from now.
+    #[must_use]
+    pub fn within(limit: Duration) -> Self {
         Self(Instant::now() + limit)
     }
 
-    fn left(self) -> Duration {
+    /// The earlier of this one and one so long from now.
+    pub(crate) fn sooner(self, limit: Duration) -> Self {
+        Self(self.0.min(Self::within(limit).0))
+    }
+
+    /// What is left of it; zero when it is over.
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 }
@@ -105,10 +119,25 @@ impl Connection {
         Ok(Self { agent, clock })
     }
 
+    /// The same, but trusts the CA certificates of the PEM file `ca_bundle` and no other.
+    ///
+    /// # Errors
+    /// As [`Connection::new`].
+    pub(crate) fn with_authorities(&self, ca_bundle: &Path) -> Result<Self, Error> {
+        Self::new(Some(ca_bundle), Arc::clone(&self.clock))
+    }
+
     /// The time of day, by the clock that it was given.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    /// Lets a random part of `limit` pass, and says how long.
+    pub(crate) fn pause(&self, limit: Duration) -> Duration {
+        let pause = jitter(limit);
+        self.clock.sleep(pause);
+        pause
     }
 
     /// Requests to `service`, which the error messages name.
@@ -118,6 +147,21 @@ impl Connection {
             service,
             deadline,
             timeout: Duration::from_secs(10),
+            tries: TRIES,
+            headers: Vec::new(),
+            direct: false,
+            nearby: false,
+        }
+    }
+
+    /// Requests to a service of this machine or its hypervisor, such as a cloud's metadata server: in plain HTTP, past
+    /// every proxy, and twice for a second each, since where there is none nobody answers.
+    pub(crate) fn nearby(&self, service: &'static str, deadline: Deadline) -> Http<'_> {
+        Http {
+            timeout: Duration::from_secs(1),
+            tries: 2,
+            nearby: true,
+            ..self.to(service, deadline)
         }
     }
 }
@@ -145,12 +189,18 @@ pub(crate) struct Http<'a> {
     service: &'static str,
     deadline: Deadline,
     timeout: Duration,
+    tries: u32,
+    headers: Vec<(String, Zeroizing<String>)>,
+    direct: bool,
+    nearby: bool,
 }
 
 /// What a service answered.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
+    /// `Metadata-Flavor`, by which Google's metadata server is known.
+    pub(crate) metadata_flavor: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -167,6 +217,19 @@ impl Http<'_> {
         self
     }
 
+    /// Goes past every proxy.
+    pub(crate) fn direct(mut self) -> Self {
+        self.direct = true;
+        self
+    }
+
+    /// Sends this header with every request. It may be a secret: no error shows it.
+    pub(crate) fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers
+            .push((name.to_owned(), Zeroizing::new(value.into())));
+        self
+    }
+
     /// Posts `body`; any status of `good` is an answer, every other one an error.
     pub(crate) fn post(
         &self,
@@ -177,14 +240,21 @@ impl Http<'_> {
     ) -> Result<Answer, Error> {
         self.retried(url, good, |agent, timeout| {
             let request = agent.post(url).header("content-type", content_type);
-            limited(request, url, timeout).send(body)
+            self.limited(request, url, timeout).send(body)
+        })
+    }
+
+    /// Puts nothing to `url`.
+    pub(crate) fn put(&self, url: &str) -> Result<Answer, Error> {
+        self.retried(url, &[200], |agent, timeout| {
+            self.limited(agent.put(url), url, timeout).send_empty()
         })
     }
 
     /// Gets `url`.
     pub(crate) fn get(&self, url: &str) -> Result<Answer, Error> {
         self.retried(url, &[200], |agent, timeout| {
-            limited(agent.get(url), url, timeout).call()
+            self.limited(agent.get(url), url, timeout).call()
         })
     }
 
@@ -192,7 +262,7 @@ impl Http<'_> {
     pub(crate) fn find(&self, url: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         // Storage that does not list its content answers 403.
         let answer = self.retried(url, &[200, 403, 404], |agent, timeout| {
-            limited(agent.get(url), url, timeout).call()
+            self.limited(agent.get(url), url, timeout).call()
         })?;
         if answer.status != 200 {
             return Ok(None);
@@ -218,11 +288,11 @@ impl Http<'_> {
         good: &[u16],
         send: impl Fn(&Agent, Duration) -> Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Error> {
-        if !is_loopback(url) && !url.starts_with("https://") {
+        if !self.nearby && !is_loopback(url) && !url.starts_with("https://") {
             return Err(self.failed(url, None, "only https is spoken beyond this machine"));
         }
         let mut pause = FIRST_PAUSE;
-        for tries_left in (0..TRIES).rev() {
+        for tries_left in (0..self.tries).rev() {
             let timeout = self.timeout.min(self.deadline.left());
             if timeout.is_zero() {
                 break;
@@ -259,6 +329,7 @@ impl Http<'_> {
         let status = response.status().as_u16();
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let location = header("location");
+        let metadata_flavor = header("metadata-flavor");
         if good.contains(&status) {
             let body = response
                 .body_mut()
@@ -269,6 +340,7 @@ impl Http<'_> {
                 Ok(body) => Ok(Answer {
                     status,
                     location,
+                    metadata_flavor,
                     body,
                 }),
                 Err(error) => Err(Failure {
@@ -281,8 +353,7 @@ impl Http<'_> {
         let again = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504);
         let again = again && asked.is_none_or(|seconds| seconds <= LONGEST_RETRY_AFTER);
         let mut text = Vec::new();
-        let limit = u64::try_from(MAX_REASON).unwrap_or(u64::MAX);
-        let mut reader = std::io::Read::take(response.body_mut().as_reader(), limit);
+        let mut reader = std::io::Read::take(response.body_mut().as_reader(), MAX_REFUSAL);
         // Half a reason is better than none.
         let _ = std::io::Read::read_to_end(&mut reader, &mut text);
         let text = redacted(&String::from_utf8_lossy(&text));
@@ -292,35 +363,59 @@ impl Http<'_> {
         })
     }
 
+    /// What stays on this machine goes past every proxy.
+    fn limited<B>(
+        &self,
+        mut request: RequestBuilder<B>,
+        url: &str,
+        timeout: Duration,
+    ) -> RequestBuilder<B> {
+        for (name, value) in &self.headers {
+            request = request.header(name, value.as_str());
+        }
+        let config = request.config().timeout_global(Some(timeout));
+        let config = if self.direct || self.nearby || is_loopback(url) {
+            config.proxy(None)
+        } else {
+            config
+        };
+        config.build()
+    }
+
     fn failed(&self, url: &str, status: Option<u16>, reason: &str) -> Error {
         Error::Service {
             service: self.service,
             url: without_query(url),
             status,
-            reason: reason.trim().to_owned(),
+            reason: self
+                .without_secrets(reason.trim())
+                .chars()
+                .take(MAX_REASON)
+                .collect(),
         }
     }
-}
 
-/// What stays on this machine goes past every proxy.
-fn limited<B>(request: RequestBuilder<B>, url: &str, timeout: Duration) -> RequestBuilder<B> {
-    let config = request.config().timeout_global(Some(timeout));
-    let config = if is_loopback(url) {
-        config.proxy(None)
-    } else {
-        config
-    };
-    config.build()
+    /// `reason` without what was sent in headers: some services quote a request that they refuse.
+    fn without_secrets(&self, reason: &str) -> String {
+        let words = self.headers.iter().flat_map(|(_, value)| value.split(' '));
+        let secrets = words.filter(|word| word.len() >= SECRET);
+        secrets.fold(reason.to_owned(), |reason, secret| {
+            reason.replace(secret, "[secret]")
+        })
+    }
 }
 
 /// Whether `url` is of this machine: there plain HTTP tells nobody anything.
 pub(crate) fn is_loopback(url: &str) -> bool {
-    let Ok(url) = url.parse::<Uri>() else {
-        return false;
-    };
-    let host = url.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    let local = |url: Uri| url.host() == Some("localhost");
+    url.parse().is_ok_and(local) || address(url).is_some_and(|ip| ip.is_loopback())
+}
+
+/// The host of `url` where it is an address, not a name.
+pub(crate) fn address(url: &str) -> Option<IpAddr> {
+    let url: Uri = url.parse().ok()?;
+    let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
+    host.parse().ok()
 }
 
 fn without_query(url: &str) -> String {

@@ -19,12 +19,17 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned};
 
 use super::Signer;
 use crate::bundle::Keyless;
-use crate::services::{Connection, Deadline, log_entry, request_certificate, request_timestamp};
-use crate::verifier::{KeylessVerifier, Verifier, pem_text};
-use crate::{Bundle, Envelope, Error, Statement, TokenSource, TrustConfig};
+use crate::identity::{Issuer, known};
+use crate::services::{
+    Connection, Http, configured_issuers, log_entry, request_certificate, request_timestamp,
+};
+use crate::verifier::{KeylessVerifier, Verifier, certified, pem_text};
+use crate::{
+    Bundle, Deadline, Envelope, Error, Guard, IdentityToken, Sources, Statement, TrustConfig,
+};
 
 /// The audience that the public instance's Fulcio expects.
-pub(crate) const AUDIENCE: &str = "sigstore";
+pub const AUDIENCE: &str = "sigstore";
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 /// For one signature, retries and all.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -34,9 +39,12 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// Signs in the name that a token gives. Has no `Debug`.
 pub struct KeylessSigner {
     trust: TrustConfig,
-    tokens: Box<dyn TokenSource>,
+    tokens: Sources,
     connection: Connection,
     audience: String,
+    guard: Guard,
+    /// Whose tokens the authority takes, asked once.
+    issuers: Mutex<Option<Arc<[Issuer]>>>,
     credential: Mutex<Option<Arc<Credential>>>,
     verifier: KeylessVerifier,
 }
@@ -55,11 +63,8 @@ impl KeylessSigner {
     ///
     /// # Errors
     /// [`Error::TrustConfig`] where `trust` cannot be used for signing.
-    pub fn new(
-        trust: TrustConfig,
-        tokens: Box<dyn TokenSource>,
-        connection: Connection,
-    ) -> Result<Self, Error> {
+    pub fn new(trust: TrustConfig, tokens: Sources) -> Result<Self, Error> {
+        let connection = tokens.connection().clone();
         trust.services(connection.now())?;
         Ok(Self {
             verifier: KeylessVerifier::of_anybody(&trust)?,
@@ -67,6 +72,8 @@ impl KeylessSigner {
             tokens,
             connection,
             audience: AUDIENCE.to_owned(),
+            guard: Guard::default(),
+            issuers: Mutex::new(None),
             credential: Mutex::new(None),
         })
     }
@@ -76,6 +83,31 @@ impl KeylessSigner {
     pub fn with_audience(mut self, audience: String) -> Self {
         self.audience = audience;
         self
+    }
+
+    /// Signs as nobody but whom `guard` expects.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// Whether `token` may be sent to the authority, which takes tokens of `issuers`, where it says so.
+    fn admit(&self, token: &IdentityToken, issuers: Option<&[Issuer]>) -> Result<(), Error> {
+        let Some(issuers) = issuers else {
+            return self.guard.check(None, token.issuer());
+        };
+        let issuer = known(issuers, token, &self.audience)?;
+        self.guard
+            .check(issuer.name(token).as_deref(), token.issuer())
+    }
+
+    fn issuers(&self, http: &Http<'_>, authority: &str) -> Result<Option<Arc<[Issuer]>>, Error> {
+        let mut kept = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() {
+            *kept = configured_issuers(http, authority)?.map(Arc::from);
+        }
+        Ok(kept.clone())
     }
 
     /// One certificate for all who ask at once.
@@ -93,10 +125,14 @@ impl KeylessSigner {
             return Ok(Arc::clone(credential));
         }
         *kept = None;
-        let token = self.tokens.fetch()?;
+        let http = self.connection.to("Fulcio", *deadline);
+        let issuers = self.issuers(&http, authority)?;
+        let gate = |token: &IdentityToken| self.admit(token, issuers.as_deref());
+        let token = self
+            .tokens
+            .fetch_admitted(&self.audience, *deadline, &gate)?;
         // A person who logs in takes minutes, which are not the services'.
         *deadline = Deadline::within(LIMIT);
-        token.check(&self.audience, self.connection.now())?;
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .map_err(|_| Error::SigningFailed)?;
         let request = certificate_request(&pair)?;
@@ -105,10 +141,12 @@ impl KeylessSigner {
         drop(token);
         let parsed = Certificate::from_der(&certificate)
             .map_err(|error| http.misbehaved(format!("its certificate is malformed: {error}")))?;
-        let certified = parsed.tbs_certificate.subject_public_key_info.to_der();
-        if !certified.is_ok_and(|certified| public_key(&pair).is_ok_and(|own| own == certified)) {
+        let certified_key = parsed.tbs_certificate.subject_public_key_info.to_der();
+        if !certified_key.is_ok_and(|key| public_key(&pair).is_ok_and(|own| own == key)) {
             return Err(http.misbehaved("its certificate is for another key"));
         }
+        let (identity, issuer) = certified(&certificate)?;
+        self.guard.check(Some(&identity), &issuer)?;
         let ends = parsed.tbs_certificate.validity.not_after.to_system_time();
         let credential = Arc::new(Credential {
             pair,

@@ -4,7 +4,7 @@ mod key;
 mod keyless;
 
 pub use key::{KeySigner, generate_key, read_password};
-pub use keyless::KeylessSigner;
+pub use keyless::{AUDIENCE, KeylessSigner};
 
 use crate::verifier::Verifier;
 use crate::{Bundle, Error, Statement};

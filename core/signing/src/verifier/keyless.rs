@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use der::Decode;
-use regex::Regex;
 use sigstore_trust_root::TrustedRoot;
+use sigstore_verify::crypto::x509::parse_certificate_info;
 use sigstore_verify::types::bundle::{
     CertificateContent, MediaType, Rfc3161Timestamp, SignatureContent, TimestampVerificationData,
     VerificationMaterial, VerificationMaterialContent,
@@ -19,6 +19,7 @@ use x509_cert::Certificate;
 use super::{VerifiedManifest, Verifier};
 use crate::bundle::{Keyless, Method};
 use crate::envelope::IN_TOTO;
+use crate::pattern::Pattern;
 use crate::{Bundle, Error, Statement, TrustConfig};
 
 /// Who must have signed: an identity, always with the provider that vouches for it, since providers may each have an
@@ -30,13 +31,6 @@ pub struct ExpectedSigner {
     repository: Option<String>,
     workflow: Option<String>,
     reference: Option<String>,
-}
-
-/// Either the text itself, or a regular expression for the whole of it.
-#[derive(Clone, Debug)]
-enum Pattern {
-    Exact(String),
-    Matching { text: String, whole: Regex },
 }
 
 impl ExpectedSigner {
@@ -116,51 +110,6 @@ impl ExpectedSigner {
             }
         }
         Ok(())
-    }
-}
-
-impl Pattern {
-    fn parse(text: &str) -> Result<Self, Error> {
-        let expression = if let Some(glob) = text.strip_prefix("glob:") {
-            let escaped = regex::escape(glob);
-            escaped.replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
-        } else if let Some(expression) = text.strip_prefix("re:") {
-            expression.to_owned()
-        } else if text.is_empty() {
-            return Err(Error::IdentityPattern {
-                pattern: text.to_owned(),
-                reason: "it is empty".to_owned(),
-            });
-        } else {
-            return Ok(Self::Exact(text.to_owned()));
-        };
-        let compile = |expression: &str| {
-            Regex::new(expression).map_err(|error| Error::IdentityPattern {
-                pattern: text.to_owned(),
-                reason: error.to_string(),
-            })
-        };
-        // By itself first: `a)|(b` is sound only inside the parentheses, and there no anchor holds it.
-        compile(&expression)?;
-        let whole = compile(&format!(r"\A(?:{expression})\z"))?;
-        Ok(Self::Matching {
-            text: text.to_owned(),
-            whole,
-        })
-    }
-
-    fn matches(&self, identity: &str) -> bool {
-        match self {
-            Self::Exact(text) => text == identity,
-            // A certificate without a name is nobody's.
-            Self::Matching { whole, .. } => !identity.is_empty() && whole.is_match(identity),
-        }
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::Exact(text) | Self::Matching { text, .. } => text,
-        }
     }
 }
 
@@ -282,6 +231,19 @@ impl Verifier for KeylessVerifier {
     }
 }
 
+/// Whom the certificate `der` names, and the provider that vouched for it. Proves nothing.
+pub(crate) fn certified(der: &[u8]) -> Result<(String, String), Error> {
+    let info = parse_certificate_info(&DerCertificate::from_bytes(der));
+    let info = info.map_err(|error| Error::Certificate {
+        reason: error.to_string(),
+    })?;
+    let identity = info.identity.map(|identity| identity.as_str().to_owned());
+    Ok((
+        identity.unwrap_or_default(),
+        info.issuer.unwrap_or_default(),
+    ))
+}
+
 fn names(signer: &VerificationResult) -> (&str, &str) {
     let identity = signer.identity().map_or("", |identity| identity.as_str());
     (identity, signer.issuer().unwrap_or_default())
@@ -353,42 +315,5 @@ fn refused(refusal: &Refusal) -> Error {
             Error::SignatureNotCertified { reason }
         }
         _ => Error::Certificate { reason },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matches(pattern: &str, identity: &str) -> bool {
-        Pattern::parse(pattern).unwrap().matches(identity)
-    }
-
-    #[test]
-    fn patterns_match_the_whole_identity_or_nothing() {
-        let identity = "https://kubernetes.io/namespaces/ml/serviceaccounts/trainer";
-        for pattern in [
-            identity,
-            "glob:https://kubernetes.io/namespaces/ml/serviceaccounts/*",
-            "glob:https://kubernetes.io/**/trainer",
-            "re:https://kubernetes\\.io/.*",
-            "re:nobody|https://.*",
-        ] {
-            assert!(matches(pattern, identity), "{pattern}");
-        }
-        for pattern in [
-            "https://kubernetes.io",
-            "glob:https://kubernetes.io/*",
-            "glob:https://kubernetes?io/**",
-            "glob:https://kubernetes.io/**/serviceaccounts",
-            "re:kubernetes",
-            "re:https://kubernetes|nobody",
-        ] {
-            assert!(!matches(pattern, identity), "{pattern}");
-        }
-        assert!(!matches("re:.*", "") && !matches("glob:**", ""));
-        for pattern in ["", "re:(", "re:a)|(b"] {
-            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
-        }
     }
 }

@@ -9,6 +9,7 @@ mod keyless;
 pub use compare::{Difference, Policy, VerifiedModel};
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
+pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
 
 use crate::{Bundle, Error, Manifest, Statement};

@@ -3,20 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// What every setting begins with.
-pub(crate) const PREFIX: &str = "MODEL_SIGNING_";
-
-/// Other variables that a setting's default, or a login, depends on.
-const OTHERS: [&str; 6] = [
-    "BROWSER",
-    "HOME",
-    "SIGSTORE_IDENTITY_TOKEN",
-    "SIGSTORE_ID_TOKEN",
-    "XDG_DATA_HOME",
-    "XDG_STATE_HOME",
-];
-
-/// The variables that settings are read from. No `Debug`: a password may be among them.
+/// The variables that settings are read from, and identity tokens found by. No `Debug`: secrets are among them.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
 
@@ -24,11 +11,9 @@ impl Environment {
     /// The variables of this process as they are now.
     #[must_use]
     pub fn of_process() -> Self {
-        let known = |name: &str| name.starts_with(PREFIX) || OTHERS.contains(&name);
         Self(
             std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-                .filter(|(name, _)| known(name))
                 .collect(),
         )
     }
@@ -40,6 +25,19 @@ impl Environment {
             .get(name)
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// The value of `name` where it is text; an empty one counts as not set.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.to_str()
+    }
+
+    /// All variables, for a child process.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_os_str()))
     }
 }
 

@@ -1,0 +1,144 @@
+//! What must be so before a token leaves the process: Fulcio knows its issuer, and the job may sign as whom it names.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod stack;
+
+use std::sync::Arc;
+
+use autosign_signing::{
+    Connection, Credentials, Environment, Error, Guard, KeylessSigner, Sources, Surroundings,
+    TokenFile, TokenText, seal,
+};
+use serde_json::json;
+use stack::{Hurried, OTHER, Proxy, STACK, origin, redirected, statement};
+
+/// Signs with `token` under `guard`; gives the outcome, and how often Fulcio was asked for a certificate.
+fn sign(token: String, guard: Guard, audience: &str) -> (Result<(), Error>, usize) {
+    let trust = STACK.trust_json("trust_config");
+    let fulcio = Proxy::before(&origin(&trust, "caUrls"), |_, honest| honest);
+    let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+    let sources = Sources::only(Box::new(TokenText::new(token)), connection);
+    let signer = KeylessSigner::new(redirected(&trust, "caUrls", &fulcio), sources).unwrap();
+    let signer = signer.with_guard(guard).with_audience(audience.to_owned());
+    let outcome = seal(&statement(b"weights"), &signer).map(drop);
+    (outcome, fulcio.asked())
+}
+
+fn guard(identity: &str, issuer: &str) -> Guard {
+    Guard::new(Some(identity), Some(issuer)).unwrap()
+}
+
+#[test]
+fn a_token_for_somebody_else_is_not_sent() {
+    for (kind, name) in [
+        ("email", "alice@example.test"),
+        ("gcp", "trainer@proj.iam.gserviceaccount.com"),
+        (
+            "kubernetes",
+            "https://kubernetes.io/namespaces/ml/serviceaccounts/trainer",
+        ),
+        ("spiffe", "spiffe://example.test/ns/ml/sa/trainer"),
+        ("uri", "http://127.0.0.1/trainer"),
+        (
+            "github",
+            "https://github.com/acme/train/.github/workflows/t.yml@refs/heads/main",
+        ),
+        (
+            "gitlab",
+            "https://gitlab.com/acme/train//.gitlab-ci.yml@refs/heads/main",
+        ),
+    ] {
+        let token = STACK.token(kind, &json!({}), "");
+        let issuer = STACK.provider(kind);
+        let (outcome, asked) = sign(token.clone(), guard(name, &issuer), "sigstore");
+        outcome.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert_eq!(asked, 1);
+        for wrong in [
+            guard("somebody", &issuer),
+            guard(name, "https://issuer.example"),
+        ] {
+            let (outcome, asked) = sign(token.clone(), wrong, "sigstore");
+            let error = outcome.unwrap_err();
+            let Error::NotExpected { found, .. } = &error else {
+                panic!("{kind}: {error}")
+            };
+            assert!(found.contains(name) && found.contains(&issuer), "{error}");
+            assert_eq!(asked, 0, "the token was sent");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_told_before_is_looked_at_in_the_certificate() {
+    // The last part of a GitLab name cannot be told without this claim; Fulcio's template wants it, too, so that the
+    // certificate has another name, or none is given.
+    let token = STACK.token("github", &json!({"job_workflow_ref": null}), "");
+    let expected = guard("somebody", &STACK.provider("github"));
+    let (outcome, _) = sign(token, expected, "sigstore");
+    assert!(outcome.is_err());
+}
+
+#[test]
+fn a_token_that_this_fulcio_does_not_take_is_not_sent() {
+    let foreign = OTHER.token("email", &json!({}), "");
+    let (outcome, asked) = sign(foreign, Guard::default(), "sigstore");
+    let error = outcome.unwrap_err();
+    assert!(matches!(&error, Error::Token { reason } if reason.contains("takes none of")));
+    assert!(error.to_string().contains(&OTHER.provider("email")));
+    assert_eq!(asked, 0);
+
+    let token = STACK.token("email", &json!({"aud": ["sigstore", "other"]}), "");
+    let (outcome, asked) = sign(token, Guard::default(), "other");
+    let error = outcome.unwrap_err().to_string();
+    assert!(
+        error.contains("set MODEL_SIGNING_AUDIENCE to \"sigstore\""),
+        "{error}"
+    );
+    assert_eq!(asked, 0);
+}
+
+#[test]
+fn a_source_that_fails_stops_no_other_one() {
+    let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+    let here = Surroundings::new(Environment::default(), connection);
+    let folder = tempfile::tempdir().unwrap();
+    let given = |texts: &[String]| -> Sources {
+        let mut given: Vec<Box<dyn autosign_signing::TokenSource>> =
+            vec![Box::new(TokenFile::new(folder.path().join("missing")))];
+        for text in texts {
+            given.push(Box::new(TokenText::new(text.clone())));
+        }
+        Sources::new(here.clone(), given, &Credentials::default())
+    };
+    let sign = |sources: Sources| {
+        let trust = STACK.trust("trust_config");
+        let expected = guard("alice@example.test", &STACK.provider("email"));
+        let signer = KeylessSigner::new(trust, sources).unwrap();
+        seal(&statement(b"weights"), &signer.with_guard(expected)).map(drop)
+    };
+    let bad = [
+        STACK.token("email", &json!({}), "ttl=-60"),
+        STACK.token("email", &json!({"aud": "sts.amazonaws.com"}), ""),
+        STACK.token("email", &json!({"email": "bob@example.test"}), ""),
+        OTHER.token("email", &json!({}), ""),
+        "no token".to_owned(),
+    ];
+    let good = STACK.token("email", &json!({}), "");
+    sign(given(&[&bad[..], &[good]].concat())).unwrap();
+    let error = sign(given(&bad)).unwrap_err();
+    let Error::NoToken { attempts, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(attempts.len(), 6);
+    for reason in [
+        "missing",
+        "expired",
+        "sts.amazonaws.com",
+        "bob",
+        "takes none of",
+        "JWT",
+    ] {
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
+    }
+    assert!(!error.to_string().contains("eyJ"));
+}

@@ -1,0 +1,127 @@
+"""A training job finds its own identity, signs as nobody else, and leaves no secret behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OURS = Path(sys.executable).with_name("model-signing")
+WORKFLOW = "https://github.com/acme/train/.github/workflows/t.yml@refs/heads/main"
+SERVICE_ACCOUNT = "trainer@proj.iam.gserviceaccount.com"
+TRAIN = """
+import model_signing.autosign
+import torch
+
+torch.save({"weights": torch.ones(3)}, "last.pt")
+print("trained")
+"""
+
+
+class Job:
+    """A training job: its folder, what its platform puts into the environment, and what it left."""
+
+    def __init__(self, folder: Path, run: Callable[..., str], stack: Any) -> None:
+        self.folder, self.ran, self.stack, self.said = folder, run, stack, ""
+        self.model = folder / "last.pt"
+        (folder / "train.py").write_text(TRAIN)
+
+    def train(self, **variables: str | Path) -> str:
+        settings = {"MODEL_SIGNING_TRUST_CONFIG": self.stack.trust_config, "HOME": self.folder / "home"}
+        self.said = self.ran(sys.executable, "train.py", cwd=self.folder, **settings | variables)
+        assert "trained" in self.said
+        return self.said
+
+    def github(self, secret: str = "RUNNER") -> dict[str, str]:  # noqa: S107
+        url = f"{self.stack.issuer}/github/runner/token?api-version=2.0"
+        names = {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": secret}
+        return names | {"GITHUB_ACTIONS": "true"}
+
+    def gcp(self) -> dict[str, str]:
+        return {"GCE_METADATA_HOST": self.stack.issuer.removeprefix("http://")}
+
+    def is_signed_by(self, identity: str, issuer: str) -> bool:
+        given = ["--identity", identity, "--identity-provider", self.stack.provider(issuer)]
+        trust = ["--trust-config", self.stack.trust_config]
+        return "Verification succeeded" in self.ran(OURS, "verify", self.model, *given, *trust)
+
+    def left(self) -> str:
+        """Everything that it said or wrote."""
+        files = [path.read_bytes() for path in self.folder.rglob("*") if path.is_file()]
+        names = [str(path) for path in self.folder.rglob("*")]
+        return self.said + "".join(names) + b"".join(files).decode("latin-1")
+
+
+@pytest.fixture
+def job(tmp_path: Path, run: Callable[..., str], stack: Any) -> Job:
+    return Job(tmp_path, run, stack)
+
+
+def test_a_job_signs_with_what_its_platform_gives(job: Job) -> None:
+    job.train(**job.github())
+    assert job.is_signed_by(WORKFLOW, "github")
+
+
+def test_the_first_that_works_is_taken_in_the_order_asked_for(job: Job) -> None:
+    job.train(**job.github(secret="wrong"), **job.gcp())  # noqa: S106
+    assert job.is_signed_by(SERVICE_ACCOUNT, "gcp")
+    job.train(**job.github(), **job.gcp(), MODEL_SIGNING_CREDENTIALS="gcp,github")
+    assert job.is_signed_by(SERVICE_ACCOUNT, "gcp")
+    job.train(**job.github(), **job.gcp(), MODEL_SIGNING_CREDENTIALS="-gcp")
+    assert job.is_signed_by(WORKFLOW, "github")
+
+
+def test_a_job_signs_as_nobody_else(job: Job) -> None:
+    expected = {"MODEL_SIGNING_EXPECT_IDENTITY": "glob:https://github.com/acme/**"}
+    said = job.train(**job.gcp(), **expected)
+    assert f"would sign as {SERVICE_ACCOUNT}" in said
+    assert not job.model.with_name("last.pt.sig").exists()
+    job.train(**job.gcp(), **job.github(), **expected)
+    assert job.is_signed_by(WORKFLOW, "github")
+
+
+def test_a_token_that_cannot_be_renewed_is_told_at_the_start(job: Job) -> None:
+    said = job.train(SIGSTORE_ID_TOKEN=job.stack.token("email"))
+    assert "cannot be renewed: it covers signing until 20" in said
+    said = job.train(MODEL_SIGNING_IDENTITY_TOKEN_FILE=job.stack.token_file)
+    assert "renewed" not in said
+
+
+def test_a_command_of_the_site(job: Job) -> None:
+    script = job.folder / "site token.sh"
+    script.write_text(f"#!/bin/sh\necho '{{\"token\": \"{job.stack.token('email')}\"}}'\n")
+    script.chmod(0o755)
+    job.train(MODEL_SIGNING_IDENTITY_TOKEN_COMMAND=f"'{script}'")
+    assert job.is_signed_by("alice@example.test", "email")
+
+
+@pytest.mark.parametrize("fault", ["none", "refused", "for another audience", "expired"])
+def test_a_run_leaves_no_secret_behind(job: Job, fault: str) -> None:
+    secrets = {"password": "open-sesame-0001", "headers": "open-sesame-0002", "runner": "open-sesame-0003"}
+    token = {
+        "none": lambda: job.stack.token("email"),
+        "refused": lambda: job.stack.token("email", "?key=unknown"),
+        "for another audience": lambda: job.stack.token("email", aud="sts.amazonaws.com"),
+        "expired": lambda: job.stack.token("email", "?ttl=-60"),
+    }[fault]()
+    said = job.train(
+        MODEL_SIGNING_IDENTITY_TOKEN=token,
+        MODEL_SIGNING_PASSWORD=secrets["password"],
+        MODEL_SIGNING_IDENTITY_TOKEN_URL=f"{job.stack.issuer}/no/such/service",
+        MODEL_SIGNING_IDENTITY_TOKEN_HEADERS=f"X-Secret: {secrets['headers']}",
+        MODEL_SIGNING_LOG_LEVEL="debug",
+        MODEL_SIGNING_CREDENTIALS="github,http,env",
+        **job.github(secrets["runner"]),
+    )
+    assert ("is not signed" in said) == (fault != "none")
+    left = job.left()
+    assert [name for name, secret in secrets.items() if secret in left] == []
+    assert token not in left
+    # A signature holds "eyJ" of its own, since its payload is JSON in base64; nothing else does.
+    job.model.with_name("last.pt.sig").unlink(missing_ok=True)
+    assert "eyJ" not in job.left()
