@@ -94,7 +94,7 @@ def test_a_token_that_cannot_be_renewed_is_told_at_the_start(job: Job) -> None:
 
 def test_a_command_of_the_site(job: Job) -> None:
     script = job.folder / "site token.sh"
-    script.write_text(f"#!/bin/sh\necho '{{\"token\": \"{job.stack.token('email')}\"}}'\n")
+    script.write_text(f'#!/bin/sh\necho \'{{"token": "{job.stack.token("email")}"}}\'\n')
     script.chmod(0o755)
     job.train(MODEL_SIGNING_IDENTITY_TOKEN_COMMAND=f"'{script}'")
     assert job.is_signed_by("alice@example.test", "email")
