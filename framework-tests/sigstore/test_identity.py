@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,3 +126,33 @@ def test_a_run_leaves_no_secret_behind(job: Job, fault: str) -> None:
     # A signature holds "eyJ" of its own, since its payload is JSON in base64; nothing else does.
     job.model.with_name("last.pt.sig").unlink(missing_ok=True)
     assert "eyJ" not in job.left()
+
+
+def test_the_slurm_guide(job: Job) -> None:
+    """What a job without an identity saved, somebody signs from the login node."""
+    page = (Path(__file__).parents[2] / "docs/guide/slurm.md").read_text()
+    script = re.search(r"^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    login = re.search(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert script
+    assert login
+    tools = job.folder / "tools"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/sh\nexec "$@"\n')
+    (tools / "srun").chmod(0o755)
+    settings = {
+        "PATH": f"{tools}:{OURS.parent}:/usr/bin:/bin",
+        "HOME": job.folder / "home",
+        "MODEL_SIGNING_TRUST_CONFIG": job.stack.trust_config,
+        "SCRATCH": job.folder / "scratch",
+        "SLURM_JOB_ID": "42",
+    }
+    said = job.ran("bash", "-c", script[1], cwd=job.folder, **settings)
+    assert said == "trained\n"
+    signature = job.model.with_name("last.pt.sig")
+    assert not signature.exists()
+
+    (job.folder / "home").mkdir(exist_ok=True)
+    (job.folder / "home/token").write_text(job.stack.token("email"))
+    said = job.ran("bash", "-c", login[1], cwd=job.folder, **settings)
+    assert "signed" in said, said
+    assert job.is_signed_by("alice@example.test", "email")
