@@ -163,7 +163,7 @@ def test_ways_to_give_the_command_a_token(
 ) -> None:
     bundle, token = tmp_path / "model.sig", stack.token_file.read_text().strip()
     sign = [OURS, "sign", model, "--signature", bundle, "--trust-config", stack.trust_config]
-    assert "no identity token" in run(*sign, code=1)
+    assert "no identity token" in run(*sign, code=1, MODEL_SIGNING_CREDENTIALS="file,env")
     if way == "SIGSTORE_ID_TOKEN":
         said = run(*sign, SIGSTORE_ID_TOKEN=token)
     else:
