@@ -93,6 +93,12 @@ def test_a_token_that_cannot_be_renewed_is_told_at_the_start(job: Job) -> None:
     assert "renewed" not in said
 
 
+def test_a_slip_in_a_setting_is_told(job: Job) -> None:
+    said = job.train(**job.github(), MODEL_SIGNING_EXPECTED_IDENTITY="somebody")
+    assert "did you mean MODEL_SIGNING_EXPECT_IDENTITY?" in said
+    assert job.is_signed_by(WORKFLOW, "github")
+
+
 def test_a_command_of_the_site(job: Job) -> None:
     script = job.folder / "site token.sh"
     script.write_text(f'#!/bin/sh\necho \'{{"token": "{job.stack.token("email")}"}}\'\n')

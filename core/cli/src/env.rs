@@ -52,7 +52,7 @@ fn line(setting: &Setting, environment: &Environment) -> String {
 fn page() -> String {
     let mut page = String::from(
         "# Settings\n\nEverything is set by environment variables, read once when signing is switched on. An empty \
-         value is no value. A wrong value is reported and its default used.\n\nThis page is printed by \
+         value is no value. A wrong value is reported and its default used; a variable that looks like a setting and is none is reported, too.\n\nThis page is printed by \
          `model-signing env --markdown`.\n\n| variable | values | default | what it does |\n|---|---|---|---|\n",
     );
     for Setting {

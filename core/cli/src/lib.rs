@@ -22,7 +22,7 @@ use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Environment, Instance, Keyless};
+use autosign_session::{Config, Environment, Instance, Keyless, unknown_settings};
 use autosign_signing::{Error, Ignore};
 use clap::{Args, Parser, Subcommand};
 
@@ -166,7 +166,7 @@ fn freshen(keyless: &Keyless, err: &mut dyn Write) {
 /// The settings, or nothing where one is wrong: a person is there to correct it.
 fn settings(environment: &Environment, err: &mut dyn Write) -> Option<Config> {
     let (config, errors) = Config::read(environment);
-    for error in &errors {
+    for error in unknown_settings(environment).iter().chain(&errors) {
         say(err, format_args!("{error}"));
     }
     errors.is_empty().then_some(config)

@@ -41,6 +41,14 @@ pub enum Error {
         /// What it may be.
         values: &'static str,
     },
+    /// A variable that looks like a setting and is none.
+    #[error("{variable} is not a setting{}", nearest.map(|name| format!(": did you mean {name}?")).unwrap_or_default())]
+    UnknownSetting {
+        /// The environment variable.
+        variable: String,
+        /// The setting that it looks like.
+        nearest: Option<&'static str>,
+    },
     /// Hashing, signing, or writing the signature failed.
     #[error(transparent)]
     Signing(#[from] autosign_signing::Error),
@@ -84,6 +92,7 @@ impl Error {
             Self::Setting { .. } => {
                 "the default is used instead: correct the variable, see `model-signing env`"
             }
+            Self::UnknownSetting { .. } => "it is passed over: correct it, see `model-signing env`",
             Self::Signing(error) => error.hint(),
             Self::Spool { .. } => {
                 "set MODEL_SIGNING_SPOOL to a folder that you may write to, or to `off`"

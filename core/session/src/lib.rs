@@ -24,5 +24,5 @@ pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
 pub use keyless::{Instance, Keyless};
 pub use session::{Session, Status, Ticket};
-pub use settings::{SETTINGS, Setting};
+pub use settings::{SETTINGS, Setting, unknown_settings};
 pub use spool::{Record, Spool, Spooled};

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::spool::{Record, Spool};
 use crate::worker::Queue;
-use crate::{Checkpoint, Config, Environment, Error, Event, Listener, Mode, OnError, stderr_lines};
+use crate::{
+    Checkpoint, Config, Environment, Error, Event, Listener, Mode, OnError, stderr_lines,
+    unknown_settings,
+};
 
 /// How many checkpoints stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,8 +62,12 @@ impl Session {
     /// # Errors
     /// [`Error::Setting`] where `MODEL_SIGNING_ON_ERROR` is `raise`; else a wrong setting is a line on stderr.
     pub fn from_environment() -> Result<Self, Error> {
-        let (config, errors) = Config::read(&Environment::of_process());
+        let environment = Environment::of_process();
+        let (config, errors) = Config::read(&environment);
         let listener = stderr_lines(&config);
+        for error in unknown_settings(&environment) {
+            listener(&Event::WrongSetting { error });
+        }
         for error in errors {
             if config.on_error == OnError::Raise {
                 return Err(error);

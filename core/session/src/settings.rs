@@ -8,7 +8,10 @@ use autosign_signing::{Credentials, Sources};
 use zeroize::Zeroizing;
 
 use crate::config::{LogLevel, Method, Mode, OnError};
-use crate::{Config, Instance};
+use crate::{Config, Environment, Error, Instance};
+
+/// What every setting begins with.
+const PREFIX: &str = "MODEL_SIGNING_";
 
 /// One row of the table.
 pub struct Setting {
@@ -392,6 +395,35 @@ pub static SETTINGS: &[Setting] = &[
     },
 ];
 
+/// How alike two names must be for one to be a slip for the other, from 0 to 1.
+const ALIKE: f64 = 0.7;
+
+/// What looks like a setting and is none, such as a name with a slip in it.
+#[must_use]
+pub fn unknown_settings(environment: &Environment) -> Vec<Error> {
+    let known = |name: &str| SETTINGS.iter().any(|setting| setting.variable == name);
+    let names = environment.iter().map(|(name, _)| name);
+    let unknown = names.filter(|name| name.starts_with(PREFIX) && !known(name));
+    unknown
+        .map(|name| Error::UnknownSetting {
+            variable: name.to_owned(),
+            nearest: nearest(name),
+        })
+        .collect()
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let name = name.strip_prefix(PREFIX)?;
+    let alike = |setting: &Setting| {
+        let other = setting.variable.strip_prefix(PREFIX).unwrap_or_default();
+        strsim::normalized_damerau_levenshtein(name, other)
+    };
+    let all = SETTINGS.iter().map(|setting| (alike(setting), setting));
+    let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(alike, _)| *alike >= ALIKE)
+        .map(|(_, setting)| setting.variable)
+}
+
 /// Absolute now: training may change its working directory.
 fn absolute(value: &OsStr) -> Option<PathBuf> {
     std::path::absolute(value).ok()
@@ -413,7 +445,6 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Environment;
 
     #[test]
     fn durations() {
@@ -424,6 +455,29 @@ mod tests {
         for wrong in ["", "s", "-1s", "1.5s", "5 m", "18446744073709551615h"] {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_slip_is_told_with_what_was_meant() {
+        let environment = Environment::from_iter([
+            ("MODEL_SIGNING_MODE", "inline"),
+            ("MODEL_SIGNING_INDENTITY_TOKEN_FILE", "/token"),
+            ("MODEL_SIGNING_EXPECTED_IDENTITY", "alice"),
+            ("MODEL_SIGNING_FLAVOUR", "vanilla"),
+            ("MODEL_SIGNED", "1"),
+        ]);
+        let told: Vec<_> = unknown_settings(&environment)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "MODEL_SIGNING_EXPECTED_IDENTITY is not a setting: did you mean MODEL_SIGNING_EXPECT_IDENTITY?",
+                "MODEL_SIGNING_FLAVOUR is not a setting",
+                "MODEL_SIGNING_INDENTITY_TOKEN_FILE is not a setting: did you mean MODEL_SIGNING_IDENTITY_TOKEN_FILE?",
+            ]
+        );
     }
 
     #[test]

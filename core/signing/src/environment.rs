@@ -33,8 +33,8 @@ impl Environment {
         self.get(name)?.to_str()
     }
 
-    /// All variables, for a child process.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+    /// All variables that are set, if only to nothing.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_os_str()))

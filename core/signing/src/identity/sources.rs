@@ -1,7 +1,7 @@
 //! Which sources are asked for a token, in which order.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -22,6 +22,9 @@ use super::{Credentials, IdentityToken};
 use crate::bundle::read_capped;
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
+
+/// One source gets no more, so that there is time for the next.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All that sources know of the world: what they look at, and how they reach others.
 #[derive(Clone)]
@@ -300,7 +303,7 @@ impl Sources {
                 absent.push((source.name(), reason));
                 continue;
             }
-            let token = source.fetch(&self.here, audience, deadline);
+            let token = source.fetch(&self.here, audience, deadline.sooner(PATIENCE));
             let checked = token.and_then(|token| {
                 token.check(audience, self.here.connection.now())?;
                 gate(&token)?;
