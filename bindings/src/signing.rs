@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Environment, Error as SessionError, Instance, Keyless, PUBLIC_LOG};
+use autosign_session::{
+    Config, Environment, Error as SessionError, Examination, Instance, Keyless, PUBLIC_LOG, Report,
+};
 use autosign_signing::{
     Error, ExpectedSigner, Hashing, Ignore, KeySigner, KeyVerifier, KeylessVerifier, Policy,
     RelPath, Signer, Verifier, sign, signature_path, verify,
@@ -108,6 +110,19 @@ pub(crate) fn verify_sigstore(
         verified(&model, signature, &verifier)
     });
     verified.map_err(error::verification)
+}
+
+/// Say whether this process can sign, as JSON.
+#[pyfunction]
+#[pyo3(signature = (*, fetch=false, sign_test=false))]
+pub(crate) fn doctor(py: Python<'_>, fetch: bool, sign_test: bool) -> String {
+    py.detach(|| {
+        let examination = Examination {
+            fetch,
+            sign: sign_test,
+        };
+        Report::new(&Environment::of_process(), examination).to_json()
+    })
 }
 
 /// The settings of this process, with another trust config if one is given.

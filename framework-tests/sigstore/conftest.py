@@ -34,6 +34,11 @@ class Stack:
         self.cosign = told["cosign"]
         self.sigstore_go = told["sigstore_go"]
 
+    def trust(self, kind: str) -> str:
+        """Give the address of the first service of `kind`, such as `caUrls`."""
+        url: str = json.loads(self.trust_config.read_text())["signingConfig"][kind][0]["url"]
+        return url
+
     def provider(self, issuer: str) -> str:
         return f"{self.issuer}/{issuer}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -162,3 +163,57 @@ def test_the_slurm_guide(job: Job) -> None:
     said = job.ran("bash", "-c", login[1], cwd=job.folder, **settings)
     assert "signed" in said, said
     assert job.is_signed_by("alice@example.test", "email")
+
+
+def doctor(job: Job, *options: str, code: int = 0, **variables: str | Path) -> str:
+    settings = {"MODEL_SIGNING_TRUST_CONFIG": job.stack.trust_config, "HOME": job.folder / "home"}
+    return job.ran(OURS, "doctor", *options, code=code, cwd=job.folder, **settings | variables)
+
+
+def test_the_doctor_says_who_would_sign(job: Job) -> None:
+    said = doctor(job, "--fetch", **job.github())
+    assert "github            found: GITHUB_ACTIONS is set" in said
+    assert "gitlab            not here: GITLAB_CI is not true" in said
+    assert f"signs as {WORKFLOW}" in said
+    assert f"certificates {job.stack.trust('caUrls')} ok, " in said
+    assert said.endswith("ready to sign\n")
+    report = json.loads(doctor(job, "--sign-test", "--json", **job.github()))
+    assert report["ready"]
+    assert report["token"] is None
+    assert {service["kind"] for service in report["services"]} == {"certificates", "log", "timestamps", "login"}
+    assert all(abs(service["clock_ahead"] or 0) <= 1 for service in report["services"])
+
+
+def test_the_doctor_says_what_is_in_the_way(job: Job) -> None:
+    nobody = {"MODEL_SIGNING_CREDENTIALS": "github"}
+    assert "obstacle there is no identity token" in doctor(job, code=1, **nobody)
+    assert "expired" in doctor(job, "--fetch", code=1, SIGSTORE_ID_TOKEN=job.stack.token("email", "?ttl=-60"))
+    expected = {"MODEL_SIGNING_EXPECT_IDENTITY": "somebody"}
+    assert f"would sign as {WORKFLOW}" in doctor(job, "--fetch", code=1, **job.github(), **expected)
+    assert "400" in doctor(job, "--sign-test", code=1, SIGSTORE_ID_TOKEN=job.stack.token("email", "?key=unknown"))
+    assert "MODEL_SIGNING_MODE is " in doctor(job, code=2, **job.github(), MODEL_SIGNING_MODE="often")
+    assert "did you mean MODEL_SIGNING_MODE?" in doctor(job, **job.github(), MODEL_SIGNING_MODES="inline")
+
+    trust = json.loads(job.stack.trust_config.read_text())
+    trust["signingConfig"]["caUrls"][0]["url"] = "http://127.0.0.1:9"
+    dead = job.folder / "trust.json"
+    dead.write_text(json.dumps(trust))
+    said = doctor(job, code=1, **job.github(), MODEL_SIGNING_TRUST_CONFIG=dead)
+    assert "obstacle certificates at http://127.0.0.1:9 cannot be used" in said
+
+
+def test_the_doctor_shows_no_secret(job: Job) -> None:
+    token = job.stack.token("email")
+    said = doctor(job, "--fetch", "--json", MODEL_SIGNING_IDENTITY_TOKEN=token, MODEL_SIGNING_PASSWORD="sesame")  # noqa: S106
+    assert token not in said
+    assert "sesame" not in said
+
+
+def test_the_doctor_of_a_key(job: Job) -> None:
+    job.ran(OURS, "keygen", job.folder / "key")
+    key = {"MODEL_SIGNING_PRIVATE_KEY": job.folder / "key.pem"}
+    assert doctor(job, **key).endswith("ready to sign\n")
+    (job.folder / "key.pem").write_text("no key")
+    assert "obstacle" in doctor(job, code=1, **key)
+    script = "import model_signing_autosign as a; r = a.doctor(); print(r['ready'], r['method'])"
+    assert job.ran(sys.executable, "-c", script, **key) == "False key\n"

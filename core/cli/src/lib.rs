@@ -7,6 +7,7 @@
 #![allow(clippy::doc_markdown)]
 
 mod digest;
+mod doctor;
 mod env;
 mod flush;
 mod keygen;
@@ -62,6 +63,8 @@ enum Command {
     /// Show and convert what keyless signatures are judged by.
     #[command(subcommand)]
     Trust(trust::Trust),
+    /// Say whether this job can sign here, and what to do if not. Exit codes: 0 ready, 1 will not sign, 2 a setting is wrong.
+    Doctor(doctor::Doctor),
     /// List the settings and their values.
     Env(env::Env),
 }
@@ -93,6 +96,7 @@ pub fn run<'a>(
         Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(environment, out, err),
         Command::Status(status) => status.run(environment, out, err),
+        Command::Doctor(doctor) => doctor.run(environment, out),
         Command::Env(env) => env.run(environment, out, err),
     }
 }

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod config;
+pub mod doctor;
 mod error;
 mod event;
 mod jobs;
@@ -20,6 +21,7 @@ mod worker;
 pub use autosign_signing::Environment;
 pub use checkpoint::Checkpoint;
 pub use config::{Config, LogLevel, Method, Mode, OnError};
+pub use doctor::{Examination, Report};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
 pub use keyless::{Instance, Keyless};

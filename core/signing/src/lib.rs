@@ -57,8 +57,10 @@ pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
-pub use services::{Clock, Connection, Deadline, SystemClock};
-pub use signer::{AUDIENCE, KeySigner, KeylessSigner, Signer, generate_key, read_password};
+pub use services::{Clock, Connection, Deadline, Look, SystemClock};
+pub use signer::{
+    AUDIENCE, Introduction, KeySigner, KeylessSigner, Signer, generate_key, read_password,
+};
 pub use statement::Statement;
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{

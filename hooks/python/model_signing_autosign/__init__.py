@@ -18,7 +18,8 @@ Examples:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign import _core, _session, frameworks
 from model_signing_autosign._core import Status
@@ -46,6 +47,7 @@ __all__ = [
     "UnsignedError",
     "VerificationError",
     "disable",
+    "doctor",
     "enable",
     "flush",
     "paused",
@@ -131,6 +133,28 @@ def status() -> Status:
         0
     """
     return _session.current().status()
+
+
+def doctor(*, fetch: bool = False, sign_test: bool = False) -> dict[str, Any]:
+    """Say whether this process can sign, and what to do if not: what ``model-signing doctor --json`` prints.
+
+    Asks the services whether they are there; sends no token unless ``sign_test`` is given.
+
+    Args:
+        fetch: Get an identity token, too. It is sent nowhere.
+        sign_test: Make a signature, too, and throw it away: with the staging instance in the place of the public-good
+            one, else with the instance that is set.
+
+    Returns:
+        ``ready``, and why: ``obstacles``, ``sources``, ``services``, ``token``, ``trust``, ``spool`` and more.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.doctor()["ready"]
+        True
+    """
+    report: dict[str, Any] = json.loads(_core.doctor(fetch=fetch, sign_test=sign_test))
+    return report
 
 
 def sign(  # noqa: PLR0913 - every argument is a name

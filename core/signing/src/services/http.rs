@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use ureq::http::{Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, RequestBuilder};
@@ -80,6 +82,15 @@ impl Deadline {
     }
 }
 
+/// What one look at a service showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Until it answered.
+    pub took: Duration,
+    /// By how many seconds the clock of this machine is ahead of the service's, where that told its time.
+    pub skew: Option<i64>,
+}
+
 /// How services are reached.
 #[derive(Clone)]
 pub struct Connection {
@@ -138,6 +149,15 @@ impl Connection {
         let pause = jitter(limit);
         self.clock.sleep(pause);
         pause
+    }
+
+    /// Whether the service at `url` can be reached, in one try of 5 s.
+    ///
+    /// # Errors
+    /// [`Error::Service`].
+    pub fn look(&self, service: &'static str, url: &str) -> Result<Look, Error> {
+        let http = self.to(service, Deadline::within(CONNECT)).patient(CONNECT);
+        http.look(url)
     }
 
     /// Requests to `service`, which the error messages name.
@@ -271,6 +291,25 @@ impl Http<'_> {
             return Ok(Some(answer.body));
         }
         Err(self.misbehaved(format!("its answer is longer than {limit} bytes")))
+    }
+
+    /// Asks `url` once, for whatever it answers: how long that takes, and what time it is there.
+    fn look(&self, url: &str) -> Result<Look, Error> {
+        let begin = Instant::now();
+        let answer = self.limited(self.connection.agent.get(url), url, self.timeout);
+        let answer = answer.call();
+        let answer = answer.map_err(|error| self.failed(url, None, &error.to_string()))?;
+        let took = begin.elapsed();
+        let date = answer
+            .headers()
+            .get("date")
+            .and_then(|date| date.to_str().ok());
+        let there = date.and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+        let here = Timestamp::try_from(self.connection.now()).ok();
+        let skew = there
+            .zip(here)
+            .map(|(there, here)| here.duration_since(there).as_secs());
+        Ok(Look { took, skew })
     }
 
     /// The answer cannot be what an honest service says. A parser's reason may quote it, and so what was sent.

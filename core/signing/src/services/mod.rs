@@ -6,7 +6,7 @@ mod http;
 mod rekor;
 mod timestamp;
 
-pub use http::{Clock, Connection, Deadline, SystemClock};
+pub use http::{Clock, Connection, Deadline, Look, SystemClock};
 
 pub(crate) use fulcio::{configured_issuers, request_certificate};
 pub(crate) use grpc::{Call, Endpoint, Failure};

@@ -36,6 +36,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A certificate that ends sooner could end before the log has seen it.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// Whose tokens an authority takes, where it says so.
+type Issuers = Option<Arc<[Issuer]>>;
+
 /// Signs in the name that a token gives. Has no `Debug`.
 pub struct KeylessSigner {
     trust: TrustConfig,
@@ -44,9 +47,22 @@ pub struct KeylessSigner {
     audience: String,
     guard: Guard,
     /// Whose tokens the authority takes, asked once.
-    issuers: Mutex<Option<Arc<[Issuer]>>>,
+    issuers: Mutex<Issuers>,
     credential: Mutex<Option<Arc<Credential>>>,
     verifier: KeylessVerifier,
+}
+
+/// Whose token would be sent, and what it would be certified as. All of it are claims.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// The token's issuer.
+    pub issuer: String,
+    /// Whom the token names to its issuer.
+    pub subject: String,
+    /// When it ends.
+    pub ends: Option<SystemTime>,
+    /// The name that the certificate will have, where that can be told.
+    pub name: Option<String>,
 }
 
 /// A key and its certificate, used for all signatures until the certificate is about to end. In memory only.
@@ -102,12 +118,46 @@ impl KeylessSigner {
             .check(issuer.name(token).as_deref(), token.issuer())
     }
 
-    fn issuers(&self, http: &Http<'_>, authority: &str) -> Result<Option<Arc<[Issuer]>>, Error> {
+    fn issuers(&self, http: &Http<'_>, authority: &str) -> Result<Issuers, Error> {
         let mut kept = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.is_none() {
             *kept = configured_issuers(http, authority)?.map(Arc::from);
         }
         Ok(kept.clone())
+    }
+
+    /// Gets a token as for a signature, and does not send it.
+    ///
+    /// # Errors
+    /// Those of the sources, and whatever keeps the token from being sent.
+    pub fn introduce(&self) -> Result<Introduction, Error> {
+        let services = self.trust.services(self.connection.now())?;
+        let (token, issuers) = self.token(&services.authority, Deadline::within(LIMIT))?;
+        let issuer = issuers
+            .as_deref()
+            .map(|issuers| known(issuers, &token, &self.audience));
+        let issuer = issuer.transpose()?;
+        Ok(Introduction {
+            issuer: token.issuer().to_owned(),
+            subject: token.subject().to_owned(),
+            ends: token.ends(),
+            name: issuer.and_then(|issuer| issuer.name(&token)),
+        })
+    }
+
+    /// A token that may be sent to the authority, and whose tokens that takes.
+    fn token(
+        &self,
+        authority: &str,
+        deadline: Deadline,
+    ) -> Result<(IdentityToken, Issuers), Error> {
+        let http = self.connection.to("Fulcio", deadline);
+        let issuers = self.issuers(&http, authority)?;
+        let gate = |token: &IdentityToken| self.admit(token, issuers.as_deref());
+        let token = self
+            .tokens
+            .fetch_admitted(&self.audience, deadline, &gate)?;
+        Ok((token, issuers))
     }
 
     /// One certificate for all who ask at once.
@@ -125,12 +175,7 @@ impl KeylessSigner {
             return Ok(Arc::clone(credential));
         }
         *kept = None;
-        let http = self.connection.to("Fulcio", *deadline);
-        let issuers = self.issuers(&http, authority)?;
-        let gate = |token: &IdentityToken| self.admit(token, issuers.as_deref());
-        let token = self
-            .tokens
-            .fetch_admitted(&self.audience, *deadline, &gate)?;
+        let (token, _) = self.token(authority, *deadline)?;
         // A person who logs in takes minutes, which are not the services'.
         *deadline = Deadline::within(LIMIT);
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)

@@ -4,7 +4,7 @@ mod key;
 mod keyless;
 
 pub use key::{KeySigner, generate_key, read_password};
-pub use keyless::{AUDIENCE, KeylessSigner};
+pub use keyless::{AUDIENCE, Introduction, KeylessSigner};
 
 use crate::verifier::Verifier;
 use crate::{Bundle, Error, Statement};

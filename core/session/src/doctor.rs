@@ -1,0 +1,255 @@
+//! Can this job sign here? What the settings are, what was found, and what to do about it.
+
+use std::time::SystemTime;
+
+use autosign_signing::{
+    Connection, Detection, Hashing, Ignore, KeySigner, Signer, Statement, hash, read_password, seal,
+};
+use serde::Serialize;
+
+use crate::{Config, Environment, Error, Instance, SETTINGS, Spool, unknown_settings};
+
+/// How far a [`Report`] goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Examination {
+    /// Gets a token, and sends it nowhere.
+    pub fetch: bool,
+    /// Makes a signature of nothing that matters: with the staging instance in the place of production, else with the
+    /// instance that is set.
+    pub sign: bool,
+}
+
+/// What was found. Nothing in it is secret.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Of this program.
+    pub version: &'static str,
+    /// Settings that are set, and their values.
+    pub settings: Vec<(&'static str, String)>,
+    /// What is wrong with settings.
+    pub problems: Vec<String>,
+    /// `key` or `sigstore`.
+    pub method: &'static str,
+    /// Where a token may come from, in the order in which it is asked for.
+    pub sources: Vec<Source>,
+    /// The token that would be sent.
+    pub token: Option<Token>,
+    /// The services of the instance.
+    pub services: Vec<Service>,
+    /// Which instance, and of when its trust is.
+    pub trust: Option<String>,
+    /// Whether signatures go on public record.
+    pub public_record: bool,
+    /// The spool and what is in it.
+    pub spool: Option<String>,
+    /// How many settings have a value that cannot be used.
+    pub wrong_settings: usize,
+    /// Why nothing will be signed, each with what to do about it.
+    pub obstacles: Vec<String>,
+}
+
+/// One source of tokens.
+#[derive(Debug, Serialize)]
+pub struct Source {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it may have a token.
+    pub here: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a token claims.
+#[derive(Debug, Serialize)]
+pub struct Token {
+    /// Its issuer.
+    pub issuer: String,
+    /// Whom it names.
+    pub subject: String,
+    /// Seconds until it ends.
+    pub seconds_left: Option<u64>,
+    /// The name that the certificate will have.
+    pub signs_as: Option<String>,
+}
+
+/// One service.
+#[derive(Debug, Serialize)]
+pub struct Service {
+    /// What it is for.
+    pub kind: &'static str,
+    /// Its address.
+    pub url: String,
+    /// Milliseconds until it answered.
+    pub milliseconds: Option<u128>,
+    /// Seconds by which this machine's clock is ahead.
+    pub clock_ahead: Option<i64>,
+    /// Why it cannot be reached.
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// Looks at everything that signing needs. Reads, and asks services; writes nothing, and sends no token unless
+    /// `examination` says so.
+    #[must_use]
+    pub fn new(environment: &Environment, examination: Examination) -> Self {
+        let (config, errors) = Config::read(environment);
+        let set = SETTINGS.iter().filter_map(|setting| {
+            let value = environment.get(setting.variable)?;
+            let shown = if setting.secret {
+                "***".to_owned()
+            } else {
+                value.to_string_lossy().into_owned()
+            };
+            Some((setting.variable, shown))
+        });
+        let unknown = unknown_settings(environment);
+        let mut report = Self {
+            version: env!("CARGO_PKG_VERSION"),
+            settings: set.collect(),
+            problems: unknown
+                .iter()
+                .chain(&errors)
+                .map(ToString::to_string)
+                .collect(),
+            method: if config.signs_with_key() {
+                "key"
+            } else {
+                "sigstore"
+            },
+            sources: Vec::new(),
+            token: None,
+            services: Vec::new(),
+            trust: None,
+            public_record: false,
+            spool: None,
+            wrong_settings: errors.len(),
+            obstacles: errors.iter().map(advised).collect(),
+        };
+        report.look_at_spool(&config);
+        let outcome = if config.signs_with_key() {
+            look_at_key(&config)
+        } else {
+            report.look_at_keyless(&config, examination)
+        };
+        if let Err(error) = outcome {
+            report.obstacles.push(advised(&error));
+        }
+        report
+    }
+
+    /// Whether what is saved will be signed, as far as can be told.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+
+    /// The same as JSON, with `ready`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(report) = value.as_object_mut() {
+            report.insert("ready".to_owned(), self.is_ready().into());
+        }
+        format!("{value:#}")
+    }
+
+    fn look_at_spool(&mut self, config: &Config) {
+        self.spool = config.spool.as_ref().map(|folder| {
+            match Spool::new(folder.clone(), String::new()).list() {
+                Ok(records) => format!("{folder:?}, {} unsigned", records.len()),
+                Err(error) => advised(&error),
+            }
+        });
+    }
+
+    fn look_at_keyless(&mut self, config: &Config, examination: Examination) -> Result<(), Error> {
+        let keyless = &config.keyless;
+        let sources = keyless.sources()?;
+        self.sources = sources.detect().into_iter().map(source).collect();
+        let trust = keyless.trust()?;
+        self.public_record = trust.is_public();
+        self.trust = Some(match keyless.repository() {
+            Some(repository) => {
+                let as_of = repository.known()?.as_of_text();
+                format!("{} as of {as_of}", repository.url())
+            }
+            None => keyless.name(),
+        });
+        let connection = keyless.connection()?;
+        for (kind, url) in trust.addresses() {
+            self.services.push(service(&connection, kind, url));
+        }
+        // Nobody logs in while training, so that service is no obstacle.
+        let needed = self
+            .services
+            .iter()
+            .filter(|service| service.kind != "login");
+        let silent = needed.filter_map(|service| service.error.clone());
+        self.obstacles.extend(silent);
+        let (signer, _) = keyless.signer()?;
+        if examination.fetch {
+            let introduced = signer.introduce()?;
+            let left = introduced
+                .ends
+                .and_then(|ends| ends.duration_since(SystemTime::now()).ok());
+            self.token = Some(Token {
+                issuer: introduced.issuer,
+                subject: introduced.subject,
+                seconds_left: left.map(|left| left.as_secs()),
+                signs_as: introduced.name,
+            });
+        }
+        if examination.sign {
+            let mut keyless = keyless.clone();
+            if keyless.instance == Instance::Production {
+                keyless.instance = Instance::Staging;
+            }
+            try_out(&keyless.signer()?.0)?;
+        }
+        Ok(())
+    }
+}
+
+fn advised(error: &Error) -> String {
+    format!("{error}; {}", error.hint())
+}
+
+fn look_at_key(config: &Config) -> Result<(), Error> {
+    let path = config.private_key.as_ref().ok_or(Error::NoKey)?;
+    let password = match &config.password_file {
+        Some(path) => Some(read_password(path)?),
+        None => config.password.clone(),
+    };
+    let password = password.as_deref().map(String::as_bytes);
+    try_out(&KeySigner::read(path, password)?)
+}
+
+/// Signs the program that runs here, and throws the signature away.
+fn try_out(signer: &dyn Signer) -> Result<(), Error> {
+    let ignore = Ignore::git();
+    let program = std::env::current_exe().map_err(|source| autosign_signing::Error::Io {
+        action: "find",
+        path: "/proc/self/exe".into(),
+        source,
+    })?;
+    let manifest = hash(&program, &ignore, Hashing::default())?;
+    seal(&Statement::new(manifest, ignore), signer)?;
+    Ok(())
+}
+
+fn source((name, detection): (&'static str, Detection)) -> Source {
+    let here = detection.is_here();
+    let (Detection::Here(reason) | Detection::NotHere(reason)) = detection;
+    Source { name, here, reason }
+}
+
+fn service(connection: &Connection, kind: &'static str, url: &str) -> Service {
+    let look = connection.look(kind, url);
+    Service {
+        kind,
+        url: url.to_owned(),
+        milliseconds: look.as_ref().ok().map(|look| look.took.as_millis()),
+        clock_ahead: look.as_ref().ok().and_then(|look| look.skew),
+        error: look.err().map(|error| format!("{error}; {}", error.hint())),
+    }
+}
