@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Session", "Status", "run", "sign_key", "sign_sigstore", "verify_key", "verify_sigstore", "warn"]
+__all__ = ["Session", "Status", "doctor", "run", "sign_key", "sign_sigstore", "verify_key", "verify_sigstore", "warn"]
 
 @final
 class Session:
@@ -80,6 +80,11 @@ class Status:
         """
         Replaced or removed before they were signed.
         """
+
+def doctor(*, fetch: bool = False, sign_test: bool = False) -> str:
+    """
+    Say whether this process can sign, as JSON.
+    """
 
 def run(args: SupportsGetItem[int, str]) -> int:
     """
