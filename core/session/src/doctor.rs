@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use autosign_signing::{
-    Connection, Detection, Hashing, Ignore, KeySigner, Signer, Statement, hash, read_password, seal,
+    Detection, Error as SigningError, Hashing, Ignore, KeySigner, Look, Signer, Statement, hash,
+    read_password, seal,
 };
 use serde::Serialize;
 
@@ -156,7 +157,7 @@ impl Report {
     fn look_at_spool(&mut self, config: &Config) {
         self.spool = config.spool.as_ref().map(|folder| {
             match Spool::new(folder.clone(), String::new()).list() {
-                Ok(records) => format!("{folder:?}, {} unsigned", records.len()),
+                Ok(records) => format!("{}, {} unsigned", folder.display(), records.len()),
                 Err(error) => advised(&error),
             }
         });
@@ -177,15 +178,13 @@ impl Report {
         });
         let connection = keyless.connection()?;
         for (kind, url) in trust.addresses() {
-            self.services.push(service(&connection, kind, url));
+            let look = connection.look(kind, url);
+            // Nobody logs in while training.
+            if let (Err(error), false) = (&look, kind == "login") {
+                self.obstacles.push(format!("{error}; {}", error.hint()));
+            }
+            self.services.push(service(kind, url, look));
         }
-        // Nobody logs in while training, so that service is no obstacle.
-        let needed = self
-            .services
-            .iter()
-            .filter(|service| service.kind != "login");
-        let silent = needed.filter_map(|service| service.error.clone());
-        self.obstacles.extend(silent);
         let (signer, _) = keyless.signer()?;
         if examination.fetch {
             let introduced = signer.introduce()?;
@@ -227,7 +226,7 @@ fn look_at_key(config: &Config) -> Result<(), Error> {
 /// Signs the program that runs here, and throws the signature away.
 fn try_out(signer: &dyn Signer) -> Result<(), Error> {
     let ignore = Ignore::git();
-    let program = std::env::current_exe().map_err(|source| autosign_signing::Error::Io {
+    let program = std::env::current_exe().map_err(|source| SigningError::Io {
         action: "find",
         path: "/proc/self/exe".into(),
         source,
@@ -243,13 +242,12 @@ fn source((name, detection): (&'static str, Detection)) -> Source {
     Source { name, here, reason }
 }
 
-fn service(connection: &Connection, kind: &'static str, url: &str) -> Service {
-    let look = connection.look(kind, url);
+fn service(kind: &'static str, url: &str, look: Result<Look, SigningError>) -> Service {
     Service {
         kind,
         url: url.to_owned(),
         milliseconds: look.as_ref().ok().map(|look| look.took.as_millis()),
         clock_ahead: look.as_ref().ok().and_then(|look| look.skew),
-        error: look.err().map(|error| format!("{error}; {}", error.hint())),
+        error: look.err().map(|error| error.to_string()),
     }
 }

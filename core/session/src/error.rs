@@ -79,7 +79,7 @@ impl Error {
                 "do not use it: restore it from a trusted copy, and find out who wrote to it"
             }
             Self::NoIdentity => {
-                "run the job where it has an OIDC token, or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
+                "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
             }
             Self::PublicLog => {
                 "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"

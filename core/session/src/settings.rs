@@ -414,9 +414,13 @@ pub fn unknown_settings(environment: &Environment) -> Vec<Error> {
 
 fn nearest(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix(PREFIX)?;
+    let letters = |name: &str| name.replace('_', "");
     let alike = |setting: &Setting| {
         let other = setting.variable.strip_prefix(PREFIX).unwrap_or_default();
-        strsim::normalized_damerau_levenshtein(name, other)
+        let alike = strsim::normalized_damerau_levenshtein(name, other);
+        // `TOKENFILE` for `IDENTITY_TOKEN_FILE`: the first words are easily left out.
+        let short = name.len() >= 6 && letters(other).ends_with(&letters(name));
+        if short { alike.max(ALIKE) } else { alike }
     };
     let all = SETTINGS.iter().map(|setting| (alike(setting), setting));
     let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
@@ -464,6 +468,7 @@ mod tests {
             ("MODEL_SIGNING_INDENTITY_TOKEN_FILE", "/token"),
             ("MODEL_SIGNING_EXPECTED_IDENTITY", "alice"),
             ("MODEL_SIGNING_FLAVOUR", "vanilla"),
+            ("MODEL_SIGNING_TOKENFILE", "/token"),
             ("MODEL_SIGNED", "1"),
         ]);
         let told: Vec<_> = unknown_settings(&environment)
@@ -476,6 +481,7 @@ mod tests {
                 "MODEL_SIGNING_EXPECTED_IDENTITY is not a setting: did you mean MODEL_SIGNING_EXPECT_IDENTITY?",
                 "MODEL_SIGNING_FLAVOUR is not a setting",
                 "MODEL_SIGNING_INDENTITY_TOKEN_FILE is not a setting: did you mean MODEL_SIGNING_IDENTITY_TOKEN_FILE?",
+                "MODEL_SIGNING_TOKENFILE is not a setting: did you mean MODEL_SIGNING_IDENTITY_TOKEN_FILE?",
             ]
         );
     }

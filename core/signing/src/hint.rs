@@ -53,7 +53,7 @@ impl Error {
                 "rename the file, or leave it out with --ignore-paths"
             }
             Self::NoToken { .. } => {
-                "set MODEL_SIGNING_IDENTITY_TOKEN_FILE to a file with a token for the audience of this Fulcio"
+                "`model-signing doctor --fetch` says what each source lacks"
             }
             Self::NotExpected { .. } => {
                 "give the job the identity that it should have, or correct MODEL_SIGNING_EXPECT_IDENTITY and MODEL_SIGNING_EXPECT_ISSUER"
