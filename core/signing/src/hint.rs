@@ -52,9 +52,7 @@ impl Error {
             Self::Name { .. } | Self::NameNotUtf8 { .. } => {
                 "rename the file, or leave it out with --ignore-paths"
             }
-            Self::NoToken { .. } => {
-                "`model-signing doctor --fetch` says what each source lacks"
-            }
+            Self::NoToken { .. } => "`model-signing doctor --fetch` says what each source lacks",
             Self::NotExpected { .. } => {
                 "give the job the identity that it should have, or correct MODEL_SIGNING_EXPECT_IDENTITY and MODEL_SIGNING_EXPECT_ISSUER"
             }
