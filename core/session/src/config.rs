@@ -175,9 +175,8 @@ impl Config {
 
 /// The token in the variable that GitLab's and other tools' documentation names.
 fn foreign_token(environment: &Environment) -> Option<Zeroizing<String>> {
-    let names = ["SIGSTORE_ID_TOKEN", "SIGSTORE_IDENTITY_TOKEN"];
-    let token = names.iter().find_map(|name| environment.get(name))?;
-    Some(Zeroizing::new(token.to_str()?.to_owned()))
+    let token = environment.first(&["SIGSTORE_ID_TOKEN", "SIGSTORE_IDENTITY_TOKEN"])?;
+    Some(Zeroizing::new(token.to_owned()))
 }
 
 /// A folder of this user: `inside` the one of the XDG variable `name`, which is `default` in the home folder where it is

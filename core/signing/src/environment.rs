@@ -33,6 +33,12 @@ impl Environment {
         self.get(name)?.to_str()
     }
 
+    /// The text of the first of `names` that is set.
+    #[must_use]
+    pub fn first(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| self.text(name))
+    }
+
     /// All variables that are set, if only to nothing.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
         self.0

@@ -80,10 +80,7 @@ impl TokenSource for Azure {
             (http, versioned(&url, "2018-02-01"), "client_id")
         };
         let mut url = with_query(&url, "resource", audience);
-        let mut clients = CLIENTS
-            .iter()
-            .filter_map(|name| here.environment.text(name));
-        if let Some(id) = clients.next() {
+        if let Some(id) = here.environment.first(&CLIENTS) {
             url = with_query(&url, client, id);
         }
         let answer = http.patient(TIMEOUT).get(&url);

@@ -79,10 +79,7 @@ pub(super) fn ask_metadata(
     path: &str,
     deadline: Deadline,
 ) -> Result<Answer, Error> {
-    let mut set = SERVERS
-        .iter()
-        .filter_map(|name| here.environment.text(name));
-    let server = set.next().unwrap_or(SERVER);
+    let server = here.environment.first(&SERVERS).unwrap_or(SERVER);
     let url =
         format!("http://{server}/computeMetadata/v1/instance/service-accounts/default/{path}");
     let http = here.connection.nearby("Google's metadata server", deadline);

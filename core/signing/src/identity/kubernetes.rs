@@ -137,8 +137,7 @@ impl TokenSource for KubernetesApi {
 }
 
 fn port(here: &Surroundings) -> Option<&str> {
-    let port = here.environment.text(PORT_HTTPS);
-    port.or_else(|| here.environment.text(PORT))
+    here.environment.first(&[PORT_HTTPS, PORT])
 }
 
 /// `HOST:PORT` of a URL.

@@ -23,9 +23,7 @@ impl TokenSource for Aws {
 
     fn detect(&self, here: &Surroundings) -> Detection {
         let credentials = Credentials::detect(here);
-        let regional = REGIONS
-            .iter()
-            .any(|name| here.environment.get(name).is_some());
+        let regional = here.environment.first(&REGIONS).is_some();
         match credentials {
             Detection::Here(reason) if !regional && !metadata::detect(here).is_here() => {
                 Detection::NotHere(format!(
@@ -42,10 +40,7 @@ impl TokenSource for Aws {
         audience: &str,
         deadline: Deadline,
     ) -> Result<IdentityToken, Error> {
-        let mut set = REGIONS
-            .iter()
-            .filter_map(|name| here.environment.text(name));
-        let region = match set.next() {
+        let region = match here.environment.first(&REGIONS) {
             Some(region) => region.to_owned(),
             None => metadata::open(here, deadline)?.region()?,
         };
@@ -55,10 +50,7 @@ impl TokenSource for Aws {
                 reason: format!("{region:?} is no region of AWS"),
             });
         }
-        let mut set = ENDPOINTS
-            .iter()
-            .filter_map(|name| here.environment.text(name));
-        let endpoint = match set.next() {
+        let endpoint = match here.environment.first(&ENDPOINTS) {
             Some(endpoint) => endpoint.to_owned(),
             None if region.starts_with("cn-") => format!("https://sts.{region}.amazonaws.com.cn"),
             None => format!("https://sts.{region}.amazonaws.com"),
