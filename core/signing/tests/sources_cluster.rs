@@ -8,6 +8,7 @@
     clippy::unwrap_used
 )]
 
+mod authority;
 mod platform;
 mod stack;
 
@@ -19,9 +20,7 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Connection, Error, Surroundings};
 use platform::{Platform, Reply, Request, certified, fetched, machine, serve};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use stack::{Hurried, STACK};
 use tempfile::TempDir;
@@ -51,27 +50,11 @@ fn signs_as(account: &str) -> String {
 fn tls(
     answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
 ) -> (u16, String, Arc<Mutex<Vec<Request>>>) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let chain = vec![leaf.signed_by(&key, &issuer).unwrap().der().clone()];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-
+    let (config, root) = authority::server("127.0.0.1", |_| ());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let requests = Arc::new(Mutex::new(Vec::new()));
-    let (config, seen) = (Arc::new(config), Arc::clone(&requests));
+    let seen = Arc::clone(&requests);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let tls = ServerConnection::new(Arc::clone(&config)).unwrap();

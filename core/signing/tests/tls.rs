@@ -1,6 +1,7 @@
 //! TLS: a service is who its certificate says, by the CA that is trusted, or it is told nothing.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod authority;
 mod stack;
 
 use std::net::TcpListener;
@@ -8,39 +9,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use autosign_signing::{Connection, Error, KeylessSigner, Sources, TokenText, seal};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::{CertificateParams, date_time_ymd};
+use rustls::{ServerConnection, StreamOwned};
 use serde_json::json;
 use stack::{Hurried, STACK, origin, parsed, serve, statement};
 
 /// A Fulcio behind TLS with the certificate that `edit` makes of a good one: its address, its CA in PEM, and how often it
 /// was asked.
 fn fulcio(edit: impl FnOnce(&mut CertificateParams)) -> (String, String, Arc<Mutex<usize>>) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let root = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
-    let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    edit(&mut leaf);
-    let key = KeyPair::generate().unwrap();
-    let chain = vec![leaf.signed_by(&key, &issuer).unwrap().der().clone()];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-
+    let (config, root) = authority::server("localhost", edit);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!(
         "https://localhost:{}",
         listener.local_addr().unwrap().port()
     );
-    let (config, asked) = (Arc::new(config), Arc::new(Mutex::new(0)));
+    let asked = Arc::new(Mutex::new(0));
     let upstream = origin(&STACK.trust_json("trust_config"), "caUrls");
     let count = Arc::clone(&asked);
     std::thread::spawn(move || {
