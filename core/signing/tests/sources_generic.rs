@@ -129,7 +129,7 @@ fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
     let start = Instant::now();
     let error = why(fetched(command, Duration::from_millis(300)));
     assert!(error.contains("took too long"), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < Duration::from_secs(5));
     std::thread::sleep(Duration::from_millis(2300));
     assert!(!alive.exists(), "its child went on");
 }

@@ -135,9 +135,14 @@ pub fn machine(variables: &[(&str, &str)], root: &Path) -> Surroundings {
     here
 }
 
-/// What the ambient sources of `here` give, in little time.
+/// What the ambient sources of `here` give.
 pub fn fetched(here: Surroundings) -> Result<(), Error> {
-    let deadline = Deadline::within(Duration::from_millis(500));
+    fetched_within(here, Duration::from_secs(20))
+}
+
+/// The same, in so much time.
+pub fn fetched_within(here: Surroundings, limit: Duration) -> Result<(), Error> {
+    let deadline = Deadline::within(limit);
     ambient(here).fetch("sigstore", deadline).map(drop)
 }
 
