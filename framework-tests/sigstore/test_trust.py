@@ -220,7 +220,8 @@ def test_training_fetches_trust_in_the_background(instance: Instance, tmp_path: 
     instance.make_old()
     instance.becomes("second")
     train = tmp_path / "train.py"
-    train.write_text(TRAIN + 'import time; time.sleep(2); torch.save({"weights": torch.zeros(3)}, "next.pt")')
+    wait = f'import time\nwhile "2026-01-01" in open({str(instance.kept)!r}).read(): time.sleep(0.1)\ntime.sleep(0.5)\n'
+    train.write_text(TRAIN + wait + 'torch.save({"weights": torch.zeros(3)}, "next.pt")')
     settings = {"MODEL_SIGNING_IDENTITY_TOKEN_FILE": instance.stack.token_file}
     said = instance.run(sys.executable, train, **settings)
     assert said.count("signed") == 2, said
@@ -239,7 +240,7 @@ def test_no_save_waits_for_trust(instance: Instance, tmp_path: Path) -> None:
     instance.close()
     with socket.create_server(("127.0.0.1", int(instance.url.rsplit(":", 1)[1]))):  # takes connections, never answers
         train = tmp_path / "train.py"
-        train.write_text(f"import time; start = time.time()\n{TRAIN}\nassert time.time() - start < 8")
+        train.write_text(f"import time, torch; start = time.time()\n{TRAIN}\nassert time.time() - start < 15")
         settings = {"MODEL_SIGNING_IDENTITY_TOKEN_FILE": instance.stack.token_file}
         settings["MODEL_SIGNING_MODE"] = "inline"  # the save returns when its signature is there
         said = instance.run(sys.executable, train, **settings)
