@@ -135,6 +135,23 @@ fn a_program_that_does_not_end_is_ended_with_all_that_it_started() {
 }
 
 #[test]
+fn a_program_is_not_looked_for_in_the_working_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    program(folder.path(), "token", &format!("echo {}", token()));
+    let absolute = folder.path().to_str().unwrap();
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count() - 1);
+    let relative = format!("{up}{}", absolute.trim_start_matches('/'));
+    assert!(Path::new(&relative).join("token").is_file());
+    let fetch = |path: &str| {
+        let command = TokenCommand::parse("token").unwrap();
+        let sources = sources(command, &[("PATH", path)]);
+        sources.fetch("sigstore", Deadline::within(PATIENCE))
+    };
+    assert!(why(fetch(&relative)).contains("not on the PATH"));
+    fetch(absolute).unwrap();
+}
+
+#[test]
 fn a_program_that_floods_is_ended() {
     let (_folder, command) = command("exec cat /dev/zero");
     let error = why(fetched(command, PATIENCE));
@@ -195,6 +212,15 @@ fn a_web_service_that_fails_is_told_without_secrets() {
     let plain = TokenRequest::new("http://token.example/".to_owned(), None, None).unwrap();
     let error = why(fetched(plain, PATIENCE));
     assert!(error.contains("only https"), "{error}");
+    let user = "https://me:sesame@127.0.0.1:1/".to_owned();
+    let error = why(fetched(
+        TokenRequest::new(user, None, None).unwrap(),
+        PATIENCE,
+    ));
+    assert!(
+        error.contains("has a user in it") && !error.contains("sesame"),
+        "{error}"
+    );
     for headers in ["X", ": x", "X\nY: z", "X: a\nb"] {
         let request = TokenRequest::new(String::new(), Some(headers), None);
         assert!(request.is_err(), "{headers:?}");
@@ -267,6 +293,11 @@ fn an_exchange_that_is_refused_says_why_and_no_more() {
         ),
         (401, json!({"error": "sesame <b>"}), "without a reason"),
         (200, json!({"access_token": "sesame"}), "three parts"),
+        (
+            200,
+            json!({"access_token": token(), "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}),
+            "without a reason",
+        ),
         (
             200,
             json!({"error": "slow_down", "id_token": token()}),

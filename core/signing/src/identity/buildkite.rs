@@ -37,8 +37,14 @@ impl TokenSource for Buildkite {
         audience: &str,
         deadline: Deadline,
     ) -> Result<IdentityToken, Error> {
-        let answered = api(here, audience, deadline);
-        match on_path(here, AGENT) {
+        let agent = on_path(here, AGENT);
+        let first = match agent {
+            // So that there is time for the agent.
+            Some(_) => deadline.sooner(deadline.left() / 2),
+            None => deadline,
+        };
+        let answered = api(here, audience, first);
+        match agent {
             Some(agent) if answered.is_err() => {
                 let words = ["oidc", "request-token", "--audience", audience].map(Into::into);
                 let words = [&[agent.into_os_string()], &words[..]].concat();

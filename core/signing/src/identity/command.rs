@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 use zeroize::Zeroizing;
 
@@ -22,8 +24,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(20);
 /// So much of what a failed program says is repeated.
 const MAX_REASON: usize = 512;
-/// What is no business of another program.
-const SECRETS: [&str; 2] = ["MODEL_SIGNING_IDENTITY_TOKEN", "MODEL_SIGNING_PASSWORD"];
+/// A process that the kernel holds may outlive SIGKILL; so many glances later it is left to itself.
+const LAST_GLANCES: u32 = 25;
+/// Settings of ours that are no business of another program.
+const SECRETS: [&str; 3] = [
+    "MODEL_SIGNING_IDENTITY_TOKEN",
+    "MODEL_SIGNING_IDENTITY_TOKEN_HEADERS",
+    "MODEL_SIGNING_PASSWORD",
+];
 
 /// A program and its arguments, run without a shell. It prints a JWT, or a JSON object with one in `token`, and finds the
 /// audience in `MODEL_SIGNING_AUDIENCE`.
@@ -83,11 +91,13 @@ fn words(text: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
-/// The program `name` on the search path of `here`.
-pub(super) fn on_path(here: &Surroundings, name: &str) -> Option<PathBuf> {
-    let path = here.environment.get("PATH")?;
-    let mut places = std::env::split_paths(path).map(|folder| folder.join(name));
-    places.find(|place| place.is_file())
+/// The program `name` on the search path of `here`: in its absolute folders, since anybody may have written to the
+/// working one.
+pub(super) fn on_path(here: &Surroundings, name: impl AsRef<Path>) -> Option<PathBuf> {
+    let runs = |path: &PathBuf| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    let folders = std::env::split_paths(here.environment.get("PATH")?);
+    let folders = folders.filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(&name)).find(runs)
 }
 
 /// What the program `words` prints, if it ends well before `deadline` and within half a minute.
@@ -101,8 +111,13 @@ pub(super) fn run(
     let failed = |reason: &str| Error::Token {
         reason: format!("{name:?} {reason}"),
     };
+    let path = if name.as_bytes().contains(&b'/') {
+        PathBuf::from(&name)
+    } else {
+        on_path(here, &name).ok_or_else(|| failed("is not on the PATH"))?
+    };
     let variables = here.environment.iter();
-    let mut command = Command::new(&name);
+    let mut command = Command::new(path);
     command
         .args(words.iter().skip(1))
         .env_clear()
@@ -136,7 +151,12 @@ fn end(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
     }
-    let _ = child.wait();
+    for _ in 0..LAST_GLANCES {
+        if !matches!(child.try_wait(), Ok(None)) {
+            break;
+        }
+        let _ = poll(&mut [], Timespec::try_from(GLANCE).ok().as_ref());
+    }
 }
 
 #[derive(Default)]

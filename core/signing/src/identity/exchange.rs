@@ -13,6 +13,7 @@ use crate::{Deadline, Error, json};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// Exchanges what other sources find. Has no `Debug`: it may hold a secret.
 pub struct TokenExchange {
@@ -35,6 +36,7 @@ pub struct TokenExchange {
 struct Answer {
     access_token: Option<String>,
     id_token: Option<String>,
+    issued_token_type: Option<String>,
     error: Option<String>,
 }
 
@@ -82,7 +84,12 @@ impl TokenSource for TokenExchange {
         // The parser's message could quote a token.
         let answer: Answer = json::parse(&answer.body)
             .map_err(|_| http.misbehaved("its answer is not that of a token endpoint"))?;
-        match answer.id_token.or(answer.access_token) {
+        // Some call every token that they issue an access token, and say in its type what it is.
+        let issued = match answer.issued_token_type.as_deref() {
+            None | Some(ID_TOKEN | JWT) => answer.access_token,
+            Some(_) => None,
+        };
+        match answer.id_token.or(issued) {
             Some(token) if answer.error.is_none() => IdentityToken::parse(&Zeroizing::new(token)),
             _ => Err(refused(answer.error.as_deref().unwrap_or_default())),
         }

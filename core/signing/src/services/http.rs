@@ -32,7 +32,7 @@ const MAX_REASON: usize = 512;
 /// So much of it is read, in bytes: a secret that is cut is not known for one.
 const MAX_REFUSAL: u64 = 16 << 10;
 /// A word of a header with fewer bytes is no secret.
-const SECRET: usize = 12;
+const SECRET: usize = 8;
 
 /// The time, and how to let it pass. Tests have one of their own, so that nobody waits.
 pub trait Clock: Send + Sync {
@@ -330,6 +330,9 @@ impl Http<'_> {
         if !self.nearby && !is_loopback(url) && !url.starts_with("https://") {
             return Err(self.failed(url, None, "only https is spoken beyond this machine"));
         }
+        if has_user(url) {
+            return Err(self.failed("", None, "its URL has a user in it: give a header instead"));
+        }
         let mut pause = FIRST_PAUSE;
         for tries_left in (0..self.tries).rev() {
             let timeout = self.timeout.min(self.deadline.left());
@@ -455,6 +458,13 @@ pub(crate) fn address(url: &str) -> Option<IpAddr> {
     let url: Uri = url.parse().ok()?;
     let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
     host.parse().ok()
+}
+
+/// Whether `url` has a user, and perhaps a password, before its host: it could be shown, and sent elsewhere than it seems.
+fn has_user(url: &str) -> bool {
+    let after = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.contains('@')
 }
 
 fn without_query(url: &str) -> String {
