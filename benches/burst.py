@@ -60,10 +60,17 @@ class Counting(http.server.BaseHTTPRequestHandler):
     fulcio: str
     asked = 0
 
+    def do_GET(self) -> None:
+        """Ask which issuers it knows."""
+        self.ask(None)
+
     def do_POST(self) -> None:
         """Count it, and ask."""
         Counting.asked += 1
-        body = self.rfile.read(int(self.headers["content-length"]))
+        self.ask(self.rfile.read(int(self.headers["content-length"])))
+
+    def ask(self, body: bytes | None) -> None:
+        """Answer what Fulcio answers."""
         names = ("accept", "authorization", "content-type")
         headers = {name: self.headers[name] for name in names if name in self.headers}
         request = urllib.request.Request(self.fulcio + self.path, body, headers)  # noqa: S310 - loopback

@@ -1,6 +1,7 @@
 //! What must be so before a token leaves the process: Fulcio knows its issuer, and the job may sign as whom it names.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod platform;
 mod stack;
 
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use autosign_signing::{
     Connection, Credentials, Environment, Error, Guard, KeylessSigner, Sources, Surroundings,
     TokenFile, TokenText, seal,
 };
+use platform::Platform;
 use serde_json::json;
-use stack::{Hurried, OTHER, Proxy, STACK, origin, redirected, statement};
+use stack::{Hurried, OTHER, Proxy, STACK, origin, parsed, redirected, statement};
 
 /// Signs with `token` under `guard`; gives the outcome, and how often Fulcio was asked for a certificate.
 fn sign(token: String, guard: Guard, audience: &str) -> (Result<(), Error>, usize) {
@@ -95,6 +97,40 @@ fn a_token_that_this_fulcio_does_not_take_is_not_sent() {
         "{error}"
     );
     assert_eq!(asked, 0);
+}
+
+#[test]
+fn a_fulcio_that_tells_no_issuers_is_asked_all_the_same() {
+    for status in [403, 404, 405, 501] {
+        let fulcio = Platform::new(move |request| {
+            let told = request.target == "/api/v2/configuration";
+            (if told { status } else { 400 }, String::new())
+        });
+        let mut trust = STACK.trust_json("trust_config");
+        trust["signingConfig"]["caUrls"][0]["url"] = json!(fulcio.url(""));
+        let sign = |guard: Guard| {
+            let token = TokenText::new(STACK.token("email", &json!({}), ""));
+            let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+            let sources = Sources::only(Box::new(token), connection);
+            let signer = KeylessSigner::new(parsed(&trust), sources).unwrap();
+            seal(&statement(b"weights"), &signer.with_guard(guard)).unwrap_err()
+        };
+        let refused = sign(Guard::new(None, Some("https://issuer.example")).unwrap());
+        assert!(matches!(refused, Error::NotExpected { .. }), "{refused}");
+        assert_eq!(fulcio.seen().len(), 1, "the token was sent");
+        let error = sign(Guard::default());
+        assert!(
+            matches!(
+                &error,
+                Error::Service {
+                    status: Some(400),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(fulcio.seen().last().unwrap().target, "/api/v2/signingCert");
+    }
 }
 
 #[test]

@@ -280,8 +280,8 @@ impl Http<'_> {
 
     /// Gets `url`, of at most `limit` bytes, or nothing where there is none.
     pub(crate) fn find(&self, url: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        // Storage that does not list its content answers 403.
-        let answer = self.retried(url, &[200, 403, 404], |agent, timeout| {
+        // Storage that does not list its content answers 403; what stands before a service and knows one verb, 405 or 501.
+        let answer = self.retried(url, &[200, 403, 404, 405, 501], |agent, timeout| {
             self.limited(agent.get(url), url, timeout).call()
         })?;
         if answer.status != 200 {
