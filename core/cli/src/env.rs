@@ -39,11 +39,10 @@ impl Env {
 
 fn line(setting: &Setting, environment: &Environment) -> String {
     match environment.get(setting.variable) {
-        Some(_) if setting.secret => format!("{}=***", setting.variable),
         Some(value) => format!(
             "{}={}",
             setting.variable,
-            value.to_string_lossy().escape_debug()
+            setting.shown(value).escape_debug()
         ),
         None => format!("# {}={}", setting.variable, setting.default),
     }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use autosign_signing::{KeySigner, read_password};
 use zeroize::Zeroizing;
 
 use crate::{Environment, Error, Keyless, SETTINGS};
@@ -125,11 +126,7 @@ impl Config {
             if (setting.read)(&mut config, value).is_none() {
                 errors.push(Error::Setting {
                     variable: setting.variable,
-                    value: if setting.secret {
-                        "***".to_owned()
-                    } else {
-                        value.to_string_lossy().into_owned()
-                    },
+                    value: setting.shown(value),
                     values: setting.values,
                 });
             }
@@ -151,6 +148,22 @@ impl Config {
         }
         let named = self.method == Method::Sigstore || self.keyless.has_identity();
         named.then(|| self.keyless.name())
+    }
+
+    /// The holder of the private key.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`], and those of [`KeySigner::read`] and [`read_password`].
+    pub(crate) fn key_signer(&self) -> Result<KeySigner, Error> {
+        let path = self.private_key.as_ref().ok_or(Error::NoKey)?;
+        let password = match &self.password_file {
+            Some(path) => Some(read_password(path)?),
+            None => self.password.clone(),
+        };
+        Ok(KeySigner::read(
+            path,
+            password.as_deref().map(String::as_bytes),
+        )?)
     }
 
     /// Until when this job can sign, where its only token cannot be renewed.

@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use autosign_signing::{
-    Detection, Error as SigningError, Hashing, Ignore, KeySigner, Look, Signer, Statement, hash,
-    read_password, seal,
+    Detection, Error as SigningError, Hashing, Ignore, Look, Signer, Statement, hash, seal,
 };
 use serde::Serialize;
 
@@ -96,12 +95,7 @@ impl Report {
         let (config, errors) = Config::read(environment);
         let set = SETTINGS.iter().filter_map(|setting| {
             let value = environment.get(setting.variable)?;
-            let shown = if setting.secret {
-                "***".to_owned()
-            } else {
-                value.to_string_lossy().into_owned()
-            };
-            Some((setting.variable, shown))
+            Some((setting.variable, setting.shown(value)))
         });
         let unknown = unknown_settings(environment);
         let mut report = Self {
@@ -128,7 +122,7 @@ impl Report {
         };
         report.look_at_spool(&config);
         let outcome = if config.signs_with_key() {
-            look_at_key(&config)
+            config.key_signer().and_then(|signer| try_out(&signer))
         } else {
             report.look_at_keyless(&config, examination)
         };
@@ -211,16 +205,6 @@ impl Report {
 
 fn advised(error: &Error) -> String {
     format!("{error}; {}", error.hint())
-}
-
-fn look_at_key(config: &Config) -> Result<(), Error> {
-    let path = config.private_key.as_ref().ok_or(Error::NoKey)?;
-    let password = match &config.password_file {
-        Some(path) => Some(read_password(path)?),
-        None => config.password.clone(),
-    };
-    let password = password.as_deref().map(String::as_bytes);
-    try_out(&KeySigner::read(path, password)?)
 }
 
 /// Signs the program that runs here, and throws the signature away.

@@ -148,7 +148,7 @@ impl Event {
             Self::TokenEnds { until } => (
                 LogLevel::Info,
                 format!(
-                    "the identity token cannot be renewed: it covers signing until {until}, what comes later stays in the spool"
+                    "the identity token cannot be renewed: it covers signing until {until}, what is saved later waits for another"
                 ),
             ),
             Self::WrongSetting { error } => (LogLevel::Warning, why(error)),

@@ -77,7 +77,8 @@ impl Session {
         Ok(Self::start(config, listener))
     }
 
-    /// A session with these settings. Starts no thread and touches no file until something is saved.
+    /// A session with these settings. Starts no thread until something is saved, and looks at files
+    /// only to see where a token may come from.
     #[must_use]
     pub fn start(config: Config, listener: Listener) -> Self {
         let spool = config

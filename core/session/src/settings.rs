@@ -29,6 +29,18 @@ pub struct Setting {
     pub(crate) read: fn(&mut Config, &OsStr) -> Option<()>,
 }
 
+impl Setting {
+    /// `value` as it may be shown.
+    #[must_use]
+    pub fn shown(&self, value: &OsStr) -> String {
+        if self.secret {
+            "***".to_owned()
+        } else {
+            value.to_string_lossy().into_owned()
+        }
+    }
+}
+
 /// Every setting, in the order of the reference page.
 pub static SETTINGS: &[Setting] = &[
     Setting {

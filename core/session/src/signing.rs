@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{
-    Error as SigningError, Hashing, KeySigner, Progress, Signer, Statement, hash, seal,
-};
-use zeroize::Zeroizing;
+use autosign_signing::{Error as SigningError, Hashing, Progress, Signer, Statement, hash, seal};
 
 use crate::thread::spawn;
 use crate::{Checkpoint, Config, Error, Event, Listener};
@@ -134,10 +131,7 @@ impl SignerSource {
             return Ok(Arc::clone(signer));
         }
         let signer: Arc<dyn Signer> = if self.config.signs_with_key() {
-            let path = self.config.private_key.as_ref().ok_or(Error::NoKey)?;
-            let password = self.password()?;
-            let password = password.as_deref().map(String::as_bytes);
-            Arc::new(KeySigner::read(path, password)?)
+            Arc::new(self.config.key_signer()?)
         } else {
             let (signer, public) = self.config.keyless.signer()?;
             if public {
@@ -167,13 +161,6 @@ impl SignerSource {
             }
         };
         let _ = spawn("autosign-trust", look);
-    }
-
-    fn password(&self) -> Result<Option<Zeroizing<String>>, Error> {
-        let Some(path) = &self.config.password_file else {
-            return Ok(self.config.password.clone());
-        };
-        Ok(Some(autosign_signing::read_password(path)?))
     }
 }
 
