@@ -50,6 +50,7 @@ def settings(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         "MODEL_SIGNING_ON_ERROR": "warn",  # with "raise" every save waits for its signature
         "MODEL_SIGNING_SPOOL": str(tmp_path_factory.mktemp("spool")),
         "MODEL_SIGNING_DRAIN_TIMEOUT": "30",
+        "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config")),
     }
 
 

@@ -16,6 +16,8 @@ pub(crate) fn session(error: SessionError) -> PyErr {
     let arguments = (error.to_string(), error.hint());
     match error {
         SessionError::Setting { .. }
+        | SessionError::ConfigFile { .. }
+        | SessionError::Locked { .. }
         | SessionError::NoKey
         | SessionError::NoIdentity
         | SessionError::PublicLog => classes::ConfigError::new_err(arguments),

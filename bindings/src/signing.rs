@@ -5,7 +5,7 @@ use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
 
 use autosign_session::{
-    Config, Environment, Error as SessionError, Examination, Instance, Keyless, PUBLIC_LOG, Report,
+    Config, Error as SessionError, Examination, Instance, Keyless, PUBLIC_LOG, Report, Settings,
 };
 use autosign_signing::{
     Error, ExpectedSigner, Hashing, Ignore, KeySigner, KeyVerifier, KeylessVerifier, Policy,
@@ -39,7 +39,7 @@ pub(crate) fn sign_key(
 /// taken from the environment.
 ///
 /// Raises:
-///     ConfigError: There is no token, or the public instances are not to be used.
+///     ConfigError: There is no token, or the public instances are not to be used, or a setting is wrong, or locked.
 ///     SigningError: The token, a service, the model or the signature's place is not as it must be.
 #[pyfunction]
 #[pyo3(signature = (model, *, identity_token=None, trust_config=None, signature=None))]
@@ -51,7 +51,7 @@ pub(crate) fn sign_sigstore(
     signature: Option<PathBuf>,
 ) -> PyResult<PathBuf> {
     let signed = py.detach(|| {
-        let mut keyless = keyless(trust_config);
+        let mut keyless = keyless(trust_config)?;
         if let Some(token) = identity_token {
             keyless.forget_sources();
             keyless.token = Some(token.into());
@@ -90,6 +90,7 @@ pub(crate) fn verify_key(
 /// files. Without `trust_config` the environment says which Sigstore instance is believed.
 ///
 /// Raises:
+///     ConfigError: A setting is wrong, or locked.
 ///     UnsignedError: There is no signature.
 ///     VerificationError: Somebody else signed, or not so that it could be believed, or the model is not what was signed.
 #[pyfunction]
@@ -102,8 +103,9 @@ pub(crate) fn verify_sigstore(
     trust_config: Option<PathBuf>,
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
+    let keyless = py.detach(|| keyless(trust_config));
+    let keyless = keyless.map_err(error::session)?;
     let verified = py.detach(|| {
-        let keyless = keyless(trust_config);
         keyless.refuse_trust_in(&model)?;
         let expected = ExpectedSigner::new(identity, identity_provider)?;
         let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
@@ -121,17 +123,19 @@ pub(crate) fn doctor(py: Python<'_>, fetch: bool, sign_test: bool) -> String {
             fetch,
             sign: sign_test,
         };
-        Report::new(&Environment::of_process(), examination).to_json()
+        Report::new(&Settings::of_process(), examination).to_json()
     })
 }
 
 /// The settings of this process, with another trust config if one is given.
-fn keyless(trust_config: Option<PathBuf>) -> Keyless {
-    let mut keyless = Config::read(&Environment::of_process()).0.keyless;
+fn keyless(trust_config: Option<PathBuf>) -> Result<Keyless, SessionError> {
+    let settings = Settings::of_process();
+    let mut keyless = Config::read_strictly(&settings)?.keyless;
     if let Some(path) = trust_config {
+        settings.unlocked("MODEL_SIGNING_TRUST_CONFIG")?;
         keyless.instance = Instance::TrustConfig(path);
     }
-    keyless
+    Ok(keyless)
 }
 
 fn signed(model: &Path, signature: Option<PathBuf>, signer: &dyn Signer) -> Result<PathBuf, Error> {
@@ -154,12 +158,5 @@ fn verified(
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
 #[pyfunction]
 pub(crate) fn run(py: Python<'_>, args: Vec<OsString>) -> u8 {
-    py.detach(|| {
-        autosign_cli::run(
-            args,
-            &Environment::of_process(),
-            &mut stdout(),
-            &mut stderr(),
-        )
-    })
+    py.detach(|| autosign_cli::run(args, &Settings::of_process(), &mut stdout(), &mut stderr()))
 }

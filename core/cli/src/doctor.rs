@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use autosign_session::{Environment, Examination, Report};
+use autosign_session::{Examination, Report, Settings};
 use clap::Args;
 
 use crate::{BAD, GOOD, USAGE, say};
@@ -22,9 +22,9 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    pub(crate) fn run(self, environment: &Environment, out: &mut dyn Write) -> u8 {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write) -> u8 {
         let report = Report::new(
-            environment,
+            settings,
             Examination {
                 fetch: self.fetch,
                 sign: self.sign_test,
@@ -50,8 +50,9 @@ fn show(report: &Report, out: &mut dyn Write) {
         say(out, format_args!("{what:8} {text}"));
     };
     line("version", report.version);
-    for (name, value) in &report.settings {
-        line("setting", &format!("{name}={value}"));
+    for set in &report.settings {
+        let text = format!("{}={} ({})", set.variable, set.value, set.origin);
+        line("setting", &text);
     }
     for problem in &report.problems {
         line("problem", problem);

@@ -3,55 +3,63 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use autosign_session::{Environment, SETTINGS, Setting};
+use autosign_session::{SETTINGS, Setting, Settings};
 use clap::Args;
 
-use crate::{GOOD, USAGE, say, settings};
+use crate::{GOOD, USAGE, config, say};
 
 #[derive(Args)]
 pub(crate) struct Env {
     /// Print the reference page instead, which says what each setting does.
     #[arg(long)]
     markdown: bool,
+    /// Say where each value came from, too: environment, a configuration file, one that locks it, or default.
+    #[arg(long)]
+    origin: bool,
 }
 
 impl Env {
-    pub(crate) fn run(
-        self,
-        environment: &Environment,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> u8 {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         if self.markdown {
             say(out, format_args!("{}", page().trim_end()));
             return GOOD;
         }
         for setting in SETTINGS {
-            say(out, format_args!("{}", line(setting, environment)));
+            say(out, format_args!("{}", self.line(setting, settings)));
         }
-        if settings(environment, err).is_some() {
+        if config(settings, err).is_some() {
             GOOD
         } else {
             USAGE
         }
     }
-}
 
-fn line(setting: &Setting, environment: &Environment) -> String {
-    match environment.get(setting.variable) {
-        Some(value) => format!(
-            "{}={}",
-            setting.variable,
-            setting.shown(value).escape_debug()
-        ),
-        None => format!("# {}={}", setting.variable, setting.default),
+    fn line(&self, setting: &Setting, settings: &Settings) -> String {
+        let (line, origin) = match settings.get(setting.variable) {
+            Some(value) => {
+                let shown = setting.shown(value.text());
+                let line = format!("{}={}", setting.variable, shown.escape_debug());
+                (line, value.origin().to_string())
+            }
+            None => (
+                format!("# {}={}", setting.variable, setting.default),
+                "default".to_owned(),
+            ),
+        };
+        if self.origin {
+            format!("{line}  ({})", origin.escape_debug())
+        } else {
+            line
+        }
     }
 }
 
 fn page() -> String {
     let mut page = String::from(
-        "# Settings\n\nEverything is set by environment variables, read once when signing is switched on. An empty \
-         value is no value. A wrong value is reported and its default used; a variable that looks like a setting and is none is reported, too.\n\nThis page is printed by \
+        "# Settings\n\nEverything can be set by environment variables and in files, read once when signing is \
+         switched on. An empty value is no value. A wrong value is reported and its default used; what looks like a \
+         setting and is none is reported, too. `model-signing env --origin` prints every value and where it came \
+         from.\n\nThis page is printed by \
          `model-signing env --markdown`.\n\n| variable | values | default | what it does |\n|---|---|---|---|\n",
     );
     for Setting {
@@ -69,5 +77,39 @@ fn page() -> String {
         };
         let _ = writeln!(page, "| `{variable}` | {values} | {default} | {about} |");
     }
+    page.push_str(FILES);
     page
 }
+
+const FILES: &str = r#"
+## Files
+
+A configuration file is TOML. A key is the name of a setting in lower case without `MODEL_SIGNING_`; its value is text, a
+whole number, `true` or `false`, or a list. A path that is not absolute starts at the file's folder.
+
+```toml
+instance = "production"
+hooks = ["torch", "safetensors"]
+threads = 4
+
+[locked]
+public_log = "deny"
+```
+
+From the strongest to the weakest:
+
+1. `[locked]` of `/etc/model-signing/config.toml`, for who administers a machine or an image: nothing else changes these,
+   not an option of the command line either.
+2. An argument of a function, an option of a command.
+3. The environment.
+4. The file that `MODEL_SIGNING_CONFIG` names.
+5. `$XDG_CONFIG_HOME/model-signing/config.toml`; $XDG_CONFIG_HOME is `~/.config` where it is not set.
+6. The rest of `/etc/model-signing/config.toml`.
+
+Settings that answer one question overrule each other: a trust config in the environment goes before an instance in a
+file. Nothing is read from the working directory or from a model's folder. A secret does not belong into these files: each
+has a setting that names a file of its own.
+
+Where the file in `/etc` cannot be read, or locks what cannot be understood, nothing is signed: checkpoints are hashed and
+wait in the spool, and a line says why.
+"#;

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_session::{Config, Environment, Error, Session, stderr_lines};
+use autosign_session::{Config, Error, Session, Settings, stderr_lines};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, say, settings};
+use crate::{BAD, GOOD, USAGE, config, say};
 
 #[derive(Args)]
 pub(crate) struct Flush {
@@ -16,13 +16,8 @@ pub(crate) struct Flush {
 }
 
 impl Flush {
-    pub(crate) fn run(
-        self,
-        environment: &Environment,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> u8 {
-        let Some(config) = settings(environment, err) else {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let Some(config) = config(settings, err) else {
             return USAGE;
         };
         let spools = if self.spools.is_empty() {

@@ -23,7 +23,7 @@ use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Environment, Instance, Keyless, unknown_settings};
+use autosign_session::{Config, Error as SessionError, Instance, Keyless, Settings};
 use autosign_signing::{Error, Ignore};
 use clap::{Args, Parser, Subcommand};
 
@@ -72,7 +72,7 @@ enum Command {
 /// Runs the command line `args`, of which the first is the program's name, and returns its exit code.
 pub fn run<'a>(
     args: impl IntoIterator<Item = OsString>,
-    environment: &Environment,
+    settings: &Settings,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
@@ -89,15 +89,15 @@ pub fn run<'a>(
         }
     };
     match cli.command {
-        Command::Sign(sign) => sign.run(environment, out, err),
-        Command::Verify(verify) => verify.run(environment, out, err),
-        Command::Trust(trust) => trust.run(environment, out, err),
+        Command::Sign(sign) => sign.run(settings, out, err),
+        Command::Verify(verify) => verify.run(settings, out, err),
+        Command::Trust(trust) => trust.run(settings, out, err),
         Command::Digest(digest) => digest.run(out, err),
         Command::Keygen(keygen) => keygen.run(out, err),
-        Command::Flush(flush) => flush.run(environment, out, err),
-        Command::Status(status) => status.run(environment, out, err),
-        Command::Doctor(doctor) => doctor.run(environment, out),
-        Command::Env(env) => env.run(environment, out, err),
+        Command::Flush(flush) => flush.run(settings, out, err),
+        Command::Status(status) => status.run(settings, out, err),
+        Command::Doctor(doctor) => doctor.run(settings, out),
+        Command::Env(env) => env.run(settings, out, err),
     }
 }
 
@@ -149,14 +149,19 @@ fn instance(name: &str) -> Result<Instance, &'static str> {
 }
 
 impl InstanceArgs {
-    fn apply(self, keyless: &mut Keyless) {
-        if self.use_staging {
-            keyless.instance = Instance::Staging;
-        } else if let Some(path) = self.trust_config {
-            keyless.instance = Instance::TrustConfig(path);
-        } else if let Some(instance) = self.instance {
+    fn apply(self, keyless: &mut Keyless, settings: &Settings) -> Result<(), SessionError> {
+        let chosen = if self.use_staging {
+            Some(Instance::Staging)
+        } else {
+            self.trust_config
+                .map(Instance::TrustConfig)
+                .or(self.instance)
+        };
+        if let Some(instance) = chosen {
+            settings.unlocked("MODEL_SIGNING_INSTANCE")?;
             keyless.instance = instance;
         }
+        Ok(())
     }
 }
 
@@ -167,10 +172,10 @@ fn freshen(keyless: &Keyless, err: &mut dyn Write) {
     }
 }
 
-/// The settings, or nothing where one is wrong: a person is there to correct it.
-fn settings(environment: &Environment, err: &mut dyn Write) -> Option<Config> {
-    let (config, errors) = Config::read(environment);
-    for error in unknown_settings(environment).iter().chain(&errors) {
+/// The settings' values, or nothing where one is wrong: a person is there to correct it.
+fn config(settings: &Settings, err: &mut dyn Write) -> Option<Config> {
+    let (config, errors) = Config::read(settings);
+    for error in settings.warnings().iter().chain(&errors) {
         say(err, format_args!("{error}"));
     }
     errors.is_empty().then_some(config)
@@ -182,15 +187,12 @@ fn say(to: &mut dyn Write, line: std::fmt::Arguments<'_>) {
 }
 
 /// The one line of a failure: what happened, and what to do next.
-fn failed(err: &mut dyn Write, what: &str, error: &autosign_session::Error) -> u8 {
+fn failed(err: &mut dyn Write, what: &str, error: &SessionError) -> u8 {
     say(
         err,
         format_args!("{what} failed with error: {error}; {}", error.hint()),
     );
-    if matches!(
-        error,
-        autosign_session::Error::Signing(Error::Unsigned { .. })
-    ) {
+    if matches!(error, SessionError::Signing(Error::Unsigned { .. })) {
         UNSIGNED
     } else {
         BAD

@@ -3,13 +3,13 @@
 use std::io::{stderr, stdout};
 use std::process::ExitCode;
 
-use autosign_session::Environment;
+use autosign_session::Settings;
 
 fn main() -> ExitCode {
     let args = std::env::args_os();
     ExitCode::from(autosign_cli::run(
         args,
-        &Environment::of_process(),
+        &Settings::of_process(),
         &mut stdout(),
         &mut stderr(),
     ))

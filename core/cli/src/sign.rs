@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_session::{Config, Environment, Error, PUBLIC_LOG};
+use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
 use autosign_signing::{Hashing, KeySigner, Signer, Sources, read_password, sign};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::login::LoginArgs;
 use crate::progress::Bar;
 use crate::{
-    GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, freshen, say, settings,
+    GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say,
 };
 
 #[derive(Subcommand)]
@@ -68,16 +68,11 @@ pub(crate) struct Key {
 }
 
 impl Sign {
-    pub(crate) fn run(
-        self,
-        environment: &Environment,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> u8 {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let signed = match self {
             Self::Key(key) => key.sign(),
-            Self::Sigstore(sigstore) => match settings(environment, err) {
-                Some(config) => sigstore.sign(config, environment, err),
+            Self::Sigstore(sigstore) => match config(settings, err) {
+                Some(config) => sigstore.sign(config, settings, err),
                 None => return USAGE,
             },
         };
@@ -92,14 +87,13 @@ impl Sign {
 }
 
 impl Sigstore {
-    fn sign(
-        self,
-        config: Config,
-        environment: &Environment,
-        err: &mut dyn Write,
-    ) -> Result<(), Error> {
+    fn sign(self, config: Config, settings: &Settings, err: &mut dyn Write) -> Result<(), Error> {
         let mut keyless = config.keyless;
-        self.instance.apply(&mut keyless);
+        self.instance.apply(&mut keyless, settings)?;
+        if self.identity_token.is_some() || self.identity_token_file.is_some() {
+            settings.unlocked("MODEL_SIGNING_IDENTITY_TOKEN")?;
+            settings.unlocked("MODEL_SIGNING_CREDENTIALS")?;
+        }
         if let Some(token) = self.identity_token {
             keyless.forget_sources();
             keyless.token = Some(Zeroizing::new(token));
@@ -114,7 +108,7 @@ impl Sigstore {
             freshen(&keyless, err);
         }
         let (signer, public) = if by_person {
-            let login = self.login.login(&mut keyless, environment)?;
+            let login = self.login.login(&mut keyless, settings.environment())?;
             keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))?
         } else {
             keyless.signer()?

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use autosign_session::{Environment, Spool, Spooled};
+use autosign_session::{Settings, Spool, Spooled};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, say, settings, shown};
+use crate::{BAD, GOOD, USAGE, config, say, shown};
 
 #[derive(Args)]
 pub(crate) struct Status {
@@ -16,13 +16,8 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    pub(crate) fn run(
-        self,
-        environment: &Environment,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> u8 {
-        let Some(config) = settings(environment, err) else {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let Some(config) = config(settings, err) else {
             return USAGE;
         };
         let Some(folder) = self.spool.or(config.spool) else {

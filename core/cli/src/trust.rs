@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Environment, Error, Instance, Keyless};
+use autosign_session::{Error, Instance, Keyless, Settings};
 use autosign_signing::{TrustConfig, TufRepository, publish};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::{GOOD, InstanceArgs, USAGE, failed, say, settings};
+use crate::{GOOD, InstanceArgs, USAGE, config, failed, say};
 
 #[derive(Subcommand)]
 pub(crate) enum Trust {
@@ -53,32 +53,25 @@ pub(crate) struct Export {
 }
 
 impl Trust {
-    pub(crate) fn run(
-        self,
-        environment: &Environment,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> u8 {
-        let Some(config) = settings(environment, err) else {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let Some(config) = config(settings, err) else {
             return USAGE;
         };
         let mut keyless = config.keyless;
         let done = match self {
-            Self::Show(instance) => {
-                instance.apply(&mut keyless);
-                show(&keyless, out)
-            }
+            Self::Show(instance) => instance
+                .apply(&mut keyless, settings)
+                .and_then(|()| show(&keyless, out)),
             Self::Add(add) => add.run(keyless, out),
-            Self::Refresh(instance) => {
-                instance.apply(&mut keyless);
-                refresh(&keyless, out)
-            }
+            Self::Refresh(instance) => instance
+                .apply(&mut keyless, settings)
+                .and_then(|()| refresh(&keyless, out)),
             Self::Import(import) => import.run(),
-            Self::Export(export) => {
-                export.instance.apply(&mut keyless);
-                let trust = keyless.trust().map_err(Error::from);
-                trust.and_then(|trust| write_parts(&trust, &export.output))
-            }
+            Self::Export(export) => export
+                .instance
+                .apply(&mut keyless, settings)
+                .and_then(|()| Ok(keyless.trust()?))
+                .and_then(|trust| write_parts(&trust, &export.output)),
         };
         match done {
             Ok(()) => GOOD,

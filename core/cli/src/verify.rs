@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_session::{Config, Environment, Error};
+use autosign_session::{Config, Error, Settings};
 use autosign_signing::{
     ExpectedSigner, Hashing, KeyVerifier, KeylessVerifier, Policy, VerifiedModel, Verifier,
     signature_path, verify,
@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::progress::Bar;
 use crate::{
-    GOOD, InstanceArgs, Selection, USAGE, default_signature, failed, freshen, say, settings, shown,
+    GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say, shown,
 };
 
 /// Unsigned files named in full; more are counted.
@@ -81,16 +81,11 @@ pub(crate) struct Key {
 }
 
 impl Verify {
-    pub(crate) fn run(
-        self,
-        environment: &Environment,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> u8 {
+    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let verified = match self {
             Self::Key(key) => key.verify(),
-            Self::Sigstore(sigstore) => match settings(environment, err) {
-                Some(config) => sigstore.verify(config, err),
+            Self::Sigstore(sigstore) => match config(settings, err) {
+                Some(config) => sigstore.verify(config, settings, err),
                 None => return USAGE,
             },
         };
@@ -106,9 +101,14 @@ impl Verify {
 }
 
 impl Sigstore {
-    fn verify(self, config: Config, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
+    fn verify(
+        self,
+        config: Config,
+        settings: &Settings,
+        err: &mut dyn Write,
+    ) -> Result<VerifiedModel, Error> {
         let mut keyless = config.keyless;
-        self.instance.apply(&mut keyless);
+        self.instance.apply(&mut keyless, settings)?;
         keyless.refuse_trust_in(&self.model.model)?;
         if !self.offline {
             freshen(&keyless, err);

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use autosign_cli::{BAD, GOOD, UNSIGNED, USAGE};
-use autosign_session::{Config, Environment, Session};
+use autosign_session::{Config, Environment, Session, Settings};
 use tempfile::TempDir;
 
 struct Place {
@@ -37,8 +37,9 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn environment(&self) -> Environment {
-        self.settings.iter().cloned().collect()
+    fn settings(&self) -> Settings {
+        let environment = Environment::from_iter(self.settings.iter().cloned());
+        Settings::read(environment, self.folder.path())
     }
 
     /// Runs a command; `@x` is the file x of this place, `%x` the test key x.
@@ -53,7 +54,7 @@ impl Place {
         let args = std::iter::once("model-signing")
             .chain(command.split_whitespace())
             .map(place);
-        let code = autosign_cli::run(args, &self.environment(), &mut out, &mut err);
+        let code = autosign_cli::run(args, &self.settings(), &mut out, &mut err);
         Said {
             code,
             out: String::from_utf8(out).unwrap(),
@@ -78,7 +79,7 @@ impl Place {
     }
 
     fn session(&self) -> Session {
-        Session::start(Config::read(&self.environment()).0, Box::new(|_| ()))
+        Session::start(Config::read(&self.settings()).0, Box::new(|_| ()))
     }
 }
 
@@ -372,6 +373,34 @@ fn settings_are_shown_but_no_secret() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn where_each_setting_came_from_can_be_asked() {
+    let mut place = Place::new();
+    let file = place.path("etc/model-signing/config.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "threads = 2\n[locked]\ninstance = \"staging\"\n").unwrap();
+    place
+        .settings
+        .push(("MODEL_SIGNING_MODE".into(), "inline".into()));
+    let said = place.run("env --origin");
+    let file = file.display();
+    for line in [
+        "MODEL_SIGNING_MODE=inline  (environment)\n".to_owned(),
+        format!("MODEL_SIGNING_THREADS=2  ({file})\n"),
+        format!("MODEL_SIGNING_INSTANCE=staging  ({file}, locked)\n"),
+        "# MODEL_SIGNING_ON_ERROR=warn  (default)\n".to_owned(),
+    ] {
+        assert!(said.out.contains(&line), "{line}{}", said.out);
+    }
+    for command in [
+        "sign @last.pt --trust-config /evil.json --identity-token x",
+        "verify @last.pt --instance production --identity a --identity-provider b",
+        "trust show --use-staging",
+    ] {
+        place.refuses(command, &["MODEL_SIGNING_INSTANCE is locked by"]);
+    }
 }
 
 #[test]

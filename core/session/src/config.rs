@@ -7,7 +7,7 @@ use std::time::Duration;
 use autosign_signing::{KeySigner, read_password};
 use zeroize::Zeroizing;
 
-use crate::{Environment, Error, Keyless, SETTINGS};
+use crate::{Environment, Error, Keyless, Origin, SETTINGS, Settings};
 
 /// When a checkpoint is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Mode {
     Disabled,
     /// Before the save returns.
     Inline,
+    /// Later and elsewhere: checkpoints are hashed, and wait in the spool.
+    Offline,
 }
 
 /// Who signs.
@@ -86,9 +88,11 @@ pub struct Config {
 
 impl Config {
     /// Reads every setting. A value that cannot be used leaves the default in force and is returned as an error:
-    /// signing with a default beats a run of unsigned checkpoints.
+    /// signing with a default beats a run of unsigned checkpoints. Only where the administrator's demands cannot be
+    /// known, nothing is signed: checkpoints wait in the spool.
     #[must_use]
-    pub fn read(environment: &Environment) -> (Self, Vec<Error>) {
+    pub fn read(settings: &Settings) -> (Self, Vec<Error>) {
+        let environment = settings.environment();
         let mut config = Self {
             mode: Mode::Background,
             on_error: OnError::Warn,
@@ -118,20 +122,41 @@ impl Config {
             drain_timeout: Duration::from_secs(120),
             log_level: LogLevel::Info,
         };
-        let mut errors = Vec::new();
+        let faults = settings.faults().iter();
+        let mut errors: Vec<_> = faults
+            .map(|fault| Error::ConfigFile {
+                path: fault.path.clone(),
+                reason: fault.reason.clone(),
+            })
+            .collect();
+        let mut barred = settings.faults().iter().any(|fault| fault.hides_lock);
         for setting in SETTINGS {
-            let Some(value) = environment.get(setting.variable) else {
+            let Some(value) = settings.get(setting.variable) else {
                 continue;
             };
             if (setting.read)(&mut config, value).is_none() {
+                barred |= matches!(value.origin(), Origin::Locked(_));
                 errors.push(Error::Setting {
                     variable: setting.variable,
-                    value: setting.shown(value),
+                    value: setting.shown(value.text()),
                     values: setting.values,
+                    origin: value.origin().clone(),
                 });
             }
         }
+        if barred && config.mode != Mode::Disabled {
+            config.mode = Mode::Offline;
+        }
         (config, errors)
+    }
+
+    /// Reads every setting for a person, who is there to correct one.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::ConfigFile`].
+    pub fn read_strictly(settings: &Settings) -> Result<Self, Error> {
+        let (config, errors) = Self::read(settings);
+        errors.into_iter().next().map_or(Ok(config), Err)
     }
 
     /// Whether a save returns only when its signature is there, or has failed.
@@ -192,10 +217,16 @@ fn foreign_token(environment: &Environment) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(token.to_owned()))
 }
 
-/// A folder of this user: `inside` the one of the XDG variable `name`, which is `default` in the home folder where it is
-/// not set (XDG base directory specification).
-fn home(environment: &Environment, name: &str, default: &str, inside: &str) -> Option<PathBuf> {
+/// A path of this user: `inside` the folder of the XDG variable `name`, which is `default` in the home folder where that
+/// is not set, or not absolute (XDG base directory specification).
+pub(crate) fn home(
+    environment: &Environment,
+    name: &str,
+    default: &str,
+    inside: &str,
+) -> Option<PathBuf> {
     let folder = environment.get(name).map(PathBuf::from);
+    let folder = folder.filter(|folder| folder.is_absolute());
     let folder = folder.or_else(|| Some(Path::new(environment.get("HOME")?).join(default)))?;
     Some(folder.join(inside))
 }
@@ -206,7 +237,7 @@ mod tests {
     use crate::Instance;
 
     fn read(variables: &[(&str, &str)]) -> (Config, Vec<Error>) {
-        Config::read(&variables.iter().copied().collect())
+        Config::read(&Environment::from_iter(variables.iter().copied()).into())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use autosign_signing::{
 };
 use serde::Serialize;
 
-use crate::{Config, Environment, Error, Instance, SETTINGS, Spool, unknown_settings};
+use crate::{Config, Error, Instance, SETTINGS, Settings, Spool};
 
 /// How far a [`Report`] goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,8 +24,8 @@ pub struct Examination {
 pub struct Report {
     /// Of this program.
     pub version: &'static str,
-    /// Settings that are set, and their values.
-    pub settings: Vec<(&'static str, String)>,
+    /// Settings that are set.
+    pub settings: Vec<Set>,
     /// What is wrong with settings.
     pub problems: Vec<String>,
     /// `key` or `sigstore`.
@@ -46,6 +46,17 @@ pub struct Report {
     pub wrong_settings: usize,
     /// Why nothing will be signed, each with what to do about it.
     pub obstacles: Vec<String>,
+}
+
+/// A setting that is set.
+#[derive(Debug, Serialize)]
+pub struct Set {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// Its value, as far as it may be shown.
+    pub value: String,
+    /// `environment`, or the configuration file that it is from.
+    pub origin: String,
 }
 
 /// One source of tokens.
@@ -91,17 +102,21 @@ impl Report {
     /// Looks at everything that signing needs. Reads, and asks services; writes nothing, and sends no token unless
     /// `examination` says so.
     #[must_use]
-    pub fn new(environment: &Environment, examination: Examination) -> Self {
-        let (config, errors) = Config::read(environment);
+    pub fn new(settings: &Settings, examination: Examination) -> Self {
+        let (config, errors) = Config::read(settings);
         let set = SETTINGS.iter().filter_map(|setting| {
-            let value = environment.get(setting.variable)?;
-            Some((setting.variable, setting.shown(value)))
+            let value = settings.get(setting.variable)?;
+            Some(Set {
+                variable: setting.variable,
+                value: setting.shown(value.text()),
+                origin: value.origin().to_string(),
+            })
         });
-        let unknown = unknown_settings(environment);
+        let warnings = settings.warnings();
         let mut report = Self {
             version: env!("CARGO_PKG_VERSION"),
             settings: set.collect(),
-            problems: unknown
+            problems: warnings
                 .iter()
                 .chain(&errors)
                 .map(ToString::to_string)

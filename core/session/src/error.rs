@@ -1,7 +1,10 @@
 //! What can go wrong between a save and its signature.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::Origin;
+use crate::settings::key_of;
 
 /// Why a checkpoint is not signed, or not yet.
 #[non_exhaustive]
@@ -11,6 +14,22 @@ pub enum Error {
     #[error("{path:?} was altered after it was saved, with its size and times kept")]
     Altered {
         /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A configuration file, or part of it, cannot be used.
+    #[error("the configuration file {path:?} {reason}")]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Somebody wants a setting to be other than the administrator says.
+    #[error("{variable} is locked by {path:?}")]
+    Locked {
+        /// The environment variable.
+        variable: &'static str,
+        /// The administrator's file.
         path: PathBuf,
     },
     /// Neither an identity token nor a key is configured.
@@ -32,8 +51,13 @@ pub enum Error {
     #[error("MODEL_SIGNING_PUBLIC_LOG is `deny`, and the Sigstore instance is a public one")]
     PublicLog,
     /// A setting with a value that is none of those it may have.
-    #[error("{variable} is {value:?}, which is not one of: {values}")]
+    #[error(
+        "{variable} is {value:?}{}, which is not one of: {values}",
+        from(origin)
+    )]
     Setting {
+        /// Where it was set.
+        origin: Origin,
         /// The environment variable.
         variable: &'static str,
         /// What it is.
@@ -42,10 +66,12 @@ pub enum Error {
         values: &'static str,
     },
     /// A variable that looks like a setting and is none.
-    #[error("{variable} is not a setting{}", nearest.map(|name| format!(": did you mean {name}?")).unwrap_or_default())]
+    #[error("{}", unknown(name, file.as_deref(), *nearest))]
     UnknownSetting {
-        /// The environment variable.
-        variable: String,
+        /// The environment variable, or the key in the file.
+        name: String,
+        /// The file.
+        file: Option<PathBuf>,
         /// The setting that it looks like.
         nearest: Option<&'static str>,
     },
@@ -78,6 +104,10 @@ impl Error {
             Self::Altered { .. } => {
                 "do not use it: restore it from a trusted copy, and find out who wrote to it"
             }
+            Self::ConfigFile { .. } => "correct it: what is wrong in it is not in force",
+            Self::Locked { .. } => {
+                "another value has no effect: leave it out, or ask who administers this machine"
+            }
             Self::NoIdentity => {
                 "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
             }
@@ -90,7 +120,7 @@ impl Error {
             }
             Self::Panicked { .. } => "please report this with the line above it",
             Self::Setting { .. } => {
-                "the default is used instead: correct the variable, see `model-signing env`"
+                "the default is used instead: correct it, see `model-signing env --origin`"
             }
             Self::UnknownSetting { .. } => "it is passed over: correct it, see `model-signing env`",
             Self::Signing(error) => error.hint(),
@@ -102,4 +132,24 @@ impl Error {
             }
         }
     }
+}
+
+/// Most values are the environment's, where everybody looks first.
+fn from(origin: &Origin) -> String {
+    match origin {
+        Origin::Environment => String::new(),
+        Origin::File(path) | Origin::Locked(path) => format!(" in {path:?}"),
+    }
+}
+
+fn unknown(name: &str, file: Option<&Path>, nearest: Option<&'static str>) -> String {
+    let place = file.map(|path| format!("{path:?}: ")).unwrap_or_default();
+    let meant = nearest.map(|variable| match file {
+        None => format!(": did you mean {variable}?"),
+        Some(_) => format!(": did you mean {}?", key_of(variable)),
+    });
+    format!(
+        "{place}{name} is not a setting{}",
+        meant.unwrap_or_default()
+    )
 }

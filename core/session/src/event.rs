@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{LogLevel, OnError};
-use crate::{Config, Environment, Error};
+use crate::{Config, Error, Settings};
 
 /// Something that a session has to tell.
 #[non_exhaustive]
@@ -173,7 +173,7 @@ pub fn stderr_lines(config: &Config) -> Listener {
 /// Writes a hook's line to stderr, if the settings of this process want warnings; for hooks, which may have to speak
 /// where there is no session.
 pub fn warn(line: &str) {
-    let (config, _) = Config::read(&Environment::of_process());
+    let (config, _) = Config::read(&Settings::of_process());
     stderr_lines(&config)(&Event::Hook {
         line: line.to_owned(),
     });

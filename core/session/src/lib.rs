@@ -6,11 +6,13 @@
 
 mod checkpoint;
 mod config;
+mod config_file;
 pub mod doctor;
 mod error;
 mod event;
 mod jobs;
 mod keyless;
+mod layers;
 mod session;
 mod settings;
 mod signing;
@@ -25,6 +27,7 @@ pub use doctor::{Examination, Report};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
 pub use keyless::{Instance, Keyless};
+pub use layers::{Origin, Settings, Value};
 pub use session::{Session, Status, Ticket};
-pub use settings::{SETTINGS, Setting, unknown_settings};
+pub use settings::{SETTINGS, Setting};
 pub use spool::{Record, Spool, Spooled};

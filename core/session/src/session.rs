@@ -7,10 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::spool::{Record, Spool};
 use crate::worker::Queue;
-use crate::{
-    Checkpoint, Config, Environment, Error, Event, Listener, Mode, OnError, stderr_lines,
-    unknown_settings,
-};
+use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, stderr_lines};
 
 /// How many checkpoints stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub struct Status {
 /// let checkpoint = folder.path().join("last.pt");
 /// let key = "../signing/tests/keys/p256.pem";
 /// let environment = Environment::from_iter([("MODEL_SIGNING_PRIVATE_KEY", key), ("MODEL_SIGNING_SPOOL", "off")]);
-/// let session = Session::start(Config::read(&environment).0, Box::new(|event| println!("{}", event.line().1)));
+/// let session = Session::start(Config::read(&environment.into()).0, Box::new(|event| println!("{}", event.line().1)));
 ///
 /// std::fs::write(&checkpoint, b"weights")?;
 /// session.saved(&checkpoint, "plain")?.wait()?;
@@ -60,12 +57,13 @@ impl Session {
     /// A session with the settings of this process, which writes its lines to stderr.
     ///
     /// # Errors
-    /// [`Error::Setting`] where `MODEL_SIGNING_ON_ERROR` is `raise`; else a wrong setting is a line on stderr.
+    /// [`Error::Setting`] and [`Error::ConfigFile`] where `MODEL_SIGNING_ON_ERROR` is `raise`; else a wrong setting is a line
+    /// on stderr.
     pub fn from_environment() -> Result<Self, Error> {
-        let environment = Environment::of_process();
-        let (config, errors) = Config::read(&environment);
+        let settings = Settings::of_process();
+        let (config, errors) = Config::read(&settings);
         let listener = stderr_lines(&config);
-        for error in unknown_settings(&environment) {
+        for error in settings.warnings() {
             listener(&Event::WrongSetting { error });
         }
         for error in errors {

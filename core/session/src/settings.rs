@@ -1,17 +1,16 @@
 //! The table of settings: one row each feeds the parser, `model-signing env` and the reference page.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use autosign_signing::{Credentials, Sources};
 use zeroize::Zeroizing;
 
 use crate::config::{LogLevel, Method, Mode, OnError};
-use crate::{Config, Environment, Error, Instance};
+use crate::{Config, Instance, Value};
 
 /// What every setting begins with.
-const PREFIX: &str = "MODEL_SIGNING_";
+pub(crate) const PREFIX: &str = "MODEL_SIGNING_";
 
 /// One row of the table.
 pub struct Setting {
@@ -26,7 +25,7 @@ pub struct Setting {
     /// Whether its value must never be shown.
     pub secret: bool,
     /// Takes the value; nothing where it is none of `values`.
-    pub(crate) read: fn(&mut Config, &OsStr) -> Option<()>,
+    pub(crate) read: fn(&mut Config, &Value) -> Option<()>,
 }
 
 impl Setting {
@@ -112,7 +111,11 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         about: "A file with the OIDC identity token to sign with, read again for every certificate: what renews it may do so at any time.",
         secret: false,
-        read: |config, value| absolute(value).map(|path| config.keyless.token_file = Some(path)),
+        read: |config, value| {
+            value
+                .path()
+                .map(|path| config.keyless.token_file = Some(path))
+        },
     },
     Setting {
         variable: "MODEL_SIGNING_IDENTITY_TOKEN",
@@ -198,7 +201,7 @@ pub static SETTINGS: &[Setting] = &[
         about: "A file whose first line is the client's secret.",
         secret: false,
         read: |config, value| {
-            config.keyless.exchange_secret_file = Some(absolute(value)?);
+            config.keyless.exchange_secret_file = Some(value.path()?);
             Some(())
         },
     },
@@ -250,7 +253,7 @@ pub static SETTINGS: &[Setting] = &[
         secret: false,
         read: |config, value| {
             // Kept even where it is wrong: then nothing is signed, and not by anybody.
-            config.keyless.expected.0 = Some(value.to_string_lossy().into_owned());
+            config.keyless.expected.0 = Some(value.text().to_string_lossy().into_owned());
             config.keyless.guard().ok().map(drop)
         },
     },
@@ -261,7 +264,7 @@ pub static SETTINGS: &[Setting] = &[
         about: "The same for the issuer of the token, a URL.",
         secret: false,
         read: |config, value| {
-            config.keyless.expected.1 = Some(value.to_string_lossy().into_owned());
+            config.keyless.expected.1 = Some(value.text().to_string_lossy().into_owned());
             config.keyless.guard().ok().map(drop)
         },
     },
@@ -294,7 +297,7 @@ pub static SETTINGS: &[Setting] = &[
         about: "The Sigstore instance to sign with and to believe instead: a ClientTrustConfig file, which holds its keys and its addresses.",
         secret: false,
         read: |config, value| {
-            config.keyless.instance = Instance::TrustConfig(absolute(value)?);
+            config.keyless.instance = Instance::TrustConfig(value.path()?);
             Some(())
         },
     },
@@ -305,12 +308,9 @@ pub static SETTINGS: &[Setting] = &[
         about: "Whether to sign with a public instance, whose log shows the signer's identity, the time and a hash of what was signed to everybody, for ever.",
         secret: false,
         read: |config, value| {
-            config.keyless.deny_public_log = match value.to_str()? {
-                "allow" => false,
-                "deny" => true,
-                _ => return None,
-            };
-            Some(())
+            // What cannot be read denies: what is public once stays so.
+            config.keyless.deny_public_log = value.text() != "allow";
+            matches!(value.to_str()?, "allow" | "deny").then_some(())
         },
     },
     Setting {
@@ -319,7 +319,11 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web.",
         secret: false,
-        read: |config, value| absolute(value).map(|path| config.keyless.ca_bundle = Some(path)),
+        read: |config, value| {
+            value
+                .path()
+                .map(|path| config.keyless.ca_bundle = Some(path))
+        },
     },
     Setting {
         variable: "MODEL_SIGNING_PRIVATE_KEY",
@@ -327,7 +331,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8.",
         secret: false,
-        read: |config, value| absolute(value).map(|path| config.private_key = Some(path)),
+        read: |config, value| value.path().map(|path| config.private_key = Some(path)),
     },
     Setting {
         variable: "MODEL_SIGNING_PASSWORD",
@@ -346,7 +350,7 @@ pub static SETTINGS: &[Setting] = &[
         default: "",
         about: "A file whose first line opens an encrypted key. Read when the key is.",
         secret: false,
-        read: |config, value| absolute(value).map(|path| config.password_file = Some(path)),
+        read: |config, value| value.path().map(|path| config.password_file = Some(path)),
     },
     Setting {
         variable: "MODEL_SIGNING_THREADS",
@@ -369,10 +373,10 @@ pub static SETTINGS: &[Setting] = &[
         about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
         secret: false,
         read: |config, value| {
-            config.spool = if value == "off" {
+            config.spool = if value.text() == "off" {
                 None
             } else {
-                Some(absolute(value)?)
+                Some(value.path()?)
             };
             Some(())
         },
@@ -405,26 +409,37 @@ pub static SETTINGS: &[Setting] = &[
             Some(())
         },
     },
+    Setting {
+        variable: "MODEL_SIGNING_CONFIG",
+        values: "path",
+        default: "",
+        about: "A configuration file (see below) that goes before those in their usual places.",
+        secret: false,
+        read: |_, value| value.path().map(drop),
+    },
 ];
 
 /// How alike two names must be for one to be a slip for the other, from 0 to 1.
 const ALIKE: f64 = 0.7;
 
-/// What looks like a setting and is none, such as a name with a slip in it.
-#[must_use]
-pub fn unknown_settings(environment: &Environment) -> Vec<Error> {
-    let known = |name: &str| SETTINGS.iter().any(|setting| setting.variable == name);
-    let names = environment.iter().map(|(name, _)| name);
-    let unknown = names.filter(|name| name.starts_with(PREFIX) && !known(name));
-    unknown
-        .map(|name| Error::UnknownSetting {
-            variable: name.to_owned(),
-            nearest: nearest(name),
-        })
-        .collect()
+/// The row of `variable`.
+pub(crate) fn setting(variable: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.variable == variable)
 }
 
-fn nearest(name: &str) -> Option<&'static str> {
+/// The variable that `key` of a configuration file stands for.
+pub(crate) fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_ascii_uppercase())
+}
+
+/// The key that stands for `variable` in a configuration file.
+pub(crate) fn key_of(variable: &str) -> String {
+    variable.trim_start_matches(PREFIX).to_ascii_lowercase()
+}
+
+/// The setting that is meant by a name that is none, if it looks like one with a slip in it.
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
+    let name = variable_of(&key_of(&name.to_ascii_uppercase()));
     let name = name.strip_prefix(PREFIX)?;
     let letters = |name: &str| name.replace('_', "");
     let alike = |setting: &Setting| {
@@ -438,11 +453,6 @@ fn nearest(name: &str) -> Option<&'static str> {
     let best = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
     best.filter(|(alike, _)| *alike >= ALIKE)
         .map(|(_, setting)| setting.variable)
-}
-
-/// Absolute now: training may change its working directory.
-fn absolute(value: &OsStr) -> Option<PathBuf> {
-    std::path::absolute(value).ok()
 }
 
 /// A whole number of seconds, or of the unit `s`, `m` or `h`.
@@ -461,6 +471,7 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Environment, Settings};
 
     #[test]
     fn durations() {
@@ -483,7 +494,8 @@ mod tests {
             ("MODEL_SIGNING_TOKENFILE", "/token"),
             ("MODEL_SIGNED", "1"),
         ]);
-        let told: Vec<_> = unknown_settings(&environment)
+        let told: Vec<_> = Settings::from(environment)
+            .warnings()
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -511,7 +523,7 @@ mod tests {
     #[test]
     fn a_guard_that_cannot_be_read_lets_nobody_sign() {
         let environment = Environment::from_iter([("MODEL_SIGNING_EXPECT_IDENTITY", "re:(")]);
-        let (config, errors) = Config::read(&environment);
+        let (config, errors) = Config::read(&environment.into());
         assert_eq!(errors.len(), 1);
         assert!(config.keyless.guard().is_err());
     }

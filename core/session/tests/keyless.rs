@@ -30,7 +30,7 @@ fn session(folder: &Path, mode: &str) -> Session {
         ),
         ("MODEL_SIGNING_SPOOL", spool.to_str().unwrap()),
     ]);
-    let (config, errors) = Config::read(&environment);
+    let (config, errors) = Config::read(&environment.into());
     assert!(errors.is_empty());
     Session::start(config, Box::new(|_| {}))
 }

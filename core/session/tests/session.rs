@@ -75,7 +75,7 @@ impl Fixture {
             ("XDG_STATE_HOME", state.to_str().unwrap()),
         ];
         let environment: Environment = own.iter().chain(settings).copied().collect();
-        let (config, errors) = Config::read(&environment);
+        let (config, errors) = Config::read(&environment.into());
         assert!(errors.is_empty());
         let lines = Arc::clone(&self.lines);
         let listener = move |event: &Event| lines.lock().unwrap().push(event.line().1);

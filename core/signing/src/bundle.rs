@@ -232,7 +232,10 @@ impl Bundle {
 }
 
 /// Reads a small file whole, but never blocks on a FIFO and never reads beyond `limit` bytes.
-pub(crate) fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+/// [`Error::Io`], [`Error::NotAFile`], and [`Error::At`] round [`Error::TooLarge`], which names `what` it should be.
+pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
     let fail = |e: std::io::Error| Error::io("read", path)(e);
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?;

@@ -39,6 +39,18 @@ impl Environment {
         names.iter().find_map(|name| self.text(name))
     }
 
+    /// The same with `variables` instead of what they were.
+    #[must_use]
+    pub fn with<K: Into<String>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let variables = variables.into_iter();
+        self.0
+            .extend(variables.map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
     /// All variables that are set, if only to nothing.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
         self.0
@@ -49,11 +61,6 @@ impl Environment {
 
 impl<K: Into<String>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        Self::default().with(variables)
     }
 }

@@ -43,7 +43,7 @@ mod verifier;
 
 use std::path::Path;
 
-pub use bundle::{Bundle, Method};
+pub use bundle::{Bundle, Method, read_capped};
 pub use digest::{Digest, HashAlgorithm};
 pub use envelope::Envelope;
 pub use environment::Environment;

@@ -26,7 +26,7 @@ fn autosign(key: &Path, on_error: &str) -> AutoSign {
         ("MODEL_SIGNING_ON_ERROR", on_error),
         ("MODEL_SIGNING_SPOOL", "off"),
     ];
-    let (config, _) = Config::read(&Environment::from_iter(settings));
+    let (config, _) = Config::read(&Environment::from_iter(settings).into());
     AutoSign::new(Session::start(config, Box::new(|_| ())))
 }
 
