@@ -38,7 +38,7 @@ impl Place {
     }
 
     fn settings(&self) -> Settings {
-        let environment = Environment::from_iter(self.settings.iter().cloned());
+        let environment: Environment = self.settings.iter().cloned().collect();
         Settings::read(environment, self.folder.path())
     }
 
