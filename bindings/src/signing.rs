@@ -5,7 +5,8 @@ use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
 
 use autosign_session::{
-    Config, Error as SessionError, Examination, Instance, Keyless, PUBLIC_LOG, Report, Settings,
+    Config, Error as SessionError, Examination, Installed, Instance, Keyless, PUBLIC_LOG, Report,
+    Settings,
 };
 use autosign_signing::{
     Error, ExpectedSigner, Hashing, Ignore, KeySigner, KeyVerifier, KeylessVerifier, Policy,
@@ -114,16 +115,22 @@ pub(crate) fn verify_sigstore(
     verified.map_err(error::verification)
 }
 
-/// Say whether this process can sign, as JSON.
+/// Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
 #[pyfunction]
-#[pyo3(signature = (*, fetch=false, sign_test=false))]
-pub(crate) fn doctor(py: Python<'_>, fetch: bool, sign_test: bool) -> String {
+#[pyo3(signature = (installed, *, fetch=false, sign_test=false))]
+pub(crate) fn doctor(
+    py: Python<'_>,
+    installed: Vec<(String, String)>,
+    fetch: bool,
+    sign_test: bool,
+) -> String {
     py.detach(|| {
         let examination = Examination {
+            installed: frameworks(installed),
             fetch,
             sign: sign_test,
         };
-        Report::new(&Settings::of_process(), examination).to_json()
+        Report::new(&Settings::of_process(), &examination).to_json()
     })
 }
 
@@ -156,7 +163,20 @@ fn verified(
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
+/// `installed` are frameworks with a hook, by name and version.
 #[pyfunction]
-pub(crate) fn run(py: Python<'_>, args: Vec<OsString>) -> u8 {
-    py.detach(|| autosign_cli::run(args, &Settings::of_process(), &mut stdout(), &mut stderr()))
+#[pyo3(signature = (args, installed=Vec::new()))]
+pub(crate) fn run(py: Python<'_>, args: Vec<OsString>, installed: Vec<(String, String)>) -> u8 {
+    py.detach(|| {
+        let settings = Settings::of_process();
+        let installed = frameworks(installed);
+        autosign_cli::run(args, &settings, installed, &mut stdout(), &mut stderr())
+    })
+}
+
+fn frameworks(installed: Vec<(String, String)>) -> Vec<Installed> {
+    let installed = installed.into_iter();
+    installed
+        .map(|(name, version)| Installed { name, version })
+        .collect()
 }

@@ -172,6 +172,7 @@ def doctor(job: Job, *options: str, code: int = 0, **variables: str | Path) -> s
 
 def test_the_doctor_says_who_would_sign(job: Job) -> None:
     said = doctor(job, "--fetch", **job.github())
+    assert "hooked   safetensors 0." in said
     assert "github            found: GITHUB_ACTIONS is set" in said
     assert "gitlab            not here: GITLAB_CI is not true" in said
     assert f"signs as {WORKFLOW}" in said
@@ -215,5 +216,5 @@ def test_the_doctor_of_a_key(job: Job) -> None:
     assert doctor(job, **key).endswith("ready to sign\n")
     (job.folder / "key.pem").write_text("no key")
     assert "obstacle" in doctor(job, code=1, **key)
-    script = "import model_signing_autosign as a; r = a.doctor(); print(r['ready'], r['method'])"
-    assert job.ran(sys.executable, "-c", script, **key) == "False key\n"
+    script = "import model_signing_autosign as a; r = a.doctor(); print(r['ready'], r['method'], r['hooked'][0]['name'])"
+    assert job.ran(sys.executable, "-c", script, **key) == "False key safetensors\n"

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use autosign_session::{Examination, Report, Settings};
+use autosign_session::{Examination, Installed, Report, Settings};
 use clap::Args;
 
 use crate::{BAD, GOOD, USAGE, say};
@@ -22,10 +22,16 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write) -> u8 {
+    pub(crate) fn run(
+        self,
+        settings: &Settings,
+        installed: Vec<Installed>,
+        out: &mut dyn Write,
+    ) -> u8 {
         let report = Report::new(
             settings,
-            Examination {
+            &Examination {
+                installed,
                 fetch: self.fetch,
                 sign: self.sign_test,
             },
@@ -50,6 +56,15 @@ fn show(report: &Report, out: &mut dyn Write) {
         say(out, format_args!("{what:8} {text}"));
     };
     line("version", report.version);
+    line("host", &report.host);
+    if let Some(rank) = report.rank {
+        line("rank", &format!("{} of {}", rank.number, rank.of));
+    }
+    for (state, frameworks) in [("hooked", &report.hooked), ("left out", &report.unhooked)] {
+        for framework in frameworks {
+            line(state, &format!("{} {}", framework.name, framework.version));
+        }
+    }
     for set in &report.settings {
         let text = format!("{}={} ({})", set.variable, set.value, set.origin);
         line("setting", &text);

@@ -23,7 +23,7 @@ use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Error as SessionError, Instance, Keyless, Settings};
+use autosign_session::{Config, Error as SessionError, Installed, Instance, Keyless, Settings};
 use autosign_signing::{Error, Ignore};
 use clap::{Args, Parser, Subcommand};
 
@@ -69,10 +69,12 @@ enum Command {
     Env(env::Env),
 }
 
-/// Runs the command line `args`, of which the first is the program's name, and returns its exit code.
+/// Runs the command line `args`, of which the first is the program's name, and returns its exit code. `installed` are the
+/// frameworks of the interpreter that runs it, if one does.
 pub fn run<'a>(
     args: impl IntoIterator<Item = OsString>,
     settings: &Settings,
+    installed: Vec<Installed>,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
@@ -96,7 +98,7 @@ pub fn run<'a>(
         Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(settings, out, err),
         Command::Status(status) => status.run(settings, out, err),
-        Command::Doctor(doctor) => doctor.run(settings, out),
+        Command::Doctor(doctor) => doctor.run(settings, installed, out),
         Command::Env(env) => env.run(settings, out, err),
     }
 }

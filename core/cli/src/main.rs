@@ -10,6 +10,7 @@ fn main() -> ExitCode {
     ExitCode::from(autosign_cli::run(
         args,
         &Settings::of_process(),
+        Vec::new(),
         &mut stdout(),
         &mut stderr(),
     ))

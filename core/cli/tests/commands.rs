@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use autosign_cli::{BAD, GOOD, UNSIGNED, USAGE};
-use autosign_session::{Config, Environment, Session, Settings};
+use autosign_session::{Config, Environment, Installed, Session, Settings};
 use tempfile::TempDir;
 
 struct Place {
@@ -23,6 +23,17 @@ struct Said {
     code: u8,
     out: String,
     err: String,
+}
+
+/// What an interpreter would say of its frameworks.
+fn installed() -> Vec<Installed> {
+    let framework = |(name, version): (&str, &str)| Installed {
+        name: name.to_owned(),
+        version: version.to_owned(),
+    };
+    [("safetensors", "0.8.0"), ("torch", "2.13.0")]
+        .map(framework)
+        .into()
 }
 
 impl Place {
@@ -54,7 +65,7 @@ impl Place {
         let args = std::iter::once("model-signing")
             .chain(command.split_whitespace())
             .map(place);
-        let code = autosign_cli::run(args, &self.settings(), &mut out, &mut err);
+        let code = autosign_cli::run(args, &self.settings(), installed(), &mut out, &mut err);
         Said {
             code,
             out: String::from_utf8(out).unwrap(),
@@ -401,6 +412,42 @@ fn where_each_setting_came_from_can_be_asked() {
     ] {
         place.refuses(command, &["MODEL_SIGNING_INSTANCE is locked by"]);
     }
+}
+
+#[test]
+fn the_doctor_says_where_it_is_and_what_is_hooked() {
+    let mut place = Place::new();
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys/p256.pem");
+    for (name, value) in [
+        ("MODEL_SIGNING_PRIVATE_KEY", key.as_os_str()),
+        ("MODEL_SIGNING_HOOKS", "torch".as_ref()),
+        ("SLURM_PROCID", "3".as_ref()),
+        ("SLURM_NTASKS", "8".as_ref()),
+    ] {
+        place.settings.push((name.into(), value.into()));
+    }
+    let said = place.run("doctor");
+    for line in [
+        "rank     3 of 8\n",
+        "hooked   torch 2.13.0\n",
+        "left out safetensors 0.8.0\n",
+        "setting  MODEL_SIGNING_HOOKS=torch (environment)\n",
+        "0 unsigned, ",
+        " free\n",
+        "verdict  ready to sign\n",
+    ] {
+        assert!(said.out.contains(line), "{line}{}", said.out);
+    }
+    assert_eq!(said.code, GOOD);
+    place
+        .settings
+        .push(("MODEL_SIGNING_MODE".into(), "disabled".into()));
+    let said = place.run("doctor");
+    assert!(
+        said.code == BAD && !said.out.contains("hooked") && said.out.contains("obstacle"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]

@@ -237,7 +237,8 @@ mod tests {
     use crate::Instance;
 
     fn read(variables: &[(&str, &str)]) -> (Config, Vec<Error>) {
-        Config::read(&Environment::from_iter(variables.iter().copied()).into())
+        let environment: Environment = variables.iter().copied().collect();
+        Config::read(&environment.into())
     }
 
     #[test]

@@ -5,13 +5,26 @@ use std::time::SystemTime;
 use autosign_signing::{
     Detection, Error as SigningError, Hashing, Ignore, Look, Signer, Statement, hash, seal,
 };
+use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 
-use crate::{Config, Error, Instance, SETTINGS, Settings, Spool};
+use crate::event::size;
+use crate::{Config, Error, Instance, Mode, Rank, SETTINGS, Settings, Spool, host};
+
+/// A framework that is installed and has a hook.
+#[derive(Clone, Debug, Serialize)]
+pub struct Installed {
+    /// The hook's name.
+    pub name: String,
+    /// The framework's version.
+    pub version: String,
+}
 
 /// How far a [`Report`] goes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Examination {
+    /// The frameworks of the interpreter that asks, if one does.
+    pub installed: Vec<Installed>,
     /// Gets a token, and sends it nowhere.
     pub fetch: bool,
     /// Makes a signature of nothing that matters: with the staging instance in the place of production, else with the
@@ -24,6 +37,14 @@ pub struct Examination {
 pub struct Report {
     /// Of this program.
     pub version: &'static str,
+    /// The machine's name.
+    pub host: String,
+    /// Which process of how many this one is, where a launcher says so.
+    pub rank: Option<Rank>,
+    /// Frameworks whose saves are signed.
+    pub hooked: Vec<Installed>,
+    /// Frameworks that `MODEL_SIGNING_HOOKS` leaves out.
+    pub unhooked: Vec<Installed>,
     /// Settings that are set.
     pub settings: Vec<Set>,
     /// What is wrong with settings.
@@ -102,8 +123,16 @@ impl Report {
     /// Looks at everything that signing needs. Reads, and asks services; writes nothing, and sends no token unless
     /// `examination` says so.
     #[must_use]
-    pub fn new(settings: &Settings, examination: Examination) -> Self {
+    pub fn new(settings: &Settings, examination: &Examination) -> Self {
         let (config, errors) = Config::read(settings);
+        let (hooked, unhooked) = examination
+            .installed
+            .iter()
+            .cloned()
+            .partition(|framework| {
+                let chosen = |hook: &String| hook == "auto" || *hook == framework.name;
+                config.mode != Mode::Disabled && config.hooks.iter().any(chosen)
+            });
         let set = SETTINGS.iter().filter_map(|setting| {
             let value = settings.get(setting.variable)?;
             Some(Set {
@@ -115,6 +144,10 @@ impl Report {
         let warnings = settings.warnings();
         let mut report = Self {
             version: env!("CARGO_PKG_VERSION"),
+            host: host(),
+            rank: Rank::find(settings.environment()),
+            hooked,
+            unhooked,
             settings: set.collect(),
             problems: warnings
                 .iter()
@@ -135,6 +168,9 @@ impl Report {
             wrong_settings: errors.len(),
             obstacles: errors.iter().map(advised).collect(),
         };
+        if config.mode == Mode::Disabled {
+            report.obstacles.push(advised(&Error::Disabled));
+        }
         report.look_at_spool(&config);
         let outcome = if config.signs_with_key() {
             config.key_signer().and_then(|signer| try_out(&signer))
@@ -164,15 +200,34 @@ impl Report {
     }
 
     fn look_at_spool(&mut self, config: &Config) {
-        self.spool = config.spool.as_ref().map(|folder| {
-            match Spool::new(folder.clone(), String::new()).list() {
-                Ok(records) => format!("{}, {} unsigned", folder.display(), records.len()),
-                Err(error) => advised(&error),
+        let Some(folder) = &config.spool else {
+            return;
+        };
+        let listed = Spool::new(folder.clone(), String::new()).list();
+        let records = match listed {
+            Ok(records) => records.len(),
+            Err(error) => {
+                self.spool = Some(advised(&error));
+                return;
             }
-        });
+        };
+        let mut text = format!("{}, {records} unsigned", folder.display());
+        // It is made when it is first needed.
+        let there = folder.ancestors().find(|folder| folder.exists());
+        if let Some(there) = there {
+            if let Ok(found) = statvfs(there) {
+                let free = found.f_bavail.saturating_mul(found.f_frsize);
+                text = format!("{text}, {} free", size(free));
+            }
+            if access(there, Access::WRITE_OK).is_err() {
+                text =
+                    format!("{text}, cannot be written: nothing would remember what is unsigned");
+            }
+        }
+        self.spool = Some(text);
     }
 
-    fn look_at_keyless(&mut self, config: &Config, examination: Examination) -> Result<(), Error> {
+    fn look_at_keyless(&mut self, config: &Config, examination: &Examination) -> Result<(), Error> {
         let keyless = &config.keyless;
         let sources = keyless.sources()?;
         self.sources = sources.detect().into_iter().map(source).collect();

@@ -24,6 +24,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// `MODEL_SIGNING_MODE` is `disabled`.
+    #[error("signing is switched off")]
+    Disabled,
     /// Somebody wants a setting to be other than the administrator says.
     #[error("{variable} is locked by {path:?}")]
     Locked {
@@ -105,6 +108,7 @@ impl Error {
                 "do not use it: restore it from a trusted copy, and find out who wrote to it"
             }
             Self::ConfigFile { .. } => "correct it: what is wrong in it is not in force",
+            Self::Disabled => "leave out MODEL_SIGNING_MODE, which is `disabled`",
             Self::Locked { .. } => {
                 "another value has no effect: leave it out, or ask who administers this machine"
             }

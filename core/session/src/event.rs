@@ -179,7 +179,8 @@ pub fn warn(line: &str) {
     });
 }
 
-fn size(bytes: u64) -> String {
+/// `bytes` for people.
+pub(crate) fn size(bytes: u64) -> String {
     let mut unit = "B";
     let mut whole = bytes;
     let mut rest = 0;

@@ -146,14 +146,15 @@ def doctor(*, fetch: bool = False, sign_test: bool = False) -> dict[str, Any]:
             one, else with the instance that is set.
 
     Returns:
-        ``ready``, and why: ``obstacles``, ``sources``, ``services``, ``token``, ``trust``, ``spool`` and more.
+        ``ready``, and why: ``obstacles``, ``hooked``, ``settings``, ``sources``, ``services``, ``token``, ``trust``,
+        ``spool`` and more.
 
     Examples:
         >>> import model_signing_autosign as autosign
         >>> autosign.doctor()["ready"]
         True
     """
-    report: dict[str, Any] = json.loads(_core.doctor(fetch=fetch, sign_test=sign_test))
+    report: dict[str, Any] = json.loads(_core.doctor(frameworks.installed(), fetch=fetch, sign_test=sign_test))
     return report
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from model_signing_autosign import _core
+from model_signing_autosign import _core, frameworks
 
 
 def main() -> NoReturn:
@@ -18,4 +18,6 @@ def main() -> NoReturn:
     """
     # Python only notes Ctrl-C and acts on it between bytecodes, of which a long Rust call has none.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    raise SystemExit(_core.run(sys.argv))
+    # Only the doctor asks what is installed, which takes longer than most commands.
+    installed = frameworks.installed() if sys.argv[1:2] == ["doctor"] else []
+    raise SystemExit(_core.run(sys.argv, installed))

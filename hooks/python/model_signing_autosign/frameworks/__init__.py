@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, Final
 
@@ -30,3 +31,14 @@ def patches(hooks: Iterable[str]) -> Iterator[Patch]:
     for name in NAMES:
         if name in chosen:
             yield from importlib.import_module(f"{__name__}.{name}").PATCHES
+
+
+def installed() -> list[tuple[str, str]]:
+    """Return name and version of each framework that has a hook and is installed; imports none."""
+    from importlib import metadata  # noqa: PLC0415 - slow, and few ask
+
+    found = []
+    for name in NAMES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append((name, metadata.version(name)))
+    return found
