@@ -1,5 +1,10 @@
 //! Which of several places a setting comes from.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +59,7 @@ impl Machine {
     }
 
     fn settings(&self) -> Settings {
-        let environment = Environment::from_iter(self.variables.iter().cloned());
+        let environment: Environment = self.variables.iter().cloned().collect();
         Settings::read(environment, self.root.path())
     }
 

@@ -81,14 +81,15 @@ class Status:
         Replaced or removed before they were signed.
         """
 
-def doctor(*, fetch: bool = False, sign_test: bool = False) -> str:
+def doctor(installed: SupportsGetItem[int, tuple[str, str]], *, fetch: bool = False, sign_test: bool = False) -> str:
     """
-    Say whether this process can sign, as JSON.
+    Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
     """
 
-def run(args: SupportsGetItem[int, str]) -> int:
+def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str]] = ...) -> int:
     """
     Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
+    `installed` are frameworks with a hook, by name and version.
     """
 
 def sign_key(model: str | PathLike[str], *, private_key: str | PathLike[str], password: str | None = None, signature: str | PathLike[str] | None = None) -> Path:
@@ -105,7 +106,7 @@ def sign_sigstore(model: str | PathLike[str], *, identity_token: str | None = No
     taken from the environment.
 
     Raises:
-        ConfigError: There is no token, or the public instances are not to be used.
+        ConfigError: There is no token, or the public instances are not to be used, or a setting is wrong, or locked.
         SigningError: The token, a service, the model or the signature's place is not as it must be.
     """
 
@@ -124,6 +125,7 @@ def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provi
     files. Without `trust_config` the environment says which Sigstore instance is believed.
 
     Raises:
+        ConfigError: A setting is wrong, or locked.
         UnsignedError: There is no signature.
         VerificationError: Somebody else signed, or not so that it could be believed, or the model is not what was signed.
     """
