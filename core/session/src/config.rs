@@ -101,6 +101,7 @@ impl Config {
             keyless: Keyless {
                 token: foreign_token(environment),
                 environment: environment.clone(),
+                ca_bundle: foreign_bundle(environment),
                 trust_folder: home(
                     environment,
                     "XDG_DATA_HOME",
@@ -217,6 +218,14 @@ fn foreign_token(environment: &Environment) -> Option<Zeroizing<String>> {
     Some(Zeroizing::new(token.to_owned()))
 }
 
+/// The CA certificates that other programs here are told to trust, such as those of a proxy that looks into TLS. What is
+/// not there is no reason not to sign.
+fn foreign_bundle(environment: &Environment) -> Option<PathBuf> {
+    let path = environment.first(&["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])?;
+    let path = std::path::absolute(path).ok()?;
+    path.is_file().then_some(path)
+}
+
 /// A path of this user: `inside` the folder of the XDG variable `name`, which is `default` in the home folder where that
 /// is not set, or not absolute (XDG base directory specification).
 pub(crate) fn home(
@@ -285,6 +294,20 @@ mod tests {
             ("MODEL_SIGNING_PRIVATE_KEY", ""),
         ]);
         assert!(errors.is_empty() && config.private_key.is_none());
+    }
+
+    #[test]
+    fn the_ca_bundle_of_other_programs_is_used_where_it_is_there() {
+        let bundle = |variables: &[(&str, &str)]| read(variables).0.keyless.ca_bundle;
+        let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert_eq!(bundle(&[("SSL_CERT_FILE", there)]), Some(there.into()));
+        assert_eq!(bundle(&[("REQUESTS_CA_BUNDLE", there)]), Some(there.into()));
+        assert_eq!(bundle(&[("SSL_CERT_FILE", "/no/such.pem")]), None);
+        let own = ("MODEL_SIGNING_CA_BUNDLE", "/own.pem");
+        assert_eq!(
+            bundle(&[("SSL_CERT_FILE", there), own]),
+            Some("/own.pem".into())
+        );
     }
 
     #[test]

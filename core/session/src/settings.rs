@@ -316,8 +316,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         variable: "MODEL_SIGNING_CA_BUNDLE",
         values: "path",
-        default: "",
-        about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web.",
+        default: "$SSL_CERT_FILE",
+        about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web. $REQUESTS_CA_BUNDLE is read, too; of these two what is not there is passed over.",
         secret: false,
         read: |config, value| {
             value
