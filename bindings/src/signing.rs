@@ -129,7 +129,7 @@ pub(crate) fn doctor(py: Python<'_>, fetch: bool, sign_test: bool) -> String {
 fn keyless(trust_config: Option<PathBuf>) -> Keyless {
     let mut keyless = Config::read(&Environment::of_process()).0.keyless;
     if let Some(path) = trust_config {
-        keyless.instance = Instance::TrustConfig(path);
+        keyless.instance = Instance::trust_config(path);
     }
     keyless
 }

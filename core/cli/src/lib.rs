@@ -153,7 +153,7 @@ impl InstanceArgs {
         if self.use_staging {
             keyless.instance = Instance::Staging;
         } else if let Some(path) = self.trust_config {
-            keyless.instance = Instance::TrustConfig(path);
+            keyless.instance = Instance::trust_config(path);
         } else if let Some(instance) = self.instance {
             keyless.instance = instance;
         }

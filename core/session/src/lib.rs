@@ -16,6 +16,7 @@ mod settings;
 mod signing;
 mod spool;
 mod thread;
+mod values;
 mod worker;
 
 pub use autosign_signing::Environment;
@@ -24,7 +25,7 @@ pub use config::{Config, LogLevel, Method, Mode, OnError};
 pub use doctor::{Examination, Report};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
-pub use keyless::{Instance, Keyless};
+pub use keyless::{Instance, Keyless, RateLimit, TrustFiles};
 pub use session::{Session, Status, Ticket};
 pub use settings::{SETTINGS, Setting, unknown_settings};
 pub use spool::{Record, Spool, Spooled};
