@@ -140,7 +140,7 @@ fn keyless(trust_config: Option<PathBuf>) -> Result<Keyless, SessionError> {
     let mut keyless = Config::read_strictly(&settings)?.keyless;
     if let Some(path) = trust_config {
         settings.unlocked("MODEL_SIGNING_TRUST_CONFIG")?;
-        keyless.instance = Instance::TrustConfig(path);
+        keyless.instance = Instance::trust_config(path);
     }
     Ok(keyless)
 }

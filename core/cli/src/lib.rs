@@ -156,7 +156,7 @@ impl InstanceArgs {
             Some(Instance::Staging)
         } else {
             self.trust_config
-                .map(Instance::TrustConfig)
+                .map(Instance::trust_config)
                 .or(self.instance)
         };
         if let Some(instance) = chosen {

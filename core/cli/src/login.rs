@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write, stderr, stdin};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use autosign_session::{Environment, Error, Keyless};
-use autosign_signing::{Connection, Login, Prompt, SystemClock};
+use autosign_signing::{Login, Prompt};
 use clap::Args;
 use zeroize::Zeroizing;
 
@@ -55,7 +54,7 @@ impl LoginArgs {
             Some(issuer) => issuer,
             None => keyless.trust()?.login_issuer(SystemTime::now())?.to_owned(),
         };
-        let connection = Connection::new(keyless.ca_bundle.as_deref(), Arc::new(SystemClock))?;
+        let connection = keyless.connection()?;
         let browser = environment.get("BROWSER").map(ToOwned::to_owned);
         let terminal = Terminal {
             browser: browser.unwrap_or_else(|| OPENER.into()),

@@ -8,7 +8,7 @@ use autosign_signing::{TrustConfig, TufRepository, publish};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::{GOOD, InstanceArgs, USAGE, config, failed, say};
+use crate::{GOOD, InstanceArgs, USAGE, config, failed, say, shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Trust {
@@ -131,7 +131,10 @@ fn show(keyless: &Keyless, out: &mut dyn Write) -> Result<(), Error> {
     let from = match &keyless.instance {
         Instance::Production => "the public-good instance".to_owned(),
         Instance::Staging => "the staging instance".to_owned(),
-        Instance::TrustConfig(path) => format!("{path:?}"),
+        Instance::Files(files) => {
+            let paths: Vec<_> = files.paths().map(shown).collect();
+            paths.join(" and ")
+        }
         Instance::Tuf(url) => format!("{url:?}"),
     };
     let trust = if let Some(known) = known {

@@ -451,6 +451,39 @@ fn the_doctor_says_where_it_is_and_what_is_hooked() {
 }
 
 #[test]
+fn of_what_may_hold_a_secret_a_part_is_shown() {
+    let mut place = Place::new();
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys/p256.pem");
+    for (name, value) in [
+        (
+            "IDENTITY_TOKEN_URL",
+            "https://me:sesame@a.example/b?k=sesame",
+        ),
+        ("IDENTITY_TOKEN_COMMAND", "/bin/token --password sesame"),
+        ("IDENTITY_TOKEN_HEADERS", "X: sesame"),
+        ("TOKEN_EXCHANGE_URL", "https://a.example/c?k=sesame"),
+        ("TIMESTAMP_URL", "https://a.example/d?k=sesame"),
+        ("PRIVATE_KEY", key.to_str().unwrap()),
+    ] {
+        let name = format!("MODEL_SIGNING_{name}");
+        place.settings.push((name, value.into()));
+    }
+    for command in ["env", "doctor", "doctor --json"] {
+        let said = place.run(command);
+        for shown in [
+            "https://…@a.example/b?…",
+            "/bin/token (2 arguments)",
+            "***",
+            "https://a.example/c?…",
+            "https://a.example/d?…",
+        ] {
+            assert!(said.out.contains(shown), "{command}: {}", said.out);
+        }
+        assert!(!said.out.contains("sesame"), "{command}: {}", said.out);
+    }
+}
+
+#[test]
 fn the_reference_page_is_the_table() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/environment.md");
     let written = std::fs::read_to_string(page).unwrap();

@@ -283,8 +283,38 @@ mod tests {
         let trust = ("MODEL_SIGNING_TRUST_CONFIG", "/trust.json");
         assert_eq!(
             instance(&[trust, staging]),
-            Instance::TrustConfig("/trust.json".into())
+            Instance::trust_config("/trust.json".into())
         );
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_without_what_may_be_secret() {
+        use std::ffi::OsString;
+        use std::os::unix::ffi::OsStringExt;
+        for (variable, value, shown) in [
+            (
+                "MODEL_SIGNING_IDENTITY_TOKEN_URL",
+                &b"https://a.example/b?key=sesame\xff"[..],
+                "https://a.example/b?…",
+            ),
+            (
+                "MODEL_SIGNING_IDENTITY_TOKEN_COMMAND",
+                b"token --password sesame\xff",
+                "token (2 arguments)",
+            ),
+            ("MODEL_SIGNING_IDENTITY_TOKEN_HEADERS", b"sesame\xff", "***"),
+        ] {
+            let value = OsString::from_vec(value.to_vec());
+            let (_, errors) = Config::read(&Environment::from_iter([(variable, value)]));
+            let [error] = errors.as_slice() else {
+                panic!("{variable}")
+            };
+            let error = error.to_string();
+            assert!(
+                error.contains(shown) && !error.contains("sesame"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl ConfigFile {
             return None;
         };
         let text = match value {
-            _ if setting.secret => Err("a secret, which belongs into a file of its own"),
+            _ if setting.is_secret() => Err("a secret, which belongs into a file of its own"),
             _ if setting.variable == CONFIG => Err("a further file, which is not read"),
             DeValue::Array(items) => list(items),
             value => scalar(value),

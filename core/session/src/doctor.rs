@@ -231,7 +231,7 @@ impl Report {
         let keyless = &config.keyless;
         let sources = keyless.sources()?;
         self.sources = sources.detect().into_iter().map(source).collect();
-        let trust = keyless.trust()?;
+        let trust = keyless.signing_trust()?;
         self.public_record = trust.is_public();
         self.trust = Some(match keyless.repository() {
             Some(repository) => {
@@ -266,6 +266,8 @@ impl Report {
             let mut keyless = keyless.clone();
             if keyless.instance == Instance::Production {
                 keyless.instance = Instance::Staging;
+                // It has services of its own.
+                (keyless.rekor_version, keyless.timestamp_url) = (None, None);
             }
             try_out(&keyless.signer()?.0)?;
         }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use autosign_signing::{
     AUDIENCE, Connection, Credentials, Environment, Error as SigningError, Guard, KeylessSigner,
-    Sources, Surroundings, SystemClock, TokenCommand, TokenExchange, TokenFile, TokenRequest,
-    TokenSource, TokenText, TrustConfig, TufRepository, read_password,
+    Rate, Sources, SubjectType, Surroundings, SystemClock, TokenCommand, TokenExchange, TokenFile,
+    TokenRequest, TokenSource, TokenText, TrustConfig, TufRepository, read_password,
 };
 use zeroize::Zeroizing;
 
@@ -20,13 +21,87 @@ pub enum Instance {
     Production,
     /// Its staging instance.
     Staging,
-    /// That of this trust config, an absolute path.
-    TrustConfig(PathBuf),
+    /// That of these files.
+    Files(Box<TrustFiles>),
     /// That of the TUF repository at this URL, which a person trusted.
     Tuf(String),
 }
 
+/// The files of an instance: a trust config, or cosign's two. All paths are absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// `MODEL_SIGNING_TRUST_CONFIG`
+    pub trust_config: Option<PathBuf>,
+    /// `MODEL_SIGNING_TRUSTED_ROOT`
+    pub trusted_root: Option<PathBuf>,
+    /// `MODEL_SIGNING_SIGNING_CONFIG`
+    pub signing_config: Option<PathBuf>,
+}
+
+impl TrustFiles {
+    /// Those that are given.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let files = [&self.trust_config, &self.trusted_root, &self.signing_config];
+        files.into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    fn read(&self) -> Result<TrustConfig, SigningError> {
+        let other = match (&self.trusted_root, &self.signing_config) {
+            (Some(_), _) => Some("MODEL_SIGNING_TRUSTED_ROOT"),
+            (None, Some(_)) => Some("MODEL_SIGNING_SIGNING_CONFIG"),
+            (None, None) => None,
+        };
+        match (&self.trust_config, &self.trusted_root, other) {
+            (Some(_), _, Some(other)) => Err(SigningError::TrustGivenTwice { other }),
+            (Some(path), _, None) => TrustConfig::read(path),
+            (None, Some(root), _) => TrustConfig::read_parts(root, self.signing_config.as_deref()),
+            (None, None, _) => Err(SigningError::TrustRootMissing),
+        }
+    }
+}
+
+/// How many signatures one signer makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateLimit {
+    /// So many with any instance.
+    Any(Rate),
+    /// As many as are wanted.
+    Off,
+    /// 30 a minute with a public instance, which many share, and as many as are wanted with another one.
+    #[default]
+    Public,
+}
+
+impl RateLimit {
+    fn with(self, public: bool) -> Option<Rate> {
+        match self {
+            Self::Any(rate) => Some(rate),
+            Self::Public if public => Rate::new(30, Duration::from_secs(60)),
+            Self::Off | Self::Public => None,
+        }
+    }
+}
+
 impl Instance {
+    /// That of the trust config at `path`.
+    #[must_use]
+    pub fn trust_config(path: PathBuf) -> Self {
+        Self::Files(Box::new(TrustFiles {
+            trust_config: Some(path),
+            ..TrustFiles::default()
+        }))
+    }
+
+    /// Names one more file: files go before what was named otherwise.
+    pub(crate) fn set_file(&mut self, set: impl FnOnce(&mut TrustFiles)) {
+        let mut files = match std::mem::take(self) {
+            Self::Files(files) => files,
+            _ => Box::default(),
+        };
+        set(&mut files);
+        *self = Self::Files(files);
+    }
+
     /// `production`, `staging`, or a URL.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -54,6 +129,8 @@ pub struct Keyless {
     pub url: Option<String>,
     /// `MODEL_SIGNING_IDENTITY_TOKEN_HEADERS`
     pub headers: Option<Zeroizing<String>>,
+    /// `MODEL_SIGNING_IDENTITY_TOKEN_HEADERS_FILE`, absolute. Goes before `headers`.
+    pub headers_file: Option<PathBuf>,
     /// `MODEL_SIGNING_IDENTITY_TOKEN_FIELD`
     pub field: Option<String>,
     /// `MODEL_SIGNING_TOKEN_EXCHANGE_URL`
@@ -64,10 +141,22 @@ pub struct Keyless {
     pub exchange_secret_file: Option<PathBuf>,
     /// `MODEL_SIGNING_TOKEN_EXCHANGE_CONNECTOR`
     pub exchange_connector: Option<String>,
+    /// `MODEL_SIGNING_TOKEN_EXCHANGE_SUBJECT_TYPE`
+    pub exchange_subject_type: SubjectType,
     /// `MODEL_SIGNING_AUDIENCE`; nothing for the public instance's.
     pub audience: Option<String>,
-    /// `MODEL_SIGNING_INSTANCE` and `MODEL_SIGNING_TRUST_CONFIG`
+    /// `MODEL_SIGNING_INSTANCE`, or the files that go before it.
     pub instance: Instance,
+    /// `MODEL_SIGNING_REKOR_VERSION`; nothing for the highest.
+    pub rekor_version: Option<u32>,
+    /// `MODEL_SIGNING_TIMESTAMP_URL`
+    pub timestamp_url: Option<String>,
+    /// `MODEL_SIGNING_RATE`
+    pub rate: RateLimit,
+    /// `MODEL_SIGNING_TIMEOUT`; nothing for the signer's own.
+    pub timeout: Option<Duration>,
+    /// `MODEL_SIGNING_RETRIES`; nothing for the connection's own.
+    pub retries: Option<u32>,
     /// `MODEL_SIGNING_PUBLIC_LOG` is `deny`.
     pub deny_public_log: bool,
     /// `MODEL_SIGNING_CA_BUNDLE`, absolute.
@@ -115,7 +204,10 @@ impl Keyless {
         if let Some(url) = &self.url {
             let headers = self.headers.as_deref().map(String::as_str);
             let request = TokenRequest::new(url.clone(), headers, self.field.as_deref())?;
-            given.push(Box::new(request));
+            given.push(Box::new(match &self.headers_file {
+                Some(path) => request.with_headers_file(path.clone()),
+                None => request,
+            }));
         }
         let connection = self.connection()?;
         let here = Surroundings::new(self.environment.clone(), connection.clone());
@@ -130,6 +222,7 @@ impl Keyless {
             client_id: self.exchange_client.clone(),
             client_secret: secret.transpose()?,
             connector: self.exchange_connector.clone(),
+            subject_type: self.exchange_subject_type,
             subject_audience: audience.to_owned(),
             subject: sources,
         };
@@ -151,19 +244,36 @@ impl Keyless {
         Guard::new(identity.as_deref(), issuer.as_deref())
     }
 
-    /// The trusted root and the addresses of the instance: those of the trust config, else those last fetched, else those
+    /// The trusted root and the addresses of the instance: those of its files, else those last fetched, else those
     /// that came with the program. Asks nobody.
     ///
     /// # Errors
-    /// Those of [`TrustConfig::read`] and of [`TufRepository::known`].
+    /// [`TrustGivenTwice`](SigningError::TrustGivenTwice), [`TrustRootMissing`](SigningError::TrustRootMissing), and
+    /// those of [`TrustConfig::read`] and of [`TufRepository::known`].
     pub fn trust(&self) -> Result<TrustConfig, SigningError> {
         match (&self.instance, self.repository()) {
-            (Instance::TrustConfig(path), _) => TrustConfig::read(path),
+            (Instance::Files(files), _) => files.read(),
             (_, Some(repository)) => Ok(repository.known()?.trust),
             (Instance::Production, None) => TrustConfig::production(),
             (Instance::Staging, None) => TrustConfig::staging(),
             (Instance::Tuf(url), None) => Err(SigningError::InstanceUnknown { url: url.clone() }),
         }
+    }
+
+    /// The same for signing, with the services that the settings choose.
+    ///
+    /// # Errors
+    /// Those of [`Keyless::trust`], of [`TrustConfig::with_rekor_version`] and of
+    /// [`TrustConfig::with_timestamp_authority`].
+    pub fn signing_trust(&self) -> Result<TrustConfig, SigningError> {
+        let mut trust = self.trust()?;
+        if let Some(version) = self.rekor_version {
+            trust = trust.with_rekor_version(version)?;
+        }
+        if let Some(url) = &self.timestamp_url {
+            trust = trust.with_timestamp_authority(url)?;
+        }
+        Ok(trust)
     }
 
     /// Where trust is fetched; nothing where it is in a file, or cannot be kept.
@@ -173,7 +283,7 @@ impl Keyless {
         match &self.instance {
             Instance::Production => Some(TufRepository::production(folder)),
             Instance::Staging => Some(TufRepository::staging(folder)),
-            Instance::TrustConfig(_) => None,
+            Instance::Files(_) => None,
             Instance::Tuf(url) => Some(TufRepository::at(url, folder)),
         }
     }
@@ -198,25 +308,30 @@ impl Keyless {
     /// # Errors
     /// Those of [`Connection::new`].
     pub fn connection(&self) -> Result<Connection, SigningError> {
-        Connection::new(self.ca_bundle.as_deref(), Arc::new(SystemClock))
+        let connection = Connection::new(self.ca_bundle.as_deref(), Arc::new(SystemClock))?;
+        Ok(match self.retries {
+            Some(retries) => connection.with_retries(retries),
+            None => connection,
+        })
     }
 
     /// Whoever can write to `model` must not say who is to be believed.
     ///
     /// # Errors
-    /// [`TrustInModel`](autosign_signing::Error::TrustInModel) where the trust config, or the folder of fetched trust, lies in the model.
+    /// [`TrustInModel`](autosign_signing::Error::TrustInModel) where a file of the instance, or the folder of fetched trust, lies in the model.
     pub fn refuse_trust_in(&self, model: &Path) -> Result<(), SigningError> {
-        let path = match &self.instance {
-            Instance::TrustConfig(path) => Some(path),
-            Instance::Tuf(_) => self.trust_folder.as_ref(),
+        let paths: Vec<_> = match &self.instance {
+            Instance::Files(files) => files.paths().collect(),
+            Instance::Tuf(_) => self.trust_folder.as_deref().into_iter().collect(),
             // What is kept of these is proven from a root that came with the program.
-            Instance::Production | Instance::Staging => None,
+            Instance::Production | Instance::Staging => Vec::new(),
         };
-        if let Some(path) = path
-            && let (Ok(model), Ok(real)) = (model.canonicalize(), path.canonicalize())
-            && real.starts_with(&model)
-        {
-            return Err(SigningError::TrustInModel { path: path.clone() });
+        for path in paths {
+            if let (Ok(model), Ok(real)) = (model.canonicalize(), path.canonicalize())
+                && real.starts_with(&model)
+            {
+                return Err(SigningError::TrustInModel { path: path.into() });
+            }
         }
         Ok(())
     }
@@ -224,7 +339,7 @@ impl Keyless {
     /// The signer, and whether what it signs goes on public record.
     ///
     /// # Errors
-    /// [`Error::NoIdentity`], [`Error::PublicLog`], and those of [`KeylessSigner::new`].
+    /// [`Error::NoIdentity`], and those of [`Keyless::signer_with`].
     pub fn signer(&self) -> Result<(KeylessSigner, bool), Error> {
         let sources = self.sources()?;
         if !sources.any_is_here() {
@@ -236,16 +351,22 @@ impl Keyless {
     /// The same, with tokens from elsewhere.
     ///
     /// # Errors
-    /// [`Error::PublicLog`], and those of [`KeylessSigner::new`].
+    /// [`Error::PublicLog`], and those of [`Keyless::signing_trust`] and of [`KeylessSigner::new`].
     pub fn signer_with(&self, sources: Sources) -> Result<(KeylessSigner, bool), Error> {
-        let trust = self.trust()?;
+        let trust = self.signing_trust()?;
         let public = trust.is_public();
         if public && self.deny_public_log {
             return Err(Error::PublicLog);
         }
-        let signer = KeylessSigner::new(trust, sources)?
+        let mut signer = KeylessSigner::new(trust, sources)?
             .with_guard(self.guard()?)
             .with_audience(self.audience().to_owned());
+        if let Some(limit) = self.timeout {
+            signer = signer.with_timeout(limit);
+        }
+        if let Some(rate) = self.rate.with(public) {
+            signer = signer.with_rate(rate);
+        }
         Ok((signer, public))
     }
 
@@ -254,8 +375,32 @@ impl Keyless {
         match &self.instance {
             Instance::Production => "sigstore:production".to_owned(),
             Instance::Staging => "sigstore:staging".to_owned(),
-            Instance::TrustConfig(path) => format!("sigstore:{}", path.display()),
+            Instance::Files(files) => {
+                let paths: Vec<_> = files
+                    .paths()
+                    .map(|path| path.display().to_string())
+                    .collect();
+                format!("sigstore:{}", paths.join(" "))
+            }
             Instance::Tuf(url) => format!("sigstore:{url}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_many_share_is_spared_unless_a_rate_is_given() {
+        let one = Rate::new(1, Duration::from_secs(1));
+        let thirty = Rate::new(30, Duration::from_secs(60));
+        for (limit, public, private) in [
+            (RateLimit::default(), thirty, None),
+            (RateLimit::Off, None, None),
+            (one.map(RateLimit::Any).unwrap(), one, one),
+        ] {
+            assert_eq!((limit.with(true), limit.with(false)), (public, private));
         }
     }
 }

@@ -19,6 +19,7 @@ mod settings;
 mod signing;
 mod spool;
 mod thread;
+mod values;
 mod worker;
 
 pub use autosign_signing::Environment;
@@ -27,7 +28,7 @@ pub use config::{Config, LogLevel, Method, Mode, OnError};
 pub use doctor::{Examination, Installed, Report};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG, stderr_lines, warn};
-pub use keyless::{Instance, Keyless};
+pub use keyless::{Instance, Keyless, RateLimit, TrustFiles};
 pub use layers::{Origin, Settings, Value};
 pub use place::{Rank, host};
 pub use session::{Session, Status, Ticket};

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use autosign_signing::random;
+
 use crate::spool::{Record, Spool};
 use crate::worker::Queue;
 use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, stderr_lines};
@@ -250,19 +252,11 @@ fn is_special(root: &Path) -> bool {
 
 /// A name that no other session on any host has: 128 random bits.
 fn new_name() -> String {
-    let mut bytes = [0; 16];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            // Without a source of randomness: at least no other session of this host.
-            Err(_) => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-                let process = rustix::process::getpid().as_raw_nonzero();
-                return format!("{process}x{}", since.map_or(0, |since| since.as_nanos()));
-            }
-        }
-    }
+    let Ok(bytes) = random() else {
+        // Without a source of randomness: at least no other session of this host.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let process = rustix::process::getpid().as_raw_nonzero();
+        return format!("{process}x{}", since.map_or(0, |since| since.as_nanos()));
+    };
     format!("{:032x}", u128::from_ne_bytes(bytes))
 }

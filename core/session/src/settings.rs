@@ -1,12 +1,12 @@
 //! The table of settings: one row each feeds the parser, `model-signing env` and the reference page.
 
 use std::ffi::OsStr;
-use std::time::Duration;
 
-use autosign_signing::{Credentials, Sources};
+use autosign_signing::{Credentials, Sources, SubjectType};
 use zeroize::Zeroizing;
 
 use crate::config::{LogLevel, Method, Mode, OnError};
+use crate::values::{Show, duration, rate, text};
 use crate::{Config, Instance, Value};
 
 /// What every setting begins with.
@@ -22,8 +22,8 @@ pub struct Setting {
     pub default: &'static str,
     /// What it does.
     pub about: &'static str,
-    /// Whether its value must never be shown.
-    pub secret: bool,
+    /// What of its value may be shown.
+    pub(crate) show: Show,
     /// Takes the value; nothing where it is none of `values`.
     pub(crate) read: fn(&mut Config, &Value) -> Option<()>,
 }
@@ -32,11 +32,12 @@ impl Setting {
     /// `value` as it may be shown.
     #[must_use]
     pub fn shown(&self, value: &OsStr) -> String {
-        if self.secret {
-            "***".to_owned()
-        } else {
-            value.to_string_lossy().into_owned()
-        }
+        self.show.of(value)
+    }
+
+    /// Whether nothing of it may be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.show == Show::Hidden
     }
 }
 
@@ -47,7 +48,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "background, inline, disabled",
         default: "background",
         about: "Sign after the save has returned, before it returns, or not at all (the import then does nothing).",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.mode = match value.to_str()? {
                 "background" => Mode::Background,
@@ -63,7 +64,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "warn, raise, ignore",
         default: "warn",
         about: "What a failed signature does: one line on stderr, an exception from the save (which then waits for its signature), or nothing. The checkpoint stays in the spool in every case.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.on_error = match value.to_str()? {
                 "ignore" => OnError::Ignore,
@@ -79,7 +80,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "auto, none, or a list of safetensors, torch",
         default: "auto",
         about: "Whose saves are signed. `auto` is every framework that the program imports.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             let names = value
                 .to_str()?
@@ -94,7 +95,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "auto, key, sigstore",
         default: "auto",
         about: "Who signs: the holder of a private key, or whom an identity token names (keyless, through Sigstore). `auto` is the key where MODEL_SIGNING_PRIVATE_KEY is set, else Sigstore.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.method = match value.to_str()? {
                 "auto" => Method::Auto,
@@ -110,7 +111,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A file with the OIDC identity token to sign with, read again for every certificate: what renews it may do so at any time.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             value
                 .path()
@@ -122,7 +123,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "text",
         default: "$SIGSTORE_ID_TOKEN",
         about: "The token itself, if there is no file; $SIGSTORE_IDENTITY_TOKEN is read, too. A file is the better place: it can be renewed, and child processes inherit the environment.",
-        secret: true,
+        show: Show::Hidden,
         read: |config, value| {
             config.keyless.token = Some(Zeroizing::new(value.to_str()?.to_owned()));
             Some(())
@@ -133,32 +134,38 @@ pub static SETTINGS: &[Setting] = &[
         values: "words, as for a shell that expands nothing",
         default: "",
         about: "A program that prints a token, or JSON with one in `token`; it finds the audience in MODEL_SIGNING_AUDIENCE and has half a minute.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.command = Some(value.to_str()?.to_owned());
-            Some(())
-        },
+        show: Show::Command,
+        read: |config, value| text(value).map(|text| config.keyless.command = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_IDENTITY_TOKEN_URL",
         values: "URL",
         default: "",
         about: "A web service that gives a token to a GET request; `{audience}` in it stands for the audience.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.url = Some(value.to_str()?.to_owned());
-            Some(())
-        },
+        show: Show::Url,
+        read: |config, value| text(value).map(|text| config.keyless.url = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_IDENTITY_TOKEN_HEADERS",
         values: "NAME: VALUE; NAME: VALUE",
         default: "",
         about: "What that request carries.",
-        secret: true,
+        show: Show::Hidden,
         read: |config, value| {
             config.keyless.headers = Some(Zeroizing::new(value.to_str()?.to_owned()));
             Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_IDENTITY_TOKEN_HEADERS_FILE",
+        values: "path",
+        default: "",
+        about: "A file with them instead, on one line or several, read again for every token. The better place: child processes inherit the environment.",
+        show: Show::Whole,
+        read: |config, value| {
+            value
+                .path()
+                .map(|path| config.keyless.headers_file = Some(path))
         },
     },
     Setting {
@@ -166,43 +173,35 @@ pub static SETTINGS: &[Setting] = &[
         values: "name, or JSON pointer",
         default: "",
         about: "Where the token is in the answer, if that is JSON.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.field = Some(value.to_str()?.to_owned());
-            Some(())
-        },
+        show: Show::Whole,
+        read: |config, value| text(value).map(|text| config.keyless.field = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_TOKEN_EXCHANGE_URL",
         values: "URL",
         default: "",
         about: "Token endpoint of an identity provider of one's own that exchanges the token for one that Fulcio takes (RFC 8693), such as Dex.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.exchange_url = Some(value.to_str()?.to_owned());
-            Some(())
-        },
+        show: Show::Url,
+        read: |config, value| text(value).map(|text| config.keyless.exchange_url = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_TOKEN_EXCHANGE_CLIENT_ID",
         values: "text",
         default: "",
         about: "As whom that is asked, and the audience that the token to exchange must be for; else that is MODEL_SIGNING_AUDIENCE.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.exchange_client = Some(value.to_str()?.to_owned());
-            Some(())
-        },
+        show: Show::Whole,
+        read: |config, value| text(value).map(|text| config.keyless.exchange_client = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_TOKEN_EXCHANGE_CLIENT_SECRET_FILE",
         values: "path",
         default: "",
         about: "A file whose first line is the client's secret.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
-            config.keyless.exchange_secret_file = Some(value.path()?);
-            Some(())
+            value
+                .path()
+                .map(|path| config.keyless.exchange_secret_file = Some(path))
         },
     },
     Setting {
@@ -210,9 +209,24 @@ pub static SETTINGS: &[Setting] = &[
         values: "text",
         default: "",
         about: "The connector of Dex that judges the token to exchange.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
-            config.keyless.exchange_connector = Some(value.to_str()?.to_owned());
+            text(value).map(|text| config.keyless.exchange_connector = Some(text))
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_TOKEN_EXCHANGE_SUBJECT_TYPE",
+        values: "id_token, access_token, jwt",
+        default: "id_token",
+        about: "What the token to exchange is called (RFC 8693 section 3): Dex takes an ID token, Keycloak an access token of its own.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.keyless.exchange_subject_type = match value.to_str()? {
+                "access_token" => SubjectType::AccessToken,
+                "id_token" => SubjectType::IdToken,
+                "jwt" => SubjectType::Jwt,
+                _ => return None,
+            };
             Some(())
         },
     },
@@ -221,7 +235,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "spiffe:// URI",
         default: "",
         about: "Which identity to sign as where the SPIFFE agent gives several; else the first.",
-        secret: false,
+        show: Show::Whole,
         read: |_, value| value.to_str().map(drop),
     },
     Setting {
@@ -229,7 +243,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "text",
         default: "",
         about: "The role of Vault's identity secrets engine that issues tokens, whose client id is the audience; with $VAULT_ADDR and $VAULT_TOKEN or ~/.vault-token.",
-        secret: false,
+        show: Show::Whole,
         read: |_, value| value.to_str().map(drop),
     },
     Setting {
@@ -237,7 +251,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "auto, or a list of file, env, exec, http, github, gitlab, buildkite, circleci, kubernetes, kubernetes-api, spiffe, gcp-impersonation, gcp, aws, azure, vault",
         default: "auto",
         about: "Where tokens may come from. `auto`: from the settings above, where one is set, else from what the job finds where it runs, asked in the order of this list. A list names sources and their order; `-NAME` leaves one out.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             let given = ["file", "env", "exec", "http"];
             let names = [&given[..], &Sources::names()].concat();
@@ -250,7 +264,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "text, glob:PATTERN, or re:EXPRESSION",
         default: "",
         about: "Sign as nobody else: the name that the certificate must have, an email address or URI. A token for anybody else is not sent.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             // Kept even where it is wrong: then nothing is signed, and not by anybody.
             config.keyless.expected.0 = Some(value.text().to_string_lossy().into_owned());
@@ -262,7 +276,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "text, glob:PATTERN, or re:EXPRESSION",
         default: "",
         about: "The same for the issuer of the token, a URL.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.keyless.expected.1 = Some(value.text().to_string_lossy().into_owned());
             config.keyless.guard().ok().map(drop)
@@ -273,18 +287,15 @@ pub static SETTINGS: &[Setting] = &[
         values: "text",
         default: "sigstore",
         about: "The audience that the token must be for: the client id of the instance's Fulcio. A token for another audience is never sent.",
-        secret: false,
-        read: |config, value| {
-            config.keyless.audience = Some(value.to_str()?.to_owned());
-            Some(())
-        },
+        show: Show::Whole,
+        read: |config, value| text(value).map(|text| config.keyless.audience = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_INSTANCE",
         values: "production, staging, or the URL of a TUF repository",
         default: "production",
         about: "The Sigstore instance to sign with and to believe: a public one, or one that `model-signing trust add` was given.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.keyless.instance = Instance::named(value.to_str()?)?;
             Some(())
@@ -295,18 +306,70 @@ pub static SETTINGS: &[Setting] = &[
         values: "path",
         default: "",
         about: "The Sigstore instance to sign with and to believe instead: a ClientTrustConfig file, which holds its keys and its addresses.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
-            config.keyless.instance = Instance::TrustConfig(value.path()?);
+            let path = value.path()?;
+            let instance = &mut config.keyless.instance;
+            instance.set_file(|files| files.trust_config = Some(path));
             Some(())
         },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_TRUSTED_ROOT",
+        values: "path",
+        default: "",
+        about: "The same in the two files that cosign has: its trusted_root.json, with the keys and certificates. Alone it can verify, and not sign.",
+        show: Show::Whole,
+        read: |config, value| {
+            let path = value.path()?;
+            let instance = &mut config.keyless.instance;
+            instance.set_file(|files| files.trusted_root = Some(path));
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_SIGNING_CONFIG",
+        values: "path",
+        default: "",
+        about: "And its signing_config.json, with the addresses.",
+        show: Show::Whole,
+        read: |config, value| {
+            let path = value.path()?;
+            let instance = &mut config.keyless.instance;
+            instance.set_file(|files| files.signing_config = Some(path));
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_REKOR_VERSION",
+        values: "auto, 1, 2",
+        default: "auto",
+        about: "Which version of the log is asked. `auto`: the highest that the instance has and this program speaks.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.keyless.rekor_version = match value.to_str()? {
+                "auto" => None,
+                "1" => Some(1),
+                "2" => Some(2),
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_TIMESTAMP_URL",
+        values: "URL",
+        default: "",
+        about: "The timestamp authority to ask (RFC 3161) instead of those of the instance. The trusted root must name it, too.",
+        show: Show::Url,
+        read: |config, value| text(value).map(|text| config.keyless.timestamp_url = Some(text)),
     },
     Setting {
         variable: "MODEL_SIGNING_PUBLIC_LOG",
         values: "allow, deny",
         default: "allow",
         about: "Whether to sign with a public instance, whose log shows the signer's identity, the time and a hash of what was signed to everybody, for ever.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             // What cannot be read denies: what is public once stays so.
             config.keyless.deny_public_log = value.text() != "allow";
@@ -314,11 +377,45 @@ pub static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        variable: "MODEL_SIGNING_RATE",
+        values: "N/s, N/min, N/h, or off",
+        default: "30/min",
+        about: "How many signatures a session makes, all at once or evenly; what is too much waits. The default holds for the public instances alone, a value for any.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.keyless.rate = rate(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_TIMEOUT",
+        values: "duration, such as 90s or 5m",
+        default: "60s",
+        about: "How long the services may take for one signature, all of them together. Waiting for MODEL_SIGNING_RATE, or for a person, does not count.",
+        show: Show::Whole,
+        read: |config, value| {
+            let limit = duration(value.to_str()?).filter(|limit| !limit.is_zero())?;
+            config.keyless.timeout = Some(limit);
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_RETRIES",
+        values: "number from 0",
+        default: "4",
+        about: "How often a request is tried again that failed for a passing reason.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.keyless.retries = Some(value.to_str()?.parse().ok()?);
+            Some(())
+        },
+    },
+    Setting {
         variable: "MODEL_SIGNING_CA_BUNDLE",
         values: "path",
         default: "$SSL_CERT_FILE",
         about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web. $REQUESTS_CA_BUNDLE is read, too; of these two what is not there is passed over.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             value
                 .path()
@@ -330,7 +427,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "path",
         default: "",
         about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| value.path().map(|path| config.private_key = Some(path)),
     },
     Setting {
@@ -338,7 +435,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "text",
         default: "",
         about: "Opens an encrypted key. A file is the better place: child processes inherit the environment.",
-        secret: true,
+        show: Show::Hidden,
         read: |config, value| {
             config.password = Some(Zeroizing::new(value.to_str()?.to_owned()));
             Some(())
@@ -349,7 +446,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A file whose first line opens an encrypted key. Read when the key is.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| value.path().map(|path| config.password_file = Some(path)),
     },
     Setting {
@@ -357,7 +454,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "auto, or a number from 1",
         default: "auto",
         about: "Threads that hash. `auto`: one while training goes on, every core while the program waits.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.threads = match value.to_str()? {
                 "auto" => None,
@@ -371,7 +468,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "path, or off",
         default: "$XDG_STATE_HOME/model-signing/spool",
         about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.spool = if value.text() == "off" {
                 None
@@ -386,7 +483,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "duration, such as 90s or 5m",
         default: "120s",
         about: "How long the program's end may wait for signatures. What is left then stays in the spool.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.drain_timeout = duration(value.to_str()?)?;
             Some(())
@@ -397,7 +494,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "debug, info, warning, off",
         default: "info",
         about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was replaced or removed before, with `warning` only what went wrong.",
-        secret: false,
+        show: Show::Whole,
         read: |config, value| {
             config.log_level = match value.to_str()? {
                 "debug" => LogLevel::Debug,
@@ -414,7 +511,7 @@ pub static SETTINGS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A configuration file (see below) that goes before those in their usual places.",
-        secret: false,
+        show: Show::Whole,
         read: |_, value| value.path().map(drop),
     },
 ];
@@ -455,34 +552,10 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, setting)| setting.variable)
 }
 
-/// A whole number of seconds, or of the unit `s`, `m` or `h`.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('m') => (number, 60),
-        Some(number) if text.ends_with('h') => (number, 3600),
-        Some(number) => (number, 1),
-        None => (text, 1),
-    };
-    Some(Duration::from_secs(
-        number.parse::<u64>().ok()?.checked_mul(unit)?,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Environment, Settings};
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("90"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
-        for wrong in ["", "s", "-1s", "1.5s", "5 m", "18446744073709551615h"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn a_slip_is_told_with_what_was_meant() {

@@ -146,7 +146,7 @@ fn settings_that_answer_one_question_overrule_each_other() {
         .read();
     assert_eq!(
         config.keyless.instance,
-        Instance::TrustConfig("/trust.json".into())
+        Instance::trust_config("/trust.json".into())
     );
     let [line] = lines.as_slice() else {
         panic!("{lines:?}")

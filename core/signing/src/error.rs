@@ -1,5 +1,6 @@
 //! Every way a file, a key, or a bundle can fail. Variants carry what was found; [`Error::hint`] says what to do next (hint.rs).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,17 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// The instance has no log of the version that is asked for.
+    #[error("the Sigstore instance has no Rekor v{wanted}, {}", rekor_found(found))]
+    NoRekor {
+        /// The major version that the settings ask for.
+        wanted: u32,
+        /// Those of the instance's logs.
+        found: BTreeSet<u32>,
+    },
+    /// A trusted root without the addresses of its services.
+    #[error("the trust config has no signing config, so it can only verify")]
+    NoSigningConfig,
     /// No source has an identity token that can be used.
     #[error("no identity token can be used: {}", attempted(attempts, absent))]
     NoToken {
@@ -354,6 +366,15 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Trust is given in both its forms, and nobody can say which one is meant.
+    #[error("MODEL_SIGNING_TRUST_CONFIG is set, and so is {other}")]
+    TrustGivenTwice {
+        /// The other setting.
+        other: &'static str,
+    },
+    /// A signing config whose services nothing vouches for.
+    #[error("MODEL_SIGNING_SIGNING_CONFIG is set, and MODEL_SIGNING_TRUSTED_ROOT is not")]
+    TrustRootMissing,
     /// Trust could not be brought up to date, or what is kept of it was altered.
     #[error("the trust of {url} cannot be established: {reason}")]
     TrustRefresh {
@@ -391,6 +412,14 @@ fn attempted(attempts: &[(&'static str, Error)], absent: &[(&'static str, String
         .map(|(source, reason)| format!("{source} is not here ({reason})"));
     let listed: Vec<_> = attempts.chain(absent).collect();
     listed.join("; ")
+}
+
+fn rekor_found(found: &BTreeSet<u32>) -> String {
+    let found: Vec<_> = found.iter().map(|version| format!("v{version}")).collect();
+    match found.as_slice() {
+        [] => "and no other log".to_owned(),
+        found => format!("but {}", found.join(" and ")),
+    }
 }
 
 fn service_failed(status: Option<u16>, reason: &str) -> String {

@@ -52,6 +52,12 @@ impl Error {
             Self::Name { .. } | Self::NameNotUtf8 { .. } => {
                 "rename the file, or leave it out with --ignore-paths"
             }
+            Self::NoRekor { .. } => {
+                "set MODEL_SIGNING_REKOR_VERSION to a version that it has, or to `auto`"
+            }
+            Self::NoSigningConfig => {
+                "set MODEL_SIGNING_SIGNING_CONFIG to its signing_config.json beside MODEL_SIGNING_TRUSTED_ROOT, or give a ClientTrustConfig that has one"
+            }
             Self::NoToken { .. } => "`model-signing doctor --fetch` says what each source lacks",
             Self::NotExpected { .. } => {
                 "give the job the identity that it should have, or correct MODEL_SIGNING_EXPECT_IDENTITY and MODEL_SIGNING_EXPECT_ISSUER"
@@ -76,6 +82,12 @@ impl Error {
             Self::TooLarge { .. } => "check that this is the right file",
             Self::TrustConfig { .. } => {
                 "give a ClientTrustConfig, or a trusted_root.json with its signing_config.json"
+            }
+            Self::TrustGivenTwice { .. } => {
+                "set MODEL_SIGNING_TRUST_CONFIG alone, or MODEL_SIGNING_TRUSTED_ROOT with MODEL_SIGNING_SIGNING_CONFIG"
+            }
+            Self::TrustRootMissing => {
+                "set MODEL_SIGNING_TRUSTED_ROOT to the trusted_root.json of the same instance"
             }
             Self::TrustInModel { .. } => "take the trust config from a place that you control",
             Self::TrustRefresh { .. } => {

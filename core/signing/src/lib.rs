@@ -35,6 +35,7 @@ mod model;
 mod name;
 mod pattern;
 mod publish;
+mod random;
 mod services;
 mod signer;
 mod statement;
@@ -50,16 +51,17 @@ pub use environment::Environment;
 pub use error::Error;
 pub use hashing::{Hashing, Progress, hash};
 pub use identity::{
-    Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, Surroundings,
-    TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
+    Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, SubjectType,
+    Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{publish, retract, signature_path};
+pub use random::random;
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
-    AUDIENCE, Introduction, KeySigner, KeylessSigner, Signer, generate_key, read_password,
+    AUDIENCE, Introduction, KeySigner, KeylessSigner, Rate, Signer, generate_key, read_password,
 };
 pub use statement::Statement;
 pub use trust::{Known, TrustConfig, TufRepository};

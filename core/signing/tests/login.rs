@@ -84,8 +84,16 @@ fn login(person: &Person) -> Login {
 
 /// Signs; how often Fulcio was asked, and who signed.
 fn signed(login: Login) -> (usize, Result<String, Error>) {
+    signed_by(login, |_, honest| honest)
+}
+
+/// The same with a Fulcio that lies.
+fn signed_by(
+    login: Login,
+    lie: impl Fn(usize, Answer) -> Answer + Send + Sync + 'static,
+) -> (usize, Result<String, Error>) {
     let trust = STACK.trust_json("trust_config");
-    let fulcio = Proxy::before(&origin(&trust, "caUrls"), |_, honest| honest);
+    let fulcio = Proxy::before(&origin(&trust, "caUrls"), lie);
     let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
     let proxied = redirected(&trust, "caUrls", &fulcio);
     let signer = KeylessSigner::new(proxied, Sources::only(Box::new(login), connection)).unwrap();
@@ -350,4 +358,16 @@ fn a_token_endpoint_that_repeats_what_it_was_sent() {
         let why = refused(login_at(issuer, &person).out_of_band());
         assert!(!why.contains("SECRET"), "{status}: {why}");
     }
+}
+
+#[test]
+fn a_person_whom_fulcio_refuses_is_not_asked_again() {
+    let person = Person::who(browse);
+    let (asked, result) = signed_by(login(&person), |_, honest| Answer {
+        status: 401,
+        ..honest
+    });
+    let error = result.expect_err("signed").to_string();
+    assert!(error.contains("401"), "{error}");
+    assert_eq!((asked, person.shown.lock().unwrap().len()), (1, 1));
 }

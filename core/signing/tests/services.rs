@@ -3,17 +3,18 @@
 
 mod stack;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use autosign_signing::{
-    Connection, Error, Hashing, Ignore, KeylessSigner, Sources, TokenText, TrustConfig, seal, sign,
+    Connection, Error, Hashing, Ignore, KeylessSigner, Sources, TokenFile, TokenText, TrustConfig,
+    seal, sign,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use stack::{Answer, Hurried, Proxy, STACK, origin, redirected, statement};
+use stack::{Answer, Hurried, OTHER, Proxy, STACK, origin, redirected, statement};
 
 const KINDS: [&str; 3] = ["caUrls", "tsaUrls", "rekorTlogUrls"];
 
@@ -316,5 +317,149 @@ fn trust_files_that_others_can_write_are_refused() {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let read = TrustConfig::read(&path);
         assert_eq!(read.is_ok(), good, "{mode:o}");
+    }
+}
+
+/// Fulcio refuses the first `refused` requests with 401, and `meanwhile` gets what the token's file is to hold by then.
+fn renewed(
+    refused: usize,
+    meanwhile: impl Fn(usize) -> Option<String> + Send + Sync + 'static,
+) -> (bool, usize, Result<(), Error>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    publish(&path, STACK.token("email", &json!({}), "").as_bytes());
+    let file = path.clone();
+    let trust = STACK.trust_json("trust_config_v1");
+    let fulcio = Proxy::before(&origin(&trust, "caUrls"), move |number, honest| {
+        if number >= refused {
+            return honest;
+        }
+        match meanwhile(number) {
+            Some(token) => publish(&file, token.as_bytes()),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        Answer {
+            status: 401,
+            body: b"no".to_vec(),
+            ..honest
+        }
+    });
+    let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+    let sources = Sources::only(Box::new(TokenFile::new(path)), connection);
+    let trust = redirected(&trust, "caUrls", &fulcio);
+    let (published, result) = attempt_with(&KeylessSigner::new(trust, sources).unwrap());
+    (published, fulcio.asked(), result)
+}
+
+fn publish(path: &Path, content: &[u8]) {
+    let file = std::fs::File::options();
+    let mut file = file
+        .clone()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(path)
+        .unwrap();
+    std::io::Write::write_all(&mut file, content).unwrap();
+}
+
+fn fresh(number: usize) -> String {
+    STACK.token("email", &json!({"jti": number}), "")
+}
+
+#[test]
+fn a_token_that_is_refused_is_asked_for_once_more() {
+    let (published, asked, result) = renewed(1, |number| Some(fresh(number)));
+    assert!(published, "{result:?}");
+    assert_eq!(asked, 2);
+
+    let other = || STACK.token("email", &json!({"aud": "sts.amazonaws.com"}), "");
+    for (what, expected, outcome) in [
+        ("refused again", 2, renewed(9, |number| Some(fresh(number)))),
+        ("gone", 1, renewed(9, |_| None)),
+        ("for another", 1, renewed(9, move |_| Some(other()))),
+    ] {
+        let (published, asked, result) = outcome;
+        let error = result.expect_err(what);
+        let refused = matches!(
+            error,
+            Error::Service {
+                status: Some(401),
+                ..
+            }
+        );
+        assert!(!published && refused, "{what}: {error}");
+        assert_eq!(asked, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_request_is_tried_again_as_often_as_it_may() {
+    let trust = STACK.trust_json("trust_config");
+    for (retries, tries) in [(0, 1), (1, 2), (6, 7)] {
+        let busy = Proxy::before(&origin(&trust, "caUrls"), |_, honest| Answer {
+            status: 503,
+            ..honest
+        });
+        let token = TokenText::new(STACK.token("email", &json!({}), ""));
+        let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+        let sources = Sources::only(Box::new(token), connection.with_retries(retries));
+        let signer = KeylessSigner::new(redirected(&trust, "caUrls", &busy), sources).unwrap();
+        let (published, result) = attempt_with(&signer);
+        assert!(!published && result.is_err());
+        assert_eq!(busy.asked(), tries);
+    }
+}
+
+#[test]
+fn a_signature_takes_no_longer_than_it_may() {
+    // It takes connections, and is silent.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut trust = STACK.trust_json("trust_config");
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    trust["signingConfig"]["caUrls"][0]["url"] = json!(url);
+    let signer = STACK.signer(stack::parsed(&trust));
+    let start = Instant::now();
+    let (published, result) = attempt_with(&signer.with_timeout(Duration::from_secs(1)));
+    let took = start.elapsed();
+    assert!(!published && matches!(result, Err(Error::Service { .. })));
+    // One try alone may take 10 s.
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(8));
+}
+
+#[test]
+fn a_timestamp_authority_that_the_root_does_not_name_publishes_nothing() {
+    let url = |trust: &Value| {
+        let url = trust["signingConfig"]["tsaUrls"][0]["url"].as_str();
+        url.unwrap().to_owned()
+    };
+    for trust in instances() {
+        let own = stack::parsed(&trust).with_timestamp_authority(&url(&trust));
+        let (published, result) = attempt(own.unwrap());
+        assert!(published, "{result:?}");
+
+        let other = OTHER.trust_json("trust_config");
+        let other = stack::parsed(&trust).with_timestamp_authority(&url(&other));
+        let (published, result) = attempt(other.unwrap());
+        let error = result.unwrap_err();
+        assert!(
+            !published && matches!(error, Error::Timestamp { .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_log_is_of_the_version_that_is_asked_for() {
+    let [mut both, v1] = instances();
+    let logs = &mut both["signingConfig"]["rekorTlogUrls"];
+    let log = v1["signingConfig"]["rekorTlogUrls"][0].clone();
+    logs.as_array_mut().unwrap().push(log);
+    for (version, kind) in [(1, "dsse"), (2, "hashedrekord")] {
+        let trust = stack::parsed(&both).with_rekor_version(version).unwrap();
+        let bytes = seal(&statement(b"weights"), &STACK.signer(trust)).unwrap();
+        let bundle: Value = serde_json::from_slice(&bytes).unwrap();
+        let entry = &bundle["verificationMaterial"]["tlogEntries"][0];
+        assert_eq!(entry["kindVersion"]["kind"], kind);
     }
 }

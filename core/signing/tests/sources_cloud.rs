@@ -15,8 +15,8 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPub
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use platform::{
-    NONE, Platform, Reply, Request, SHORT, at_once, certified, field, is_refused_soon, machine,
-    put, silent, trainer,
+    NONE, Platform, Reply, Request, SHORT, at_once, certified, fetched, field, is_refused_soon,
+    machine, put, silent, trainer,
 };
 use serde_json::{Value, json};
 use stack::STACK;
@@ -513,4 +513,18 @@ fn a_federated_token_of_azure_is_nobody_s_identity() {
         matches!(error, Error::NoToken { ref attempts, .. } if attempts.is_empty()),
         "{error}"
     );
+}
+
+#[test]
+fn a_server_nearby_is_asked_twice_at_most() {
+    for (retries, tries) in [(0, 1), (1, 2), (4, 2)] {
+        let server = google(|_| (503, String::new()));
+        let mut here = machine(
+            &[("GCE_METADATA_HOST", &server.address)],
+            Path::new("/nowhere"),
+        );
+        here.connection = here.connection.with_retries(retries);
+        assert!(fetched(here).is_err());
+        assert_eq!(server.seen().len(), tries);
+    }
 }

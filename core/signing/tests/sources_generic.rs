@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use autosign_signing::{
-    Credentials, Deadline, Error, IdentityToken, Sources, TokenCommand, TokenExchange,
+    Credentials, Deadline, Error, IdentityToken, Sources, SubjectType, TokenCommand, TokenExchange,
     TokenRequest, TokenSource, TokenText,
 };
 use platform::{Platform, machine, program, signed};
@@ -72,6 +72,11 @@ fn a_program_gets_the_audience_and_no_secret_of_ours() {
         ("SITE", "of the job"),
         ("MODEL_SIGNING_PASSWORD", "sesame"),
         ("MODEL_SIGNING_IDENTITY_TOKEN", "sesame"),
+        ("MODEL_SIGNING_IDENTITY_TOKEN_HEADERS", "X: sesame"),
+        (
+            "MODEL_SIGNING_IDENTITY_TOKEN_URL",
+            "https://a.example/?key=sesame",
+        ),
     ];
     let sources = sources(command, &variables);
     let error = why(sources.fetch("sigstore", Deadline::within(PATIENCE)));
@@ -192,6 +197,43 @@ fn a_web_service_gives_a_token() {
 }
 
 #[test]
+fn the_headers_of_a_request_may_be_in_a_file_that_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("headers");
+    let jwt = token();
+    let service = Platform::new(move |_| (200, jwt.clone()));
+    let request = TokenRequest::new(service.url("/"), Some("X-Secret: stale"), None).unwrap();
+    let sources = sources(request.with_headers_file(path.clone()), &[]);
+    let fetch = || sources.fetch("sigstore", Deadline::within(PATIENCE));
+    for (text, secret, other) in [
+        ("X-Secret: open sesame\n", "open sesame", ""),
+        ("X-Secret: new; X-Other: one\n", "new", "one"),
+        ("X-Secret: newer\r\nX-Other: two;\n\n", "newer", "two"),
+        ("\n", "", ""),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        fetch().unwrap();
+        let seen = service.seen();
+        let asked = seen.last().unwrap();
+        let sent = (asked.header("x-secret"), asked.header("x-other"));
+        assert_eq!(sent, (secret, other), "{text:?}");
+    }
+    let asked = service.seen().len();
+    for text in ["X-Secret: a\nsesame", "sesame", "X: \u{7}"] {
+        std::fs::write(&path, text).unwrap();
+        let error = why(fetch());
+        assert!(
+            error.contains("NAME: VALUE") && error.contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert!(!error.contains("sesame"), "{error}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(why(fetch()).contains(path.to_str().unwrap()));
+    assert_eq!(service.seen().len(), asked, "nobody is asked without them");
+}
+
+#[test]
 fn a_web_service_that_fails_is_told_without_secrets() {
     let jwt = token();
     for (status, body, reason) in [
@@ -233,6 +275,7 @@ fn exchange(provider: &Platform, subject: String, secret: Option<&str>) -> Token
         client_id: Some("trainer+1".to_owned()),
         client_secret: secret.map(|secret| Zeroizing::new(secret.to_owned())),
         connector: Some("aws".to_owned()),
+        subject_type: SubjectType::default(),
         subject_audience: "trainer+1".to_owned(),
         subject: sources(TokenText::new(subject), &[]),
     }
@@ -270,6 +313,31 @@ fn another_token_is_exchanged() {
         } else {
             assert!(asked.body.contains("client_id=trainer%2B1"));
         }
+    }
+}
+
+#[test]
+fn the_token_to_exchange_is_called_what_the_provider_takes() {
+    let subject = STACK.token("uri", &json!({"aud": "trainer+1"}), "");
+    for (subject_type, name) in [
+        (SubjectType::AccessToken, "access_token"),
+        (SubjectType::IdToken, "id_token"),
+        (SubjectType::Jwt, "jwt"),
+    ] {
+        // As Keycloak answers: an ID token by the name of an access token.
+        let issued = "urn:ietf:params:oauth:token-type:id_token";
+        let answer = json!({"access_token": token(), "issued_token_type": issued}).to_string();
+        let provider = Platform::new(move |_| (200, answer.clone()));
+        let mut source = exchange(&provider, subject.clone(), None);
+        source.subject_type = subject_type;
+        fetched(source, PATIENCE).unwrap();
+        let expected = format!("urn:ietf:params:oauth:token-type:{name}");
+        let body = provider.seen()[0].body.clone();
+        let fields: Vec<_> = form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
+        assert_eq!(platform::field(&fields, "subject_token_type"), expected);
+        assert_eq!(platform::field(&fields, "requested_token_type"), issued);
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn access_token(
         None => ask_metadata(here, "token", deadline)?,
     };
     // The parser's message could quote the token.
-    let access: Result<Access, _> = json::parse(&Zeroizing::new(answer.body));
+    let access: Result<Access, _> = json::parse(&answer.body);
     access
         .map(|access| access.access_token)
         .map_err(|_| Error::Token {

@@ -1,6 +1,7 @@
 //! A program that prints a token: for what no other source knows.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -27,9 +28,10 @@ const MAX_REASON: usize = 512;
 /// A process that the kernel holds may outlive SIGKILL; so many glances later it is left to itself.
 const LAST_GLANCES: u32 = 25;
 /// Settings of ours that are no business of another program.
-const SECRETS: [&str; 3] = [
+const SECRETS: [&str; 4] = [
     "MODEL_SIGNING_IDENTITY_TOKEN",
     "MODEL_SIGNING_IDENTITY_TOKEN_HEADERS",
+    "MODEL_SIGNING_IDENTITY_TOKEN_URL",
     "MODEL_SIGNING_PASSWORD",
 ];
 
@@ -49,6 +51,16 @@ impl TokenCommand {
             reason: "its command has no words, or a quote without an end".to_owned(),
         })?;
         Ok(Self(words.into_iter().map(OsString::from).collect()))
+    }
+}
+
+/// The program, and how many arguments it gets: one of them may be a secret.
+impl fmt::Display for TokenCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.first().cloned().unwrap_or_default();
+        let count = self.0.len().saturating_sub(1);
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "{} ({count} argument{plural})", name.display())
     }
 }
 
@@ -162,7 +174,7 @@ fn end(child: &mut Child) {
 #[derive(Default)]
 struct Output {
     stdout: Zeroizing<Vec<u8>>,
-    stderr: Vec<u8>,
+    stderr: Zeroizing<Vec<u8>>,
 }
 
 impl Output {

@@ -12,8 +12,31 @@ use super::{Detection, IdentityToken, Sources, Surroundings, TokenSource};
 use crate::{Deadline, Error, json};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What the token to exchange is called (RFC 8693 section 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubjectType {
+    /// An access token of the provider itself: all that Keycloak's standard token exchange takes.
+    AccessToken,
+    /// An ID token, of whatever issuer the provider knows, as Dex takes it.
+    #[default]
+    IdToken,
+    /// A JWT of any other kind.
+    Jwt,
+}
+
+impl SubjectType {
+    fn urn(self) -> &'static str {
+        match self {
+            Self::AccessToken => ACCESS_TOKEN,
+            Self::IdToken => ID_TOKEN,
+            Self::Jwt => JWT,
+        }
+    }
+}
 
 /// Exchanges what other sources find. Has no `Debug`: it may hold a secret.
 pub struct TokenExchange {
@@ -25,6 +48,8 @@ pub struct TokenExchange {
     pub client_secret: Option<Zeroizing<String>>,
     /// Dex's connector that judges the token.
     pub connector: Option<String>,
+    /// What the token to exchange is called.
+    pub subject_type: SubjectType,
     /// The audience of the token to exchange. The issued one is for Fulcio.
     pub subject_audience: String,
     /// Where the token to exchange comes from.
@@ -34,8 +59,8 @@ pub struct TokenExchange {
 /// RFC 8693 section 2.2.1, with the ID token apart as Dex has it; RFC 6749 section 5.2.
 #[derive(Deserialize)]
 struct Answer {
-    access_token: Option<String>,
-    id_token: Option<String>,
+    access_token: Option<Zeroizing<String>>,
+    id_token: Option<Zeroizing<String>>,
     issued_token_type: Option<String>,
     error: Option<String>,
 }
@@ -63,7 +88,7 @@ impl TokenSource for TokenExchange {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", GRANT)
             .append_pair("subject_token", subject.expose())
-            .append_pair("subject_token_type", ID_TOKEN)
+            .append_pair("subject_token_type", self.subject_type.urn())
             .append_pair("requested_token_type", ID_TOKEN)
             .append_pair("audience", audience)
             .append_pair("scope", "openid email");
@@ -90,7 +115,7 @@ impl TokenSource for TokenExchange {
             Some(_) => None,
         };
         match answer.id_token.or(issued) {
-            Some(token) if answer.error.is_none() => IdentityToken::parse(&Zeroizing::new(token)),
+            Some(token) if answer.error.is_none() => IdentityToken::parse(&token),
             _ => Err(refused(answer.error.as_deref().unwrap_or_default())),
         }
     }

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::callback::Callback;
 use super::{Detection, IdentityToken, Surroundings, TokenSource};
-use crate::services::{Connection, Http, is_loopback, random};
-use crate::{Deadline, Error, json};
+use crate::services::{Connection, Http, is_loopback};
+use crate::{Deadline, Error, json, random};
 
 /// The client that the public instance knows, which has no secret.
 const CLIENT: &str = "sigstore";
@@ -59,7 +59,7 @@ struct Provider {
 /// What a code is exchanged for (`OpenID` Connect Core section 3.1.3.3), or why not (RFC 6749 section 5.2).
 #[derive(Deserialize)]
 struct Redeemed {
-    id_token: Option<String>,
+    id_token: Option<Zeroizing<String>>,
     error: Option<String>,
 }
 
@@ -214,12 +214,10 @@ impl Login {
             &[200, 400, 401],
         );
         let answer = answer.map_err(wordless)?;
-        let body = Zeroizing::new(answer.body);
         // The parser's message could quote a token.
-        let redeemed: Redeemed = json::parse(&body)
+        let redeemed: Redeemed = json::parse(&answer.body)
             .map_err(|_| http.misbehaved("its answer to the code is not the JSON it should be"))?;
-        let text = redeemed.id_token.map(Zeroizing::new);
-        match text.filter(|_| answer.status == 200) {
+        match redeemed.id_token.filter(|_| answer.status == 200) {
             Some(text) => IdentityToken::parse(&text),
             None if answer.status == 200 => {
                 Err(http.misbehaved("its answer holds no identity token"))
@@ -236,6 +234,10 @@ impl TokenSource for Login {
 
     fn detect(&self, _: &Surroundings) -> Detection {
         Detection::Here("a person is asked".to_owned())
+    }
+
+    fn asks_a_person(&self) -> bool {
+        true
     }
 
     /// Takes as long as the person does.

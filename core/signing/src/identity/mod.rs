@@ -26,7 +26,7 @@ mod vault;
 
 pub use command::TokenCommand;
 pub use credentials::Credentials;
-pub use exchange::TokenExchange;
+pub use exchange::{SubjectType, TokenExchange};
 pub use file::TokenFile;
 pub use guard::Guard;
 pub(crate) use issuer::{Issuer, known};

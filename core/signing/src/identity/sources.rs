@@ -116,6 +116,11 @@ pub trait TokenSource: Send + Sync {
         None
     }
 
+    /// Whether a person has to do something for each token.
+    fn asks_a_person(&self) -> bool {
+        false
+    }
+
     /// A token for `audience`, as it is now, before `deadline`.
     ///
     /// # Errors
@@ -150,11 +155,12 @@ pub(crate) fn token_in(text: &[u8], pointer: Option<&str>) -> Result<IdentityTok
 fn token_in_json(text: &[u8], pointer: &str) -> Result<IdentityToken, Error> {
     let wrong = |reason: String| Error::Token { reason };
     // The parser's message could quote the token.
-    let value: Value = json::parse(text)
+    let mut value: Value = json::parse(text)
         .map_err(|_| wrong("the answer that should hold it is not JSON".to_owned()))?;
-    let token = value.pointer(pointer).and_then(Value::as_str);
-    let token = token.ok_or_else(|| wrong(format!("the answer has no text at {pointer}")))?;
-    IdentityToken::parse(token)
+    match value.pointer_mut(pointer).map(Value::take) {
+        Some(Value::String(token)) => IdentityToken::parse(&Zeroizing::new(token)),
+        _ => Err(wrong(format!("the answer has no text at {pointer}"))),
+    }
 }
 
 /// `error`, but a refusal with `status` says first what to change.
@@ -270,6 +276,11 @@ impl Sources {
         self.detect()
             .iter()
             .any(|(_, detection)| detection.is_here())
+    }
+
+    /// Whether a person has to do something for a token.
+    pub(crate) fn ask_a_person(&self) -> bool {
+        self.list.iter().any(|source| source.asks_a_person())
     }
 
     /// The names of those that a job may find where it runs.

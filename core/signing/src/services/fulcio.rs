@@ -1,7 +1,7 @@
 //! Fulcio, which turns a token into a certificate for a key (`POST /api/v2/signingCert`).
 
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::Http;
 use crate::identity::Issuer;
@@ -10,6 +10,20 @@ use crate::{Error, IdentityToken};
 
 /// Hundreds of issuers, in bytes.
 const MAX_CONFIGURATION: u64 = 1 << 20;
+
+/// Borrowed, so that there is no other copy of the token.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    credentials: Credentials<'a>,
+    certificate_signing_request: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Credentials<'a> {
+    oidc_identity_token: &'a str,
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,13 +66,15 @@ pub(crate) fn request_certificate(
     token: &IdentityToken,
     request: &str,
 ) -> Result<Vec<u8>, Error> {
-    let body = json!({
-        "credentials": {"oidcIdentityToken": token.expose()},
-        "certificateSigningRequest": base64_of(request),
+    let body = serde_json::to_vec(&Request {
+        credentials: Credentials {
+            oidc_identity_token: token.expose(),
+        },
+        certificate_signing_request: base64_of(request),
     });
-    let body = zeroize::Zeroizing::new(body.to_string());
+    let body = Zeroizing::new(body.map_err(|_| Error::SigningFailed)?);
     let url = format!("{}/api/v2/signingCert", url.trim_end_matches('/'));
-    let answer = http.post(&url, "application/json", body.as_bytes(), &[200, 201])?;
+    let answer = http.post(&url, "application/json", &body, &[200, 201])?;
     let answer: Answer = serde_json::from_slice(&answer.body)
         .map_err(|error| http.misbehaved(format!("its answer is no certificate: {error}")))?;
     let chained = answer

@@ -13,13 +13,13 @@ use ureq::{Agent, Body, RequestBuilder};
 
 use zeroize::Zeroizing;
 
-use crate::Error;
 use crate::bundle::read_capped;
 use crate::error::redacted;
+use crate::{Error, random};
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Tries of one request, the first included.
-const TRIES: u32 = 5;
+/// Tries of one request after the first, where nothing else is said.
+const RETRIES: u32 = 4;
 /// The first pause is below this; the limit doubles with every try.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -31,6 +31,8 @@ const MAX_ANSWER: u64 = 4 << 20;
 const MAX_REASON: usize = 512;
 /// So much of it is read, in bytes: a secret that is cut is not known for one.
 const MAX_REFUSAL: u64 = 16 << 10;
+/// Longer than anybody waits, and short enough to be counted from now.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A word of a header with fewer bytes is no secret.
 const SECRET: usize = 8;
 
@@ -53,7 +55,7 @@ impl Clock for SystemClock {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "a pause between two tries, bounded by a deadline"
+        reason = "a pause between two tries, or between two signatures"
     )]
     fn sleep(&self, pause: Duration) {
         std::thread::sleep(pause);
@@ -65,10 +67,10 @@ impl Clock for SystemClock {
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// So long from now.
+    /// So long from now, at most a year.
     #[must_use]
     pub fn within(limit: Duration) -> Self {
-        Self(Instant::now() + limit)
+        Self(Instant::now() + limit.min(LONGEST))
     }
 
     /// The earlier of this one and one so long from now.
@@ -96,6 +98,7 @@ pub struct Look {
 pub struct Connection {
     agent: Agent,
     clock: Arc<dyn Clock>,
+    retries: u32,
 }
 
 impl Connection {
@@ -127,7 +130,18 @@ impl Connection {
             .max_idle_connections_per_host(8)
             .build()
             .new_agent();
-        Ok(Self { agent, clock })
+        Ok(Self {
+            agent,
+            clock,
+            retries: RETRIES,
+        })
+    }
+
+    /// The same, but a request that fails for a passing reason is tried so often again, instead of four times.
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
     }
 
     /// The same, but trusts the CA certificates of the PEM file `ca_bundle` and no other.
@@ -135,7 +149,8 @@ impl Connection {
     /// # Errors
     /// As [`Connection::new`].
     pub(crate) fn with_authorities(&self, ca_bundle: &Path) -> Result<Self, Error> {
-        Self::new(Some(ca_bundle), Arc::clone(&self.clock))
+        let other = Self::new(Some(ca_bundle), Arc::clone(&self.clock))?;
+        Ok(other.with_retries(self.retries))
     }
 
     /// The time of day, by the clock that it was given.
@@ -149,6 +164,11 @@ impl Connection {
         let pause = jitter(limit);
         self.clock.sleep(pause);
         pause
+    }
+
+    /// Lets `pause` pass.
+    pub(crate) fn wait(&self, pause: Duration) {
+        self.clock.sleep(pause);
     }
 
     /// Whether the service at `url` can be reached, in one try of 5 s.
@@ -167,7 +187,7 @@ impl Connection {
             service,
             deadline,
             timeout: Duration::from_secs(10),
-            tries: TRIES,
+            tries: self.retries.saturating_add(1),
             headers: Vec::new(),
             direct: false,
             nearby: false,
@@ -175,11 +195,11 @@ impl Connection {
     }
 
     /// Requests to a service of this machine or its hypervisor, such as a cloud's metadata server: in plain HTTP, past
-    /// every proxy, and twice for a second each, since where there is none nobody answers.
+    /// every proxy, and at most twice for a second each, since where there is none nobody answers.
     pub(crate) fn nearby(&self, service: &'static str, deadline: Deadline) -> Http<'_> {
         Http {
             timeout: Duration::from_secs(1),
-            tries: 2,
+            tries: self.retries.min(1) + 1,
             nearby: true,
             ..self.to(service, deadline)
         }
@@ -221,7 +241,8 @@ pub(crate) struct Answer {
     pub(crate) location: Option<String>,
     /// `Metadata-Flavor`, by which Google's metadata server is known.
     pub(crate) metadata_flavor: Option<String>,
-    pub(crate) body: Vec<u8>,
+    /// It may hold a token.
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 /// Why a try failed, and whether another one may help.
@@ -288,7 +309,7 @@ impl Http<'_> {
             return Ok(None);
         }
         if u64::try_from(answer.body.len()).is_ok_and(|length| length <= limit) {
-            return Ok(Some(answer.body));
+            return Ok(Some(answer.body.to_vec()));
         }
         Err(self.misbehaved(format!("its answer is longer than {limit} bytes")))
     }
@@ -383,7 +404,7 @@ impl Http<'_> {
                     status,
                     location,
                     metadata_flavor,
-                    body,
+                    body: Zeroizing::new(body),
                 }),
                 Err(error) => Err(Failure {
                     again: is_transient(&error).then_some(Duration::ZERO),
@@ -394,7 +415,7 @@ impl Http<'_> {
         let asked = header("retry-after").and_then(|text| text.parse().ok());
         let again = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504);
         let again = again && asked.is_none_or(|seconds| seconds <= LONGEST_RETRY_AFTER);
-        let mut text = Vec::new();
+        let mut text = Zeroizing::new(Vec::new());
         let mut reader = std::io::Read::take(response.body_mut().as_reader(), MAX_REFUSAL);
         // Half a reason is better than none.
         let _ = std::io::Read::read_to_end(&mut reader, &mut text);
@@ -487,20 +508,6 @@ fn is_transient(error: &ureq::Error) -> bool {
 fn jitter(limit: Duration) -> Duration {
     let share = u32::from_ne_bytes(random().unwrap_or_default());
     limit.mul_f64(f64::from(share) / f64::from(u32::MAX))
-}
-
-/// Random bytes of the operating system: an error, never weaker ones, where it has none.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return Err(Error::SigningFailed),
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

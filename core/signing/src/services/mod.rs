@@ -10,6 +10,6 @@ pub use http::{Clock, Connection, Deadline, Look, SystemClock};
 
 pub(crate) use fulcio::{configured_issuers, request_certificate};
 pub(crate) use grpc::{Call, Endpoint, Failure};
-pub(crate) use http::{Answer, Http, address, is_loopback, random};
+pub(crate) use http::{Answer, Http, address, is_loopback};
 pub(crate) use rekor::{LogVersion, log_entry};
 pub(crate) use timestamp::request_timestamp;

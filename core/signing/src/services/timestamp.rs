@@ -8,8 +8,7 @@ use x509_cert::spki::AlgorithmIdentifier;
 use x509_tsp::{MessageImprint, TimeStampReq, TimeStampResp, TspVersion, TstInfo};
 
 use super::Http;
-use super::http::random;
-use crate::{Digest, Error};
+use crate::{Digest, Error, random};
 
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 
@@ -46,7 +45,7 @@ pub(crate) fn request_timestamp(
     if info.message_imprint.hashed_message != request.message_imprint.hashed_message {
         return Err(http.misbehaved("its timestamp is of something else"));
     }
-    Ok(answer.body)
+    Ok(answer.body.to_vec())
 }
 
 fn info(response: &[u8]) -> Result<TstInfo, String> {

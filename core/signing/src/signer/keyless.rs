@@ -17,7 +17,8 @@ use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, Version};
 use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned};
 
-use super::Signer;
+use super::rate::Bucket;
+use super::{Rate, Signer};
 use crate::bundle::Keyless;
 use crate::identity::{Issuer, known};
 use crate::services::{
@@ -31,7 +32,7 @@ use crate::{
 /// The audience that the public instance's Fulcio expects.
 pub const AUDIENCE: &str = "sigstore";
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
-/// For one signature, retries and all.
+/// For the network of one signature, retries and all, where nothing else is said.
 const LIMIT: Duration = Duration::from_secs(60);
 /// A certificate that ends sooner could end before the log has seen it.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -46,6 +47,8 @@ pub struct KeylessSigner {
     connection: Connection,
     audience: String,
     guard: Guard,
+    limit: Duration,
+    bucket: Option<Bucket>,
     /// Whose tokens the authority takes, asked once.
     issuers: Mutex<Issuers>,
     credential: Mutex<Option<Arc<Credential>>>,
@@ -89,6 +92,8 @@ impl KeylessSigner {
             connection,
             audience: AUDIENCE.to_owned(),
             guard: Guard::default(),
+            limit: LIMIT,
+            bucket: None,
             issuers: Mutex::new(None),
             credential: Mutex::new(None),
         })
@@ -105,6 +110,20 @@ impl KeylessSigner {
     #[must_use]
     pub fn with_guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
+        self
+    }
+
+    /// Gives the network of one signature so long instead of 60 s, retries and all.
+    #[must_use]
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Makes no more signatures than `rate` allows: who asks for one too many waits for its turn, beyond the timeout.
+    #[must_use]
+    pub fn with_rate(mut self, rate: Rate) -> Self {
+        self.bucket = Some(Bucket::new(rate, self.connection.now()));
         self
     }
 
@@ -132,7 +151,7 @@ impl KeylessSigner {
     /// Those of the sources, and whatever keeps the token from being sent.
     pub fn introduce(&self) -> Result<Introduction, Error> {
         let services = self.trust.services(self.connection.now())?;
-        let (token, issuers) = self.token(&services.authority, Deadline::within(LIMIT))?;
+        let (token, issuers) = self.token(&services.authority, Deadline::within(self.limit))?;
         let issuer = issuers
             .as_deref()
             .map(|issuers| known(issuers, &token, &self.audience));
@@ -160,6 +179,21 @@ impl KeylessSigner {
         Ok((token, issuers))
     }
 
+    /// What the sources have now in the place of `refused`, which may have been renewed or withdrawn a moment ago. A
+    /// person is not asked twice.
+    fn another(
+        &self,
+        refused: &IdentityToken,
+        authority: &str,
+        deadline: Deadline,
+    ) -> Option<IdentityToken> {
+        if self.tokens.ask_a_person() {
+            return None;
+        }
+        let (token, _) = self.token(authority, deadline).ok()?;
+        (token.expose() != refused.expose()).then_some(token)
+    }
+
     /// One certificate for all who ask at once.
     fn credential(
         &self,
@@ -177,12 +211,22 @@ impl KeylessSigner {
         *kept = None;
         let (token, _) = self.token(authority, *deadline)?;
         // A person who logs in takes minutes, which are not the services'.
-        *deadline = Deadline::within(LIMIT);
+        *deadline = Deadline::within(self.limit);
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .map_err(|_| Error::SigningFailed)?;
         let request = certificate_request(&pair)?;
         let http = self.connection.to("Fulcio", *deadline);
-        let certificate = request_certificate(&http, authority, &token, &request)?;
+        let certificate = match request_certificate(&http, authority, &token, &request) {
+            Err(
+                refused @ Error::Service {
+                    status: Some(401), ..
+                },
+            ) => match self.another(&token, authority, *deadline) {
+                Some(other) => request_certificate(&http, authority, &other, &request)?,
+                None => return Err(refused),
+            },
+            answered => answered?,
+        };
         drop(token);
         let parsed = Certificate::from_der(&certificate)
             .map_err(|error| http.misbehaved(format!("its certificate is malformed: {error}")))?;
@@ -244,8 +288,15 @@ impl Credential {
 
 impl Signer for KeylessSigner {
     fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
-        let deadline = Deadline::within(LIMIT);
         let payload = statement.to_json()?;
+        if let Some(bucket) = &self.bucket {
+            // Before anything that ends: a certificate, a token, the time for the services.
+            let wait = bucket.take(self.connection.now());
+            if !wait.is_zero() {
+                self.connection.wait(wait);
+            }
+        }
+        let deadline = Deadline::within(self.limit);
         match self.proven(payload.clone(), deadline) {
             // A v2 log took the entry of an earlier try, whose answer was lost, and gives out no entry twice. No two
             // signatures are the same (FIPS 186-5), so another one makes another entry.

@@ -2,9 +2,11 @@
 
 mod key;
 mod keyless;
+mod rate;
 
 pub use key::{KeySigner, generate_key, read_password};
 pub use keyless::{AUDIENCE, Introduction, KeylessSigner};
+pub use rate::Rate;
 
 use crate::verifier::Verifier;
 use crate::{Bundle, Error, Statement};

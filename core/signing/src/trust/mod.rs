@@ -3,6 +3,7 @@
 
 mod tuf;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -25,6 +26,8 @@ pub use tuf::{Known, TufRepository};
 /// More than any trust file has.
 const MAX_BYTES: u64 = 4 << 20;
 const CLIENT_TRUST_CONFIG: &str = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";
+/// How the media types of all versions begin, the one with `+json;version=` among them.
+const TRUSTED_ROOT: &str = "application/vnd.dev.sigstore.trustedroot";
 /// Whose logs the whole world reads.
 const PUBLIC_DOMAINS: [&str; 2] = ["sigstore.dev", "sigstage.dev"];
 
@@ -80,9 +83,14 @@ impl TrustConfig {
     /// # Errors
     /// As [`TrustConfig::read`].
     pub fn read_parts(trusted_root: &Path, signing_config: Option<&Path>) -> Result<Self, Error> {
-        let config = signing_config.map(read_private).transpose()?;
-        Self::from_parts(&read_private(trusted_root)?, config.as_deref())
-            .map_err(Error::at(trusted_root))
+        let root = Self::from_parts(&read_private(trusted_root)?, None);
+        let root = root.map_err(Error::at(trusted_root))?;
+        let Some(path) = signing_config else {
+            return Ok(root);
+        };
+        let config = strict::parse(&read_private(path)?).map_err(wrong);
+        let both = config.and_then(|config| Self::from_values(root.root_json, Some(config)));
+        both.map_err(Error::at(path))
     }
 
     /// Parses what [`TrustConfig::read`] reads.
@@ -114,6 +122,13 @@ impl TrustConfig {
 
     fn from_values(root_json: Value, config_json: Option<Value>) -> Result<Self, Error> {
         let root = TrustedRoot::from_json(&root_json.to_string()).map_err(wrong)?;
+        // All of its fields may be left out, so that many a file reads like one that believes nobody.
+        if !root.media_type.starts_with(TRUSTED_ROOT) {
+            return Err(wrong(format_args!(
+                "media type {:?} is no trusted root's",
+                root.media_type
+            )));
+        }
         let config = config_json
             .as_ref()
             .map(|json| SigningConfig::from_json(&json.to_string()));
@@ -165,10 +180,49 @@ impl TrustConfig {
         all.collect()
     }
 
-    /// Whether signing would write to a log that the whole world reads, and for ever.
+    /// The same, but signing asks only logs of this major version of Rekor.
+    ///
+    /// # Errors
+    /// [`Error::NoSigningConfig`], and [`Error::NoRekor`] where the instance has no such log.
+    pub fn with_rekor_version(mut self, wanted: u32) -> Result<Self, Error> {
+        let config = self.config.as_ref().ok_or(Error::NoSigningConfig)?;
+        let logs = config.rekor_tlog_urls.iter();
+        let found: BTreeSet<_> = logs.map(|one| one.major_api_version).collect();
+        if !found.contains(&wanted) {
+            return Err(Error::NoRekor { wanted, found });
+        }
+        let logs = self.config_json.as_mut();
+        let logs = logs.and_then(|json| json.get_mut("rekorTlogUrls")?.as_array_mut());
+        if let Some(logs) = logs {
+            logs.retain(|one| one.get("majorApiVersion") == Some(&json!(wanted)));
+        }
+        Self::from_values(self.root_json, self.config_json)
+    }
+
+    /// The same, but signing asks the timestamp authority at `url` (RFC 3161) instead of those that the instance names.
+    /// Whether its timestamps are believed is still for the trusted root to say.
+    ///
+    /// # Errors
+    /// [`Error::NoSigningConfig`].
+    pub fn with_timestamp_authority(mut self, url: &str) -> Result<Self, Error> {
+        let config = self.config_json.as_mut().and_then(Value::as_object_mut);
+        let config = config.ok_or(Error::NoSigningConfig)?;
+        let always = json!({"start": "1970-01-01T00:00:00Z"});
+        let authority = json!({"url": url, "majorApiVersion": 1, "validFor": always});
+        config.insert("tsaUrls".to_owned(), json!([authority]));
+        config.insert("tsaConfig".to_owned(), json!({"selector": "ANY"}));
+        Self::from_values(self.root_json, self.config_json)
+    }
+
+    /// Whether signing would write to a log that the whole world reads, and for ever. A timestamp authority, and whoever
+    /// lets a person log in, write to none.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.addresses().iter().any(|(_, url)| {
+        let mut addresses = self.addresses().into_iter();
+        addresses.any(|(kind, url)| {
+            if !matches!(kind, "certificates" | "log") {
+                return false;
+            }
             let host = url.parse::<Uri>().ok();
             let host = host.as_ref().and_then(Uri::host).unwrap_or_default();
             let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -200,8 +254,7 @@ impl TrustConfig {
     /// Which services one signature made at `now` asks (signing config v0.2).
     pub(crate) fn services(&self, now: SystemTime) -> Result<Services, Error> {
         let config = self.config.as_ref();
-        let config =
-            config.ok_or_else(|| wrong("it has no signing config, so it can only verify"))?;
+        let config = config.ok_or(Error::NoSigningConfig)?;
         let now = Timestamp::try_from(now).map_err(wrong)?;
         let any = ServiceConfiguration::default();
         let authority = select("certificate authority", &config.ca_urls, &any, &[1], now)?;
@@ -350,6 +403,76 @@ mod tests {
             selected(&[], json!({"selector": "ANY"})).unwrap(),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_version_of_rekor_that_the_instance_lacks_is_told_with_those_it_has() {
+        let mut both = TrustConfig::production().unwrap().to_json();
+        let log = |version: u32, url: &str| {
+            json!({"url": url, "majorApiVersion": version, "operator": "o",
+                "validFor": {"start": "2020-01-01T00:00:00Z"}})
+        };
+        let mut logs = |logs: &[Value]| {
+            both["signingConfig"]["rekorTlogUrls"] = json!(logs);
+            TrustConfig::parse(both.to_string().as_bytes()).unwrap()
+        };
+        let now = SystemTime::now();
+        let asked = |trust: TrustConfig| trust.services(now).unwrap().logs;
+        let (one, two) = (log(1, "https://one"), log(2, "https://two"));
+        let trust = logs(&[one.clone(), two, log(3, "https://three")]);
+        for (version, url, speaks) in [
+            (1, "https://one", LogVersion::V1),
+            (2, "https://two", LogVersion::V2),
+        ] {
+            let chosen = trust.clone().with_rekor_version(version).unwrap();
+            assert_eq!(asked(chosen), [(url.to_owned(), speaks)]);
+        }
+        let error = logs(&[one]).with_rekor_version(2).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "the Sigstore instance has no Rekor v2, but v1"
+        );
+        let error = logs(&[]).with_rekor_version(1).err().unwrap();
+        assert!(error.to_string().ends_with("no Rekor v1, and no other log"));
+    }
+
+    #[test]
+    fn a_timestamp_authority_takes_the_place_of_all_and_makes_nothing_public() {
+        let trust = TrustConfig::production().unwrap();
+        let url = "https://tsa.example/api/v1/timestamp";
+        let stamped = trust.clone().with_timestamp_authority(url).unwrap();
+        let services = stamped.services(SystemTime::now()).unwrap();
+        assert_eq!(services.timestamps, [url]);
+        assert_eq!(stamped.trusted_root_json(), trust.trusted_root_json());
+        assert!(stamped.is_public());
+
+        let mut private = trust.to_json();
+        for kind in ["caUrls", "rekorTlogUrls"] {
+            for one in private["signingConfig"][kind].as_array_mut().unwrap() {
+                one["url"] = json!("https://sigstore.example");
+            }
+        }
+        let private = TrustConfig::parse(private.to_string().as_bytes()).unwrap();
+        let url = "https://timestamp.sigstore.dev/api/v1/timestamp";
+        let stamped = private.with_timestamp_authority(url).unwrap();
+        assert!(!stamped.is_public());
+    }
+
+    #[test]
+    fn what_cannot_sign_says_which_file_is_missing() {
+        let root = TrustConfig::production().unwrap();
+        let root = TrustConfig::parse(root.trusted_root_json().to_string().as_bytes()).unwrap();
+        for error in [
+            root.clone().with_rekor_version(1).err().unwrap(),
+            root.clone()
+                .with_timestamp_authority("https://t")
+                .err()
+                .unwrap(),
+            root.services(SystemTime::now()).err().unwrap(),
+        ] {
+            assert!(matches!(error, Error::NoSigningConfig), "{error}");
+            assert!(error.hint().contains("MODEL_SIGNING_SIGNING_CONFIG"));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::super::{Detection, Surroundings};
 use super::metadata;
 use super::sts::Sts;
 use crate::bundle::read_capped;
-use crate::services::{Http, address, is_loopback};
+use crate::services::{Answer, Http, address, is_loopback};
 use crate::{Deadline, Error, json};
 
 const KEY: &str = "AWS_ACCESS_KEY_ID";
@@ -103,7 +103,7 @@ fn of_container(here: &Surroundings, url: &str, deadline: Deadline) -> Result<Cr
     if let Some(authorization) = authorization {
         http = http.with_header("authorization", authorization);
     }
-    from_json(&http, http.get(url)?.body)
+    from_json(&http, &http.get(url)?)
 }
 
 fn is_near(url: &str) -> bool {
@@ -134,9 +134,9 @@ struct Wire {
 }
 
 /// What metadata servers and containers' servers answer.
-pub(super) fn from_json(http: &Http<'_>, body: Vec<u8>) -> Result<Credentials, Error> {
+pub(super) fn from_json(http: &Http<'_>, answer: &Answer) -> Result<Credentials, Error> {
     // The parser's message could quote the secret.
-    let wire: Result<Wire, _> = json::parse(&Zeroizing::new(body));
+    let wire: Result<Wire, _> = json::parse(&answer.body);
     let wire = wire.map_err(|_| http.misbehaved("its answer is no credentials"))?;
     Ok(Credentials {
         id: wire.access_key_id,

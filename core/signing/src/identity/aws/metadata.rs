@@ -2,7 +2,7 @@
 
 use super::super::{Detection, Surroundings};
 use super::credentials::{Credentials, from_json};
-use crate::services::Http;
+use crate::services::{Answer, Http};
 use crate::{Deadline, Error};
 
 const OFF: &str = "AWS_EC2_METADATA_DISABLED";
@@ -50,7 +50,7 @@ pub(super) fn open(here: &Surroundings, deadline: Deadline) -> Result<Metadata<'
         },
         other => other,
     })?;
-    let token = text(&http, answer.body)?;
+    let token = text(&http, &answer)?;
     let http = here.connection.nearby(NAME, deadline);
     Ok(Metadata {
         http: http.with_header("x-aws-ec2-metadata-token", token),
@@ -66,7 +66,7 @@ pub(super) struct Metadata<'a> {
 impl Metadata<'_> {
     pub(super) fn region(&self) -> Result<String, Error> {
         self.get("placement/region")
-            .and_then(|body| text(&self.http, body))
+            .and_then(|answer| text(&self.http, &answer))
     }
 
     /// Those of the instance's role.
@@ -80,24 +80,23 @@ impl Metadata<'_> {
             },
             other => other,
         })?;
-        let role = text(&self.http, role)?;
+        let role = text(&self.http, &role)?;
         // What IAM allows in a name.
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@-_".contains(&b);
         if !role.bytes().all(plain) {
             return Err(self.http.misbehaved("it names a role as no role is named"));
         }
-        from_json(&self.http, self.get(&format!("{roles}{role}"))?)
+        from_json(&self.http, &self.get(&format!("{roles}{role}"))?)
     }
 
-    fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let url = format!("{}/latest/meta-data/{path}", self.server);
-        Ok(self.http.get(&url)?.body)
+    fn get(&self, path: &str) -> Result<Answer, Error> {
+        self.http
+            .get(&format!("{}/latest/meta-data/{path}", self.server))
     }
 }
 
-fn text(http: &Http<'_>, body: Vec<u8>) -> Result<String, Error> {
-    let text = String::from_utf8(body).unwrap_or_default();
-    let text = text.trim();
+fn text(http: &Http<'_>, answer: &Answer) -> Result<String, Error> {
+    let text = str::from_utf8(&answer.body).unwrap_or_default().trim();
     if text.is_empty() || text.contains(char::is_whitespace) {
         return Err(http.misbehaved("its answer is not one word"));
     }

@@ -121,8 +121,9 @@ impl Sts<'_> {
         let url = format!("{}/", self.endpoint);
         let answer = http.post(&url, FORM, body.as_bytes(), &[200]);
         let answer = answer.map_err(|error| explained(error, advice))?;
-        let text = String::from_utf8(answer.body).map(Zeroizing::new);
-        text.map_err(|_| http.misbehaved("its answer is not text"))
+        let text = str::from_utf8(&answer.body);
+        let text = text.map_err(|_| http.misbehaved("its answer is not text"))?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
 }
 
