@@ -305,7 +305,7 @@ mod tests {
             ("MODEL_SIGNING_IDENTITY_TOKEN_HEADERS", b"sesame\xff", "***"),
         ] {
             let value = OsString::from_vec(value.to_vec());
-            let (_, errors) = Config::read(&Environment::from_iter([(variable, value)]));
+            let (_, errors) = Config::read(&Environment::from_iter([(variable, value)]).into());
             let [error] = errors.as_slice() else {
                 panic!("{variable}")
             };
