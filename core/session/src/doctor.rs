@@ -7,7 +7,7 @@ use autosign_signing::{
 };
 use serde::Serialize;
 
-use crate::{Config, Environment, Error, Instance, SETTINGS, Spool, unknown_settings};
+use crate::{Config, Environment, Error, Instance, Mode, SETTINGS, Spool, unknown_settings};
 
 /// How far a [`Report`] goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct Examination {
 pub struct Report {
     /// Of this program.
     pub version: &'static str,
+    /// Nothing is to be signed here: mode `offline`. Without being asked to, nothing is then looked for but the spool.
+    pub offline: bool,
     /// Settings that are set, and their values.
     pub settings: Vec<(&'static str, String)>,
     /// What is wrong with settings.
@@ -100,6 +102,7 @@ impl Report {
         let unknown = unknown_settings(environment);
         let mut report = Self {
             version: env!("CARGO_PKG_VERSION"),
+            offline: config.mode == Mode::Offline,
             settings: set.collect(),
             problems: unknown
                 .iter()
@@ -121,7 +124,12 @@ impl Report {
             obstacles: errors.iter().map(advised).collect(),
         };
         report.look_at_spool(&config);
-        let outcome = if config.signs_with_key() {
+        let asked = examination.fetch || examination.sign;
+        let outcome = if report.offline && !asked {
+            let spool = config.spool.as_ref();
+            let spool = spool.map(|folder| Spool::new(folder.clone(), String::new()));
+            spool.map_or(Ok(()), |spool| spool.list().map(drop))
+        } else if config.signs_with_key() {
             config.key_signer().and_then(|signer| try_out(&signer))
         } else {
             report.look_at_keyless(&config, examination)

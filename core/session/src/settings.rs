@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use autosign_signing::{Credentials, Sources};
 use zeroize::Zeroizing;
 
-use crate::config::{LogLevel, Method, Mode, OnError};
-use crate::{Config, Environment, Error, Instance};
+use crate::config::{LogFormat, LogLevel, Method, Mode, OnError};
+use crate::selection::globs;
+use crate::{Config, Environment, Error, Instance, Sink, values};
 
 /// What every setting begins with.
 const PREFIX: &str = "MODEL_SIGNING_";
@@ -45,15 +45,16 @@ impl Setting {
 pub static SETTINGS: &[Setting] = &[
     Setting {
         variable: "MODEL_SIGNING_MODE",
-        values: "background, inline, disabled",
+        values: "background, inline, offline, disabled",
         default: "background",
-        about: "Sign after the save has returned, before it returns, or not at all (the import then does nothing).",
+        about: "Sign after the save has returned, before it returns, elsewhere, or not at all (the import then does nothing). `offline` hashes after the save has returned, leaves the digest in the spool for `model-signing flush`, and asks for no key and no network.",
         secret: false,
         read: |config, value| {
             config.mode = match value.to_str()? {
                 "background" => Mode::Background,
                 "disabled" => Mode::Disabled,
                 "inline" => Mode::Inline,
+                "offline" => Mode::Offline,
                 _ => return None,
             };
             Some(())
@@ -87,6 +88,61 @@ pub static SETTINGS: &[Setting] = &[
                 .split(',')
                 .map(|name| name.trim().to_owned());
             config.hooks = names.filter(|name| !name.is_empty()).collect();
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_INCLUDE",
+        values: "list of globs",
+        default: "",
+        about: "Sign only what matches one of these: `*` and `?` stand for anything but `/`, `**` for any folders, `[ab]` for one of these letters. A glob without `/` is for the last name of the saved path, one with `/` for all of it, absolute and without symbolic links.",
+        secret: false,
+        read: |config, value| {
+            config.selection.include = globs(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EXCLUDE",
+        values: "list of globs",
+        default: "",
+        about: "Do not sign what matches one of these, even if it is included.",
+        secret: false,
+        read: |config, value| {
+            config.selection.exclude = globs(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_MIN_SIZE",
+        values: "size, such as 4096, 10MB or 1GiB",
+        default: "0",
+        about: "Do not sign what is smaller, all its files together. Units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.",
+        secret: false,
+        read: |config, value| {
+            config.selection.min_size = values::size(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EVERY",
+        values: "number from 1",
+        default: "1",
+        about: "Sign only each n-th of the saves that one framework makes in one folder, and the last one: that is held until a flush or the program's end.",
+        secret: false,
+        read: |config, value| {
+            config.selection.every = value.to_str()?.parse().ok()?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_IGNORE_GIT_PATHS",
+        values: "true, false (or 1, 0, yes, no, on, off)",
+        default: "true",
+        about: "Leave .git, .gitattributes, .github and .gitignore at the top of a folder out of what is signed.",
+        secret: false,
+        read: |config, value| {
+            config.ignore_git_paths = values::boolean(value.to_str()?)?;
             Some(())
         },
     },
@@ -384,7 +440,7 @@ pub static SETTINGS: &[Setting] = &[
         about: "How long the program's end may wait for signatures. What is left then stays in the spool.",
         secret: false,
         read: |config, value| {
-            config.drain_timeout = duration(value.to_str()?)?;
+            config.drain_timeout = values::duration(value.to_str()?)?;
             Some(())
         },
     },
@@ -392,7 +448,7 @@ pub static SETTINGS: &[Setting] = &[
         variable: "MODEL_SIGNING_LOG_LEVEL",
         values: "debug, info, warning, off",
         default: "info",
-        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was replaced or removed before, with `warning` only what went wrong.",
+        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` only what went wrong.",
         secret: false,
         read: |config, value| {
             config.log_level = match value.to_str()? {
@@ -402,6 +458,36 @@ pub static SETTINGS: &[Setting] = &[
                 "warning" => LogLevel::Warning,
                 _ => return None,
             };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_LOG_FORMAT",
+        values: "text, json",
+        default: "text",
+        about: "What those lines look like: for people, or JSON as for MODEL_SIGNING_EVENTS.",
+        secret: false,
+        read: |config, value| {
+            config.log_format = match value.to_str()? {
+                "json" => LogFormat::Json,
+                "text" => LogFormat::Text,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EVENTS",
+        values: "path, or - for stdout",
+        default: "",
+        about: "File that every event is appended to, whatever the log level is, one JSON object a line ([fields](events.md)).",
+        secret: false,
+        read: |config, value| {
+            config.events = Some(if value == "-" {
+                Sink::Stdout
+            } else {
+                Sink::File(absolute(value)?)
+            });
             Some(())
         },
     },
@@ -445,33 +531,9 @@ fn absolute(value: &OsStr) -> Option<PathBuf> {
     std::path::absolute(value).ok()
 }
 
-/// A whole number of seconds, or of the unit `s`, `m` or `h`.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
-        Some(number) if text.ends_with('m') => (number, 60),
-        Some(number) if text.ends_with('h') => (number, 3600),
-        Some(number) => (number, 1),
-        None => (text, 1),
-    };
-    Some(Duration::from_secs(
-        number.parse::<u64>().ok()?.checked_mul(unit)?,
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("90"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(duration("5m"), Some(Duration::from_secs(300)));
-        assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
-        for wrong in ["", "s", "-1s", "1.5s", "5 m", "18446744073709551615h"] {
-            assert_eq!(duration(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn a_slip_is_told_with_what_was_meant() {
