@@ -20,6 +20,7 @@ pub(crate) fn session(error: SessionError) -> PyErr {
         | SessionError::Locked { .. }
         | SessionError::NoKey
         | SessionError::NoIdentity
+        | SessionError::NoSpool
         | SessionError::PublicLog => classes::ConfigError::new_err(arguments),
         _ => classes::SigningError::new_err(arguments),
     }

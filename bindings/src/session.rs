@@ -14,8 +14,10 @@ use crate::error;
 pub(crate) struct Status {
     /// Signed by this process.
     signed: usize,
-    /// Waiting, or being signed.
+    /// Waiting, or being hashed or signed.
     pending: usize,
+    /// Hashed, and in the spool for a flush by another process: mode `offline`.
+    spooled: usize,
     /// Not signed so far; tried again by a flush.
     failed: usize,
     /// Replaced or removed before they were signed.
@@ -28,11 +30,12 @@ impl Status {
         let Self {
             signed,
             pending,
+            spooled,
             failed,
             superseded,
         } = self;
         format!(
-            "Status(signed={signed}, pending={pending}, failed={failed}, superseded={superseded})"
+            "Status(signed={signed}, pending={pending}, spooled={spooled}, failed={failed}, superseded={superseded})"
         )
     }
 }
@@ -42,12 +45,14 @@ impl From<autosign_session::Status> for Status {
         let autosign_session::Status {
             signed,
             pending,
+            spooled,
             failed,
             superseded,
         } = status;
         Self {
             signed,
             pending,
+            spooled,
             failed,
             superseded,
         }

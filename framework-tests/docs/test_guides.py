@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import model_signing_autosign
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from conftest import Keys
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs/guide").glob("*.md"))
@@ -78,6 +84,61 @@ def test_the_job_finds_the_token_that_kubernetes_projects() -> None:
     assert (rule["resources"], rule["verbs"], rule["resourceNames"]) == (["serviceaccounts/token"], ["create"], [name])
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
+
+
+SRUN = """#!/bin/bash
+exec "$@"
+"""
+# Runs what it is given at once; prints the number of the job.
+SBATCH = """#!/bin/bash
+for argument in "$@"; do
+    case $argument in --wrap=*) exec bash -c "${argument#--wrap=}" ;; esac
+done
+SLURM_JOB_ID=8 bash "${@: -1}" >&2 && echo 8
+"""
+TRAIN = """
+import sys
+import model_signing.autosign as autosign
+import numpy, safetensors.numpy
+for index in range(3):
+    safetensors.numpy.save_file({"w": numpy.arange(index + 1)}, f"{index}.safetensors")
+status = autosign.flush()
+assert (status.spooled, status.signed, status.failed) == (3, 0, 0), status
+"""
+
+
+def test_nodes_without_an_identity_hash_and_the_login_node_signs(tmp_path: Path, keys: Keys) -> None:
+    page = ROOT / "docs/guide/slurm.md"
+    (job,) = blocks(page, "bash")
+    flush, chained, *_ = blocks(page, "sh")
+    for name, text in {"srun": SRUN, "sbatch": SBATCH, "train.sh": job, "train.py": TRAIN}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / ".keys").mkdir()
+    (tmp_path / ".keys/training.pem").write_bytes(keys.private.read_bytes())
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    node = {"PATH": path, "HOME": str(tmp_path), "SCRATCH": str(tmp_path / "scratch"), "SLURM_JOB_ID": "7"}
+
+    def run(script: str, **variables: str) -> str:
+        command = ["bash", "-ec", script]
+        ran = subprocess.run(command, cwd=tmp_path, env=node | variables, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout + ran.stderr
+
+    def signed() -> int:
+        models = [model for model in tmp_path.glob("*.safetensors") if model.with_name(f"{model.name}.sig").exists()]
+        return sum(len(model_signing_autosign.verify(model, public_key=keys.public)) for model in models)
+
+    assert "3 hashed, to be signed by" in run(job)
+    assert signed() == 0
+    # Whoever flushes has a token there, or, as here, a key.
+    assert "3 signed, 0 left" in run(flush, MODEL_SIGNING_PRIVATE_KEY=str(keys.private))
+    assert signed() == 3
+
+    for signature in tmp_path.glob("*.sig"):
+        signature.unlink()
+    assert "3 signed, 0 left" in run(chained)
+    assert signed() == 3
 
 
 def test_a_workflow_may_ask_for_a_token() -> None:

@@ -122,10 +122,10 @@ fn show(report: &Report, out: &mut dyn Write) {
     for obstacle in &report.obstacles {
         line("obstacle", obstacle);
     }
-    let verdict = if report.is_ready() {
-        "ready to sign"
-    } else {
-        "will not sign"
+    let verdict = match (report.is_ready(), report.offline) {
+        (true, false) => "ready to sign",
+        (true, true) => "ready to hash; `model-signing flush` signs",
+        (false, _) => "will not sign",
     };
     line("verdict", verdict);
 }

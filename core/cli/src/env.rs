@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use autosign_session::{SETTINGS, Setting, Settings};
+use autosign_session::{SETTINGS, Setting, Settings, every_setting};
 use clap::Args;
 
 use crate::{GOOD, USAGE, config, say};
@@ -24,7 +24,7 @@ impl Env {
             say(out, format_args!("{}", page().trim_end()));
             return GOOD;
         }
-        for setting in SETTINGS {
+        for setting in every_setting() {
             say(out, format_args!("{}", self.line(setting, settings)));
         }
         if config(settings, err).is_some() {
@@ -55,31 +55,38 @@ impl Env {
 }
 
 fn page() -> String {
-    let mut page = String::from(
-        "# Settings\n\nEverything can be set by environment variables and in files, read once when signing is \
-         switched on. An empty value is no value. A wrong value is reported and its default used; what looks like a \
-         setting and is none is reported, too. `model-signing env --origin` prints every value and where it came \
-         from.\n\nThis page is printed by \
-         `model-signing env --markdown`.\n\n| variable | values | default | what it does |\n|---|---|---|---|\n",
-    );
-    for Setting {
-        variable,
-        values,
-        default,
-        about,
-        ..
-    } in SETTINGS
-    {
-        let default = if default.is_empty() {
-            "none".to_owned()
-        } else {
-            format!("`{default}`")
-        };
-        let _ = writeln!(page, "| `{variable}` | {values} | {default} | {about} |");
+    let mut page = String::from(BEFORE);
+    for (about, rows) in SETTINGS {
+        let _ = write!(
+            page,
+            "\n## {about}\n\n| variable | values | default | what it does |\n|---|---|---|---|\n"
+        );
+        for row in *rows {
+            let default = match row.default {
+                "" => "none".to_owned(),
+                default => format!("`{default}`"),
+            };
+            let Setting {
+                variable,
+                values,
+                about,
+                ..
+            } = row;
+            let _ = writeln!(page, "| `{variable}` | {values} | {default} | {about} |");
+        }
     }
     page.push_str(FILES);
     page
 }
+
+const BEFORE: &str = "# Settings
+
+Everything can be set by environment variables and in files, read once when signing is switched on. An empty value is no
+value. A wrong value is reported and its default used; what looks like a setting and is none is reported, too.
+`model-signing env --origin` prints every value and where it came from.
+
+This page is printed by `model-signing env --markdown`.
+";
 
 const FILES: &str = r#"
 ## Files

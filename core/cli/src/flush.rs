@@ -1,9 +1,10 @@
 //! `model-signing flush`
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_session::{Config, Error, Session, Settings, stderr_lines};
+use autosign_session::{Config, Error, Mode, Session, Settings, Sink, Status, listener};
 use clap::Args;
 
 use crate::{BAD, GOOD, USAGE, config, say};
@@ -34,16 +35,18 @@ impl Flush {
             );
             return USAGE;
         }
-        let (mut signed, mut left) = (0, 0);
+        let (mut signed, mut left, mut superseded) = (0, 0, 0);
         for spool in spools {
             let spool = std::path::absolute(&spool).unwrap_or(spool);
             match flush(Config {
                 spool: Some(spool),
+                mode: Mode::Background, // whatever it is for training: here somebody asked for signatures
                 ..config.clone()
             }) {
-                Ok((now, remaining)) => {
-                    signed += now;
-                    left += remaining;
+                Ok((status, others)) => {
+                    signed += status.signed;
+                    left += status.failed + others;
+                    superseded += status.superseded;
                 }
                 Err(error) => {
                     say(
@@ -54,16 +57,26 @@ impl Flush {
                 }
             }
         }
-        say(out, format_args!("{signed} signed, {left} left"));
+        // Whoever reads JSON lines from stdout can read nothing else.
+        let json = config.events == Some(Sink::Stdout);
+        let mut line = format!("{signed} signed, {left} left");
+        if superseded > 0 {
+            let _ = write!(line, ", {superseded} replaced or removed before");
+        }
+        if json {
+            say(err, format_args!("{line}"));
+        } else {
+            say(out, format_args!("{line}"));
+        }
         if left == 0 { GOOD } else { BAD }
     }
 }
 
-/// How many were signed, and how many are left: failed, or another signer's.
-fn flush(config: Config) -> Result<(usize, usize), Error> {
-    let listener = stderr_lines(&config);
+/// What became of the spooled checkpoints, and how many are left for other signers.
+fn flush(config: Config) -> Result<(Status, usize), Error> {
+    let listener = listener(&config);
     let session = Session::start(config, listener);
     let others = session.adopt()?;
     let status = session.flush(None);
-    Ok((status.signed, status.failed + others))
+    Ok((status, others))
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use autosign_session::{Settings, Spool, Spooled};
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::{BAD, GOOD, USAGE, config, say, shown};
 
@@ -13,6 +14,9 @@ use crate::{BAD, GOOD, USAGE, config, say, shown};
 pub(crate) struct Status {
     /// The spool folder. Default: the one of MODEL_SIGNING_SPOOL.
     spool: Option<PathBuf>,
+    /// Print JSON: one object for each checkpoint.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Status {
@@ -21,7 +25,8 @@ impl Status {
             return USAGE;
         };
         let Some(folder) = self.spool.or(config.spool) else {
-            say(out, format_args!("There is no spool"));
+            let nothing = if self.json { "[]" } else { "There is no spool" };
+            say(out, format_args!("{nothing}"));
             return GOOD;
         };
         let spooled = match Spool::new(folder.clone(), String::new()).list() {
@@ -31,6 +36,11 @@ impl Status {
                 return BAD;
             }
         };
+        if self.json {
+            let all: Value = spooled.iter().map(object).collect();
+            say(out, format_args!("{all:#}"));
+            return GOOD;
+        }
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
@@ -53,10 +63,28 @@ fn line(spooled: &Spooled, now: u64) -> String {
     } else {
         "waits for a flush"
     };
-    let why = record.error.as_deref().unwrap_or("not tried yet");
+    let why = match (&record.error, &record.digest) {
+        (Some(error), _) => error.as_str(),
+        (None, Some(_)) => "hashed",
+        (None, None) => "not tried yet",
+    };
     format!(
         "{}  saved {age} s ago by {}, {state}: {why}",
         shown(&record.checkpoint.root),
         record.checkpoint.framework
     )
+}
+
+fn object(spooled: &Spooled) -> Value {
+    let record = &spooled.record;
+    json!({
+        "path": record.checkpoint.root.to_string_lossy(),
+        "framework": record.checkpoint.framework,
+        "bytes": record.checkpoint.bytes(),
+        "saved": record.saved,
+        "digest": record.digest,
+        "signer": record.signer,
+        "error": record.error,
+        "owned": spooled.owned,
+    })
 }

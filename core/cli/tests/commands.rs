@@ -359,6 +359,67 @@ fn what_a_program_left_is_listed_and_flushed() {
     assert_eq!(place.run("flush").out, "0 signed, 0 left\n");
 }
 
+/// What the nodes of a cluster do, and then the login node.
+#[test]
+fn what_was_hashed_offline_is_signed_by_a_flush_in_any_mode() {
+    let mut place = Place::new();
+    let set = |place: &mut Place, name: &str, value: &str| {
+        place.settings.push((name.into(), value.into()));
+    };
+    set(&mut place, "MODEL_SIGNING_MODE", "offline");
+    let said = place.run("doctor");
+    assert_eq!(said.code, GOOD, "{}", said.out);
+    assert!(said.out.contains("ready to hash"), "{}", said.out);
+
+    std::fs::write(place.path("altered.pt"), b"weights").unwrap();
+    std::fs::write(place.path("replaced.pt"), b"weights").unwrap();
+    let session = place.session();
+    for name in ["last.pt", "altered.pt", "replaced.pt"] {
+        session
+            .saved(&place.path(name), "test")
+            .unwrap()
+            .wait()
+            .unwrap();
+    }
+    assert_eq!(session.flush(None).spooled, 3);
+    drop(session);
+    let said = place.run("status");
+    assert_eq!(
+        said.out.matches("waits for a flush: hashed").count(),
+        3,
+        "{}",
+        said.out
+    );
+    let listed: serde_json::Value = serde_json::from_str(&place.run("status --json").out).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert_eq!(listed[0]["digest"].as_str().unwrap().len(), 64);
+    assert_eq!(listed[0]["signer"], serde_json::Value::Null);
+
+    let altered = place.path("altered.pt");
+    let modified = std::fs::metadata(&altered).unwrap().modified().unwrap();
+    std::fs::write(&altered, b"WEIGHTS").unwrap();
+    let file = std::fs::File::options().write(true).open(&altered).unwrap();
+    file.set_modified(modified).unwrap();
+    std::fs::write(place.path("replaced.pt"), b"something else").unwrap();
+
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys/p256.pem");
+    set(
+        &mut place,
+        "MODEL_SIGNING_PRIVATE_KEY",
+        key.to_str().unwrap(),
+    );
+    let said = place.run("flush");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (BAD, "1 signed, 1 left, 1 replaced or removed before\n")
+    );
+    assert_eq!(place.run(VERIFY).code, GOOD);
+    for name in ["altered.pt.sig", "replaced.pt.sig"] {
+        assert!(!place.path(name).exists(), "{name}");
+    }
+    assert_eq!(place.run("status --json").out, "[]\n");
+}
+
 #[test]
 fn settings_are_shown_but_no_secret() {
     let mut place = Place::new();

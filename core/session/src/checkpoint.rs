@@ -14,6 +14,9 @@ pub struct Checkpoint {
     pub root: PathBuf,
     /// Which framework saved it.
     pub framework: String,
+    /// Whether git's own files in it are left out.
+    #[serde(default = "yes")]
+    pub ignore_git_paths: bool,
     files: Vec<Stamp>,
 }
 
@@ -28,11 +31,11 @@ struct Stamp {
 }
 
 impl Checkpoint {
-    /// Looks at what was just saved at `root`.
+    /// Looks at what was just saved at `root`, without git's own files if `ignore_git_paths`.
     ///
     /// # Errors
     /// Those of [`Model::open`].
-    pub fn observe(root: &Path, framework: &str) -> Result<Self, Error> {
+    pub fn observe(root: &Path, framework: &str, ignore_git_paths: bool) -> Result<Self, Error> {
         let root = root
             .canonicalize()
             .map_err(|source| autosign_signing::Error::Io {
@@ -40,7 +43,7 @@ impl Checkpoint {
                 path: root.into(),
                 source,
             })?;
-        let model = Model::open(&root, &Self::ignore(&root)?)?;
+        let model = Model::open(&root, &ignore(&root, ignore_git_paths)?)?;
         let files = model.files().iter().map(|file| Stamp {
             name: file.name.to_string(),
             ino: file.state.ino,
@@ -50,6 +53,7 @@ impl Checkpoint {
         Ok(Self {
             files: files.collect(),
             framework: framework.to_owned(),
+            ignore_git_paths,
             root,
         })
     }
@@ -57,7 +61,8 @@ impl Checkpoint {
     /// Whether its files look now as they did then.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        Self::observe(&self.root, &self.framework).is_ok_and(|now| now == *self)
+        let now = Self::observe(&self.root, &self.framework, self.ignore_git_paths);
+        now.is_ok_and(|now| now == *self)
     }
 
     /// Size of all files in bytes.
@@ -72,8 +77,17 @@ impl Checkpoint {
         signature_path(&self.root)
     }
 
-    /// What of it is not signed: git's own files, and the signature.
-    pub(crate) fn ignore(root: &Path) -> Result<Ignore, Error> {
-        Ok(Ignore::new(root, Some(&signature_path(root)), &[], true)?)
+    /// What of it is not signed: git's own files, unless they are to be, and the signature.
+    pub(crate) fn ignore(&self) -> Result<Ignore, Error> {
+        ignore(&self.root, self.ignore_git_paths)
     }
+}
+
+fn ignore(root: &Path, git: bool) -> Result<Ignore, Error> {
+    Ok(Ignore::new(root, Some(&signature_path(root)), &[], git)?)
+}
+
+/// What records meant that were written before they could say.
+fn yes() -> bool {
+    true
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use autosign_signing::{KeySigner, read_password};
 use zeroize::Zeroizing;
 
-use crate::{Environment, Error, Keyless, Origin, SETTINGS, Settings};
+use crate::{Environment, Error, Keyless, Origin, Selection, Settings, Sink, every_setting};
 
 /// When a checkpoint is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Mode {
     Disabled,
     /// Before the save returns.
     Inline,
-    /// Later and elsewhere: checkpoints are hashed, and wait in the spool.
+    /// By a flush, of another process: this one hashes after the save has returned, and asks for no key and no network.
     Offline,
 }
 
@@ -38,7 +38,7 @@ pub enum Method {
 pub enum OnError {
     /// Nothing, not even a line; the checkpoint stays in the spool.
     Ignore,
-    /// The save raises. It therefore waits for its signature, in either mode.
+    /// The save raises. It therefore waits for its signature, in every mode; in mode `offline` for its digest.
     Raise,
     /// One line on stderr.
     Warn,
@@ -53,8 +53,29 @@ pub enum LogLevel {
     Warning,
     /// One line for each signed checkpoint, too.
     Info,
-    /// And one for each that was replaced or removed before it was signed.
+    /// And one for each that was passed over, or replaced or removed before it was signed.
     Debug,
+}
+
+impl LogLevel {
+    /// As the setting has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Warning => "warning",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+/// What a line on stderr looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// The JSON form of an event, see [`Event::json`](crate::Event::json).
+    Json,
+    /// For people.
+    Text,
 }
 
 /// The settings of one session. No `Debug`: it may hold a password.
@@ -66,6 +87,10 @@ pub struct Config {
     pub on_error: OnError,
     /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
     pub hooks: Vec<String>,
+    /// Which saves are signed.
+    pub selection: Selection,
+    /// `MODEL_SIGNING_IGNORE_GIT_PATHS`
+    pub ignore_git_paths: bool,
     /// `MODEL_SIGNING_METHOD`
     pub method: Method,
     /// What method `sigstore` needs.
@@ -84,6 +109,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `MODEL_SIGNING_LOG_LEVEL`
     pub log_level: LogLevel,
+    /// `MODEL_SIGNING_LOG_FORMAT`
+    pub log_format: LogFormat,
+    /// `MODEL_SIGNING_EVENTS`
+    pub events: Option<Sink>,
 }
 
 impl Config {
@@ -97,6 +126,8 @@ impl Config {
             mode: Mode::Background,
             on_error: OnError::Warn,
             hooks: vec!["auto".to_owned()],
+            selection: Selection::default(),
+            ignore_git_paths: true,
             method: Method::Auto,
             keyless: Keyless {
                 token: foreign_token(environment),
@@ -122,6 +153,8 @@ impl Config {
             ),
             drain_timeout: Duration::from_secs(120),
             log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+            events: None,
         };
         let faults = settings.faults().iter();
         let mut errors: Vec<_> = faults
@@ -131,7 +164,7 @@ impl Config {
             })
             .collect();
         let mut barred = settings.faults().iter().any(|fault| fault.hides_lock);
-        for setting in SETTINGS {
+        for setting in every_setting() {
             let Some(value) = settings.get(setting.variable) else {
                 continue;
             };
@@ -147,6 +180,9 @@ impl Config {
         }
         if barred && config.mode != Mode::Disabled {
             config.mode = Mode::Offline;
+        }
+        if config.mode == Mode::Offline && config.spool.is_none() {
+            errors.push(Error::NoSpool);
         }
         (config, errors)
     }
@@ -172,7 +208,12 @@ impl Config {
         if self.signs_with_key() {
             return Some(format!("key:{}", self.private_key.as_deref()?.display()));
         }
-        let named = self.method == Method::Sigstore || self.keyless.has_identity();
+        // Offline, who signs is not who happens to be known where the job runs.
+        let known = match self.mode {
+            Mode::Offline => self.keyless.is_given(),
+            _ => self.keyless.has_identity(),
+        };
+        let named = self.method == Method::Sigstore || known;
         named.then(|| self.keyless.name())
     }
 
@@ -194,7 +235,7 @@ impl Config {
 
     /// Until when this job can sign, where its only token cannot be renewed.
     pub(crate) fn token_ends(&self) -> Option<String> {
-        if self.signs_with_key() {
+        if self.signs_with_key() || self.mode == Mode::Offline {
             return None;
         }
         let sources = self.keyless.sources().ok()?;
@@ -258,6 +299,12 @@ mod tests {
             ("MODEL_SIGNING_THREADS", "0"),
             ("MODEL_SIGNING_DRAIN_TIMEOUT", "1d"),
             ("MODEL_SIGNING_LOG_LEVEL", "verbose"),
+            ("MODEL_SIGNING_LOG_FORMAT", "JSON"),
+            ("MODEL_SIGNING_MIN_SIZE", "-1"),
+            ("MODEL_SIGNING_INCLUDE", "*.pt,["),
+            ("MODEL_SIGNING_EXCLUDE", " , "),
+            ("MODEL_SIGNING_EVERY", "0"),
+            ("MODEL_SIGNING_IGNORE_GIT_PATHS", "maybe"),
         ] {
             let (config, errors) = read(&[(variable, value)]);
             let [error] = errors.as_slice() else {
@@ -314,6 +361,34 @@ mod tests {
                 error.contains(shown) && !error.contains("sesame"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn offline_needs_a_spool() {
+        let offline = ("MODEL_SIGNING_MODE", "offline");
+        let (config, errors) = read(&[offline]);
+        assert!(matches!(errors.as_slice(), [Error::NoSpool]));
+        assert_eq!(config.mode, Mode::Offline, "no network is not asked for it");
+        assert!(read(&[offline, ("HOME", "/h")]).1.is_empty());
+    }
+
+    #[test]
+    fn offline_names_nobody_who_was_not_set() {
+        let offline = ("MODEL_SIGNING_MODE", "offline");
+        let job = [
+            ("GITHUB_ACTIONS", "true"),
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://example.com"),
+        ];
+        let signer = |variables: &[(&str, &str)]| read(variables).0.signer();
+        assert!(signer(&job).is_some());
+        assert_eq!(signer(&[offline, job[0], job[1]]), None);
+        for set in [
+            ("MODEL_SIGNING_METHOD", "sigstore"),
+            ("MODEL_SIGNING_IDENTITY_TOKEN_FILE", "/token"),
+            ("MODEL_SIGNING_PRIVATE_KEY", "/key.pem"),
+        ] {
+            assert!(signer(&[offline, set]).is_some(), "{}", set.0);
         }
     }
 

@@ -8,8 +8,8 @@ use autosign_signing::{
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 
-use crate::event::size;
-use crate::{Config, Error, Instance, Mode, Rank, SETTINGS, Settings, Spool, host};
+use crate::values::size_text;
+use crate::{Config, Error, Instance, Mode, Rank, Settings, Spool, every_setting, host};
 
 /// A framework that is installed and has a hook.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +45,8 @@ pub struct Report {
     pub hooked: Vec<Installed>,
     /// Frameworks that `MODEL_SIGNING_HOOKS` leaves out.
     pub unhooked: Vec<Installed>,
+    /// Nothing is to be signed here: mode `offline`. Without being asked to, nothing is then looked for but the spool.
+    pub offline: bool,
     /// Settings that are set.
     pub settings: Vec<Set>,
     /// What is wrong with settings.
@@ -133,7 +135,7 @@ impl Report {
                 let chosen = |hook: &String| hook == "auto" || *hook == framework.name;
                 config.mode != Mode::Disabled && config.hooks.iter().any(chosen)
             });
-        let set = SETTINGS.iter().filter_map(|setting| {
+        let set = every_setting().filter_map(|setting| {
             let value = settings.get(setting.variable)?;
             Some(Set {
                 variable: setting.variable,
@@ -148,6 +150,7 @@ impl Report {
             rank: Rank::find(settings.environment()),
             hooked,
             unhooked,
+            offline: config.mode == Mode::Offline,
             settings: set.collect(),
             problems: warnings
                 .iter()
@@ -172,7 +175,12 @@ impl Report {
             report.obstacles.push(advised(&Error::Disabled));
         }
         report.look_at_spool(&config);
-        let outcome = if config.signs_with_key() {
+        let asked = examination.fetch || examination.sign;
+        let outcome = if report.offline && !asked {
+            let spool = config.spool.as_ref();
+            let spool = spool.map(|folder| Spool::new(folder.clone(), String::new()));
+            spool.map_or(Ok(()), |spool| spool.list().map(drop))
+        } else if config.signs_with_key() {
             config.key_signer().and_then(|signer| try_out(&signer))
         } else {
             report.look_at_keyless(&config, examination)
@@ -217,7 +225,7 @@ impl Report {
         if let Some(there) = there {
             if let Ok(found) = statvfs(there) {
                 let free = found.f_bavail.saturating_mul(found.f_frsize);
-                text = format!("{text}, {} free", size(free));
+                text = format!("{text}, {} free", size_text(free));
             }
             if access(there, Access::WRITE_OK).is_err() {
                 text =

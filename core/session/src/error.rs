@@ -35,12 +35,25 @@ pub enum Error {
         /// The administrator's file.
         path: PathBuf,
     },
+    /// The file of `MODEL_SIGNING_EVENTS` cannot be written to.
+    #[error("cannot write events to {path:?}: {source}")]
+    Events {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
     /// Neither an identity token nor a key is configured.
     #[error("there is no identity token to sign with, and no key")]
     NoIdentity,
     /// Method `key`, and no key.
     #[error("there is no key to sign with")]
     NoKey,
+    /// Mode `offline`, and no spool.
+    #[error(
+        "MODEL_SIGNING_MODE is `offline`, and there is no spool: nothing would remember what to sign"
+    )]
+    NoSpool,
     /// The trust to refresh is in a file, or there is no home folder to keep it in.
     #[error("this trust is not fetched, so it cannot be refreshed")]
     NothingToFetch,
@@ -112,6 +125,9 @@ impl Error {
             Self::Locked { .. } => {
                 "another value has no effect: leave it out, or ask who administers this machine"
             }
+            Self::Events { .. } => {
+                "set MODEL_SIGNING_EVENTS to a file in a folder that you may write to"
+            }
             Self::NoIdentity => {
                 "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
             }
@@ -119,6 +135,7 @@ impl Error {
                 "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"
             }
             Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
+            Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",
             Self::NothingToFetch => {
                 "get a newer trust config from its operator; other instances are kept in a folder of $XDG_DATA_HOME or $HOME"
             }

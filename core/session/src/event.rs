@@ -1,24 +1,50 @@
-//! What became of a checkpoint, and the line that says so.
+//! What became of a checkpoint: the line that says so, and its JSON form.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{LogLevel, OnError};
-use crate::{Config, Error, Settings};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config::LogLevel;
+use crate::{Error, values};
 
 /// Something that a session has to tell.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Event {
+    /// Events cannot be written where the settings want them; said once.
+    EventsFailed {
+        /// Why.
+        error: Error,
+    },
     /// A checkpoint could not be signed.
     Failed {
         /// The checkpoint.
         root: PathBuf,
+        /// Who saved it.
+        framework: String,
         /// Why.
         error: Error,
         /// Whether the spool remembers it.
         spooled: bool,
+    },
+    /// A checkpoint was hashed, and the spool has its digest: mode `offline`.
+    Hashed {
+        /// The checkpoint.
+        root: PathBuf,
+        /// Who saved it.
+        framework: String,
+        /// Bytes hashed.
+        bytes: u64,
+        /// Time spent on it.
+        took: Duration,
+    },
+    /// Something in a hook, which has a line of its own for it.
+    Hook {
+        /// The line.
+        line: String,
     },
     /// The session ends with checkpoints unsigned.
     Left {
@@ -27,12 +53,23 @@ pub enum Event {
         /// The spool that remembers them.
         spool: Option<PathBuf>,
     },
+    /// A checkpoint is not to be signed: a setting leaves it out.
+    PassedOver {
+        /// The checkpoint.
+        root: PathBuf,
+        /// Who saved it.
+        framework: String,
+        /// Its environment variable.
+        setting: &'static str,
+    },
     /// Signatures of this process go on public record; said once, before the first.
     PublicLog,
     /// A checkpoint was signed.
     Signed {
         /// The checkpoint.
         root: PathBuf,
+        /// Who saved it.
+        framework: String,
         /// Its signature.
         signature: PathBuf,
         /// Bytes hashed.
@@ -45,17 +82,21 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// The session ends with checkpoints in the spool that it was not to sign: mode `offline`.
+    Spooled {
+        /// How many.
+        count: usize,
+        /// The spool.
+        spool: PathBuf,
+    },
     /// A checkpoint was replaced or removed before it was signed, so its signature is of no use.
     Superseded {
         /// The checkpoint.
         root: PathBuf,
+        /// Who saved it.
+        framework: String,
         /// What is there now was not seen being saved: it stays unsigned.
         unsigned: bool,
-    },
-    /// Something in a hook, which has a line of its own for it.
-    Hook {
-        /// The line.
-        line: String,
     },
     /// The only identity token cannot be renewed; said at the start.
     TokenEnds {
@@ -80,12 +121,14 @@ impl Event {
     /// The line for people, and the level from which it is shown.
     #[must_use]
     pub fn line(&self) -> (LogLevel, String) {
-        let why = |error: &Error| format!("{error} ({})", error.hint());
+        use LogLevel::{Debug, Info, Warning};
         match self {
+            Self::EventsFailed { error } | Self::WrongSetting { error } => (Warning, why(error)),
             Self::Failed {
                 root,
                 error,
                 spooled,
+                ..
             } => {
                 let kept = if *spooled {
                     "it stays in the spool"
@@ -93,120 +136,314 @@ impl Event {
                     "nothing remembers it"
                 };
                 (
-                    LogLevel::Warning,
+                    Warning,
                     format!("{root:?} is not signed, {kept}: {}", why(error)),
                 )
             }
+            Self::Hashed {
+                root, bytes, took, ..
+            } => (Info, format!("hashed {root:?} ({})", cost(*bytes, *took))),
+            Self::Hook { line } => (Warning, line.clone()),
             Self::Left {
                 count,
                 spool: Some(spool),
             } => (
-                LogLevel::Warning,
+                Warning,
                 format!(
                     "{count} unsigned in the spool {spool:?}: `model-signing flush` signs what is there"
                 ),
             ),
-            Self::Left { count, spool: None } => (
-                LogLevel::Warning,
-                format!("{count} unsigned, and there is no spool"),
-            ),
-            Self::PublicLog => (LogLevel::Info, PUBLIC_LOG.to_owned()),
+            Self::Left { count, spool: None } => {
+                (Warning, format!("{count} unsigned, and there is no spool"))
+            }
+            Self::PassedOver { root, setting, .. } => {
+                (Debug, format!("{root:?} is passed over: {setting}"))
+            }
+            Self::PublicLog => (Info, PUBLIC_LOG.to_owned()),
             Self::Signed {
                 root, bytes, took, ..
-            } => (
-                LogLevel::Info,
-                format!(
-                    "signed {root:?} ({} in {:.2} s)",
-                    size(*bytes),
-                    took.as_secs_f64()
-                ),
-            ),
+            } => (Info, format!("signed {root:?} ({})", cost(*bytes, *took))),
             Self::SpoolFailed { error } => (
-                LogLevel::Warning,
+                Warning,
                 format!(
                     "unsigned checkpoints will not be remembered: {}",
                     why(error)
                 ),
             ),
+            Self::Spooled { count, spool } => (
+                Info,
+                format!("{count} hashed, to be signed by `model-signing flush {spool:?}`"),
+            ),
             Self::Superseded {
                 root,
                 unsigned: false,
+                ..
             } => (
-                LogLevel::Debug,
+                Debug,
                 format!("{root:?} was replaced or removed before it was signed"),
             ),
             Self::Superseded {
                 root,
                 unsigned: true,
+                ..
             } => (
-                LogLevel::Warning,
+                Warning,
                 format!(
                     "{root:?} was changed after it was saved, by something else: it is not signed"
                 ),
             ),
-            Self::Hook { line } => (LogLevel::Warning, line.clone()),
             Self::TokenEnds { until } => (
-                LogLevel::Info,
+                Info,
                 format!(
                     "the identity token cannot be renewed: it covers signing until {until}, what is saved later waits for another"
                 ),
             ),
-            Self::WrongSetting { error } => (LogLevel::Warning, why(error)),
+        }
+    }
+
+    /// The same for programs, as of now: a JSON object without a line break.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let (level, message) = self.line();
+        let (event, own) = self.fields();
+        let common = Common {
+            time: format!("{:.3}", Timestamp::now()),
+            event,
+            level: level.name(),
+            message,
+            host: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            own,
+        };
+        serde_json::to_string(&common).unwrap_or_default()
+    }
+
+    /// Its name, and what only it has to say.
+    fn fields(&self) -> (&'static str, Value) {
+        match self {
+            Self::EventsFailed { error } => ("events_failed", told(error)),
+            Self::Failed {
+                root,
+                framework,
+                error,
+                spooled,
+            } => (
+                "failed",
+                json!({"path": text(root), "framework": framework, "error": error.to_string(), "hint": error.hint(),
+                    "spooled": spooled}),
+            ),
+            Self::Hashed {
+                root,
+                framework,
+                bytes,
+                took,
+            } => (
+                "hashed",
+                json!({"path": text(root), "framework": framework, "bytes": bytes, "seconds": took.as_secs_f64()}),
+            ),
+            Self::Hook { .. } => ("hook", json!({})),
+            Self::Left { count, spool } => (
+                "left",
+                json!({"count": count, "spool": spool.as_deref().map(text)}),
+            ),
+            Self::PassedOver {
+                root,
+                framework,
+                setting,
+            } => (
+                "passed_over",
+                json!({"path": text(root), "framework": framework, "setting": setting}),
+            ),
+            Self::PublicLog => ("public_log", json!({})),
+            Self::Signed {
+                root,
+                framework,
+                signature,
+                bytes,
+                took,
+            } => (
+                "signed",
+                json!({"path": text(root), "framework": framework, "signature": text(signature), "bytes": bytes,
+                    "seconds": took.as_secs_f64()}),
+            ),
+            Self::SpoolFailed { error } => ("spool_failed", told(error)),
+            Self::Spooled { count, spool } => {
+                ("spooled", json!({"count": count, "spool": text(spool)}))
+            }
+            Self::Superseded {
+                root,
+                framework,
+                unsigned,
+            } => (
+                "superseded",
+                json!({"path": text(root), "framework": framework, "unsigned": unsigned}),
+            ),
+            Self::TokenEnds { until } => ("token_ends", json!({"until": until})),
+            Self::WrongSetting { error } => ("wrong_setting", told(error)),
         }
     }
 }
 
-/// The listener of a running program: whole lines on stderr, as `config` asks. It never fails and never buffers.
-#[must_use]
-pub fn stderr_lines(config: &Config) -> Listener {
-    let (level, on_error) = (config.log_level, config.on_error);
-    Box::new(move |event| {
-        let (needs, line) = event.line();
-        let hushed = on_error == OnError::Ignore && needs == LogLevel::Warning;
-        if needs <= level && !hushed {
-            // One write, so that lines of several threads and processes do not mix. Nobody is left to tell on failure.
-            let _ = std::io::stderr().write_all(format!("model-signing: {line}\n").as_bytes());
-        }
-    })
+/// What the JSON form of every event has.
+#[derive(Serialize)]
+struct Common {
+    time: String,
+    event: &'static str,
+    level: &'static str,
+    message: String,
+    host: String,
+    pid: i32,
+    #[serde(flatten)]
+    own: Value,
 }
 
-/// Writes a hook's line to stderr, if the settings of this process want warnings; for hooks, which may have to speak
-/// where there is no session.
-pub fn warn(line: &str) {
-    let (config, _) = Config::read(&Settings::of_process());
-    stderr_lines(&config)(&Event::Hook {
-        line: line.to_owned(),
-    });
+fn why(error: &Error) -> String {
+    format!("{error} ({})", error.hint())
 }
 
-/// `bytes` for people.
-pub(crate) fn size(bytes: u64) -> String {
-    let mut unit = "B";
-    let mut whole = bytes;
-    let mut rest = 0;
-    for larger in ["kB", "MB", "GB", "TB"] {
-        if whole < 1000 {
-            break;
-        }
-        (rest, whole, unit) = (whole % 1000 / 100, whole / 1000, larger);
-    }
-    if unit == "B" {
-        format!("{whole} B")
-    } else {
-        format!("{whole}.{rest} {unit}")
-    }
+fn told(error: &Error) -> Value {
+    json!({"error": error.to_string(), "hint": error.hint()})
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn cost(bytes: u64, took: Duration) -> String {
+    format!(
+        "{} in {:.2} s",
+        values::size_text(bytes),
+        took.as_secs_f64()
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// One of each, in the order of the page. The compiler asks for a new one here.
+    fn after(event: Option<&Event>) -> Option<Event> {
+        let (root, framework) = (PathBuf::from("/runs/last.pt"), "torch".to_owned());
+        let error = Error::NoKey;
+        let (bytes, took) = (1000, Duration::from_millis(1500));
+        Some(match event {
+            None => Event::Hashed {
+                root,
+                framework,
+                bytes,
+                took,
+            },
+            Some(Event::Hashed { .. }) => Event::Signed {
+                signature: "/runs/last.pt.sig".into(),
+                root,
+                framework,
+                bytes,
+                took,
+            },
+            Some(Event::Signed { .. }) => Event::Failed {
+                root,
+                framework,
+                error,
+                spooled: true,
+            },
+            Some(Event::Failed { .. }) => Event::Superseded {
+                root,
+                framework,
+                unsigned: false,
+            },
+            Some(Event::Superseded { .. }) => Event::PassedOver {
+                root,
+                framework,
+                setting: "MODEL_SIGNING_EVERY",
+            },
+            Some(Event::PassedOver { .. }) => Event::Left {
+                count: 2,
+                spool: Some("/spool".into()),
+            },
+            Some(Event::Left { .. }) => Event::Spooled {
+                count: 2,
+                spool: "/spool".into(),
+            },
+            Some(Event::Spooled { .. }) => Event::PublicLog,
+            Some(Event::PublicLog) => Event::TokenEnds {
+                until: "2030-01-01T00:00:00Z".to_owned(),
+            },
+            Some(Event::TokenEnds { .. }) => Event::WrongSetting { error },
+            Some(Event::WrongSetting { .. }) => Event::SpoolFailed { error },
+            Some(Event::SpoolFailed { .. }) => Event::EventsFailed { error },
+            Some(Event::EventsFailed { .. }) => Event::Hook {
+                line: "a hook".to_owned(),
+            },
+            Some(Event::Hook { .. }) => return None,
+        })
+    }
+
     #[test]
-    fn sizes() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_000), "1.0 kB");
-        assert_eq!(size(1_250_000), "1.2 MB");
-        assert_eq!(size(3_999_999_999), "3.9 GB");
+    fn the_reference_page_has_every_event_and_field() {
+        let page = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/reference/events.md"
+        );
+        let page = std::fs::read_to_string(page).unwrap();
+        let row_name = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let mut rows = page.lines().filter(|line| row_name(line).is_some());
+
+        let all: Vec<_> = std::iter::successors(after(None), |event| after(Some(event))).collect();
+        let own_fields = |event: &Event| -> Vec<String> {
+            let Value::Object(fields) = event.fields().1 else {
+                panic!("{event:?}")
+            };
+            fields.keys().cloned().collect()
+        };
+        for event in &all {
+            let mut own = own_fields(event);
+            own.sort_unstable();
+            let own: Vec<_> = own.iter().map(|name| format!("`{name}`")).collect();
+            let row = format!("| `{}` | {} |", event.fields().0, own.join(", "));
+            let found = rows.next().unwrap_or_default().replace("| |", "|  |");
+            assert!(found.starts_with(&row), "{row} is {found}");
+        }
+
+        let common = ["time", "event", "level", "message", "host", "pid"].map(str::to_owned);
+        let mut fields: Vec<_> = all.iter().flat_map(own_fields).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        let told: Vec<_> = rows.filter_map(row_name).collect();
+        assert_eq!(told, [&common[..], &fields].concat());
+    }
+
+    #[test]
+    fn json_is_one_line_with_what_is_common_first() {
+        let event = Event::Signed {
+            root: "/runs/new\nline.pt".into(),
+            framework: "torch".to_owned(),
+            signature: "/runs/new\nline.pt.sig".into(),
+            bytes: 1_250_000,
+            took: Duration::from_millis(1500),
+        };
+        let text = event.json();
+        assert!(
+            text.starts_with("{\"time\":\"20") && !text.contains('\n'),
+            "{text}"
+        );
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let time = value["time"].as_str().unwrap();
+        assert!(time.len() == 24 && time.ends_with('Z') && time.parse::<Timestamp>().is_ok());
+        assert_eq!(value["event"], "signed");
+        assert_eq!(value["level"], "info");
+        assert_eq!(
+            value["message"],
+            "signed \"/runs/new\\nline.pt\" (1.2 MB in 1.50 s)"
+        );
+        assert_eq!(value["path"], "/runs/new\nline.pt");
+        assert_eq!(value["signature"], "/runs/new\nline.pt.sig");
+        assert_eq!(
+            (&value["bytes"], &value["seconds"]),
+            (&json!(1_250_000), &json!(1.5))
+        );
+        assert_eq!(value["pid"], json!(std::process::id()));
     }
 }

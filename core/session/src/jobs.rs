@@ -1,6 +1,7 @@
 //! Where the checkpoints of one session stand. [`State`] is behind a lock that saves take, so it never touches a disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use autosign_signing::retract;
 
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
-use crate::{Error, Event, Status};
+use crate::{Checkpoint, Error, Event, Status};
 
 /// A checkpoint on its way to a signature.
 pub(crate) struct Job {
@@ -29,15 +30,38 @@ pub(crate) struct Published {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// The newest job for a root.
+pub(crate) struct Newest {
+    id: u64,
+    pub(crate) control: Arc<Control>,
+    pub(crate) own: bool,
+}
+
+/// Saves of which each n-th is signed: one framework's, in one folder.
+pub(crate) type Family = (PathBuf, String);
+
+pub(crate) fn family(checkpoint: &Checkpoint) -> Family {
+    let folder = checkpoint.root.parent().unwrap_or(&checkpoint.root);
+    (folder.to_path_buf(), checkpoint.framework.clone())
+}
+
 /// Every job, by what has become of it.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) queue: VecDeque<Job>,
     /// Jobs that could not be signed, to be tried again when the session is flushed.
     pub(crate) failed: Vec<Job>,
+    /// Jobs of mode `offline` that are done here: their records are for a flush by another process.
+    pub(crate) hashed: Vec<Job>,
+    /// Saves so far, of each family.
+    saves: BTreeMap<Family, usize>,
+    /// The newest job of each family that is signed only if it stays the newest.
+    pub(crate) held: BTreeMap<Family, Job>,
     pub(crate) running: usize,
     /// Root to the newest job for it: only that one may publish.
-    pub(crate) newest: BTreeMap<PathBuf, (u64, Arc<Control>)>,
+    pub(crate) newest: BTreeMap<PathBuf, Newest>,
+    /// Records of other processes that have become jobs.
+    pub(crate) adopted: BTreeSet<PathBuf>,
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
     pub(crate) published: Vec<Published>,
     pub(crate) counts: Status,
@@ -77,32 +101,59 @@ impl Job {
     pub(crate) fn superseded(&self) -> Event {
         let root = self.record.checkpoint.root.clone();
         let unsigned = self.own && !self.control.is_cancelled() && root.exists();
-        Event::Superseded { root, unsigned }
+        Event::Superseded {
+            root,
+            framework: self.record.checkpoint.framework.clone(),
+            unsigned,
+        }
+    }
+
+    /// A newer one of its family came, and it was none of those that are signed.
+    pub(crate) fn passed_over(&self) -> Event {
+        Event::PassedOver {
+            root: self.record.checkpoint.root.clone(),
+            framework: self.record.checkpoint.framework.clone(),
+            setting: "MODEL_SIGNING_EVERY",
+        }
     }
 }
 
 impl State {
-    pub(crate) fn enqueue(
+    /// A new job, the newest for its root.
+    pub(crate) fn job(
         &mut self,
         record: Record,
         spooled: Option<PathBuf>,
         awaited: bool,
         own: bool,
-    ) -> u64 {
+    ) -> Job {
         let id = self.next_id;
         self.next_id += 1;
         let control = Arc::new(Control::default());
-        self.newest
-            .insert(record.checkpoint.root.clone(), (id, Arc::clone(&control)));
-        self.queue.push_back(Job {
+        let newest = Newest {
+            id,
+            control: Arc::clone(&control),
+            own,
+        };
+        self.newest.insert(record.checkpoint.root.clone(), newest);
+        Job {
             id,
             record,
             spooled,
             control,
             awaited,
             own,
-        });
-        id
+        }
+    }
+
+    /// Whether a save of `family`, which is now counted, is one of those that are signed in any case.
+    pub(crate) fn is_due(&mut self, family: &Family, every: NonZeroUsize) -> bool {
+        if every == NonZeroUsize::MIN {
+            return true;
+        }
+        let saves = self.saves.entry(family.clone()).or_default();
+        *saves += 1;
+        saves.is_multiple_of(every.get())
     }
 
     pub(crate) fn signed(&mut self, job: &Job, published: Published) {
@@ -128,9 +179,23 @@ impl State {
         }
     }
 
-    fn forget(&mut self, job: &Job) {
+    /// Keeps a job that is done here, unless a newer one came meanwhile: then gives it back.
+    pub(crate) fn hashed(&mut self, job: Job) -> Option<Job> {
+        if job.control.is_cancelled() {
+            self.superseded(&job);
+            return Some(job);
+        }
+        self.hashed.push(job);
+        None
+    }
+
+    pub(crate) fn forget(&mut self, job: &Job) {
         let root = &job.record.checkpoint.root;
-        if self.newest.get(root).is_some_and(|(id, _)| *id == job.id) {
+        if self
+            .newest
+            .get(root)
+            .is_some_and(|newest| newest.id == job.id)
+        {
             self.newest.remove(root);
         }
     }
@@ -148,12 +213,16 @@ where
     taken
 }
 
+/// Whether nothing is at `root` any more, as far as can be told.
+pub(crate) fn is_gone(root: &Path) -> bool {
+    std::fs::symlink_metadata(root).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+}
+
 impl Published {
     /// Removes the signature if its checkpoint is gone: trainers remove old checkpoints and know nothing of
     /// signatures. Only what is still, byte for byte, the signature put there; whether there is nothing left to watch.
     pub(crate) fn follow(&self) -> bool {
-        let gone = std::fs::symlink_metadata(&self.root)
-            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        let gone = is_gone(&self.root);
         if gone && std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes) {
             // A signature that cannot be removed is stray, but true of what it signed.
             let _ = retract(&self.signature);

@@ -179,6 +179,12 @@ impl Keyless {
         self.sources().map_or(true, |sources| sources.any_is_here())
     }
 
+    /// Whether the settings themselves say where a token is.
+    pub(crate) fn is_given(&self) -> bool {
+        let text = [&self.command, &self.url, &self.exchange_url];
+        self.token.is_some() || self.token_file.is_some() || text.iter().any(|one| one.is_some())
+    }
+
     /// Forgets where tokens come from, for a caller who brings one.
     pub fn forget_sources(&mut self) {
         (self.token, self.token_file) = (None, None);

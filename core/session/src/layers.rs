@@ -84,6 +84,11 @@ impl Value {
         self.text.to_str()
     }
 
+    /// The same, to be kept.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        self.to_str().map(str::to_owned)
+    }
+
     /// As an absolute path: training may change its working directory. One in a file starts at that file's folder.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match &self.origin {
@@ -273,5 +278,11 @@ impl From<Environment> for Settings {
             environment,
             ..settings
         }
+    }
+}
+
+impl<K: Into<String>, V: Into<OsString>> FromIterator<(K, V)> for Settings {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        Environment::from_iter(variables).into()
     }
 }

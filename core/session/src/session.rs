@@ -9,15 +9,17 @@ use autosign_signing::random;
 
 use crate::spool::{Record, Spool};
 use crate::worker::Queue;
-use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, stderr_lines};
+use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, listener};
 
 /// How many checkpoints stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// Signed by this session.
     pub signed: usize,
-    /// Waiting, or being signed.
+    /// Waiting, or being hashed or signed.
     pub pending: usize,
+    /// Hashed, and in the spool for a flush by another process: mode `offline`.
+    pub spooled: usize,
     /// Not signed so far; tried again by a flush.
     pub failed: usize,
     /// Replaced or removed before they were signed.
@@ -64,7 +66,7 @@ impl Session {
     pub fn from_environment() -> Result<Self, Error> {
         let settings = Settings::of_process();
         let (config, errors) = Config::read(&settings);
-        let listener = stderr_lines(&config);
+        let listener = listener(&config);
         for error in settings.warnings() {
             listener(&Event::WrongSetting { error });
         }
@@ -101,7 +103,8 @@ impl Session {
     /// Notes that `framework` has just saved a checkpoint at `root`, to be signed. Returns at once; whoever must wait
     /// for the signature polls the ticket.
     ///
-    /// A target that is neither file nor folder (`/dev/null`, a pipe) is no checkpoint and is passed over.
+    /// A target that is neither file nor folder (`/dev/null`, a pipe) is no checkpoint and is passed over, and so is what
+    /// the settings leave out.
     ///
     /// # Errors
     /// Where `MODEL_SIGNING_ON_ERROR` is `raise`: why the checkpoint cannot be signed at all. Else that is an event.
@@ -113,7 +116,20 @@ impl Session {
         if self.config.mode == Mode::Disabled || is_special(root) {
             return Ok(nothing);
         }
-        let checkpoint = match Checkpoint::observe(root, framework) {
+        let selection = &self.config.selection;
+        let passed_over = |setting| {
+            (self.queue.listener)(&Event::PassedOver {
+                root: root.into(),
+                framework: framework.to_owned(),
+                setting,
+            });
+        };
+        if let Some(setting) = selection.by_path(root) {
+            passed_over(setting);
+            return Ok(nothing);
+        }
+        let observed = Checkpoint::observe(root, framework, self.config.ignore_git_paths);
+        let checkpoint = match observed {
             Ok(checkpoint) => checkpoint,
             Err(error) if self.config.on_error == OnError::Raise && root.exists() => {
                 return Err(error);
@@ -121,12 +137,17 @@ impl Session {
             Err(error) => {
                 (self.queue.listener)(&Event::Failed {
                     root: root.into(),
+                    framework: framework.to_owned(),
                     error,
                     spooled: false,
                 });
                 return Ok(nothing);
             }
         };
+        if let Some(setting) = selection.by_size(checkpoint.bytes()) {
+            passed_over(setting);
+            return Ok(nothing);
+        }
         let record = Record {
             checkpoint,
             signer: self.config.signer(),
@@ -137,15 +158,15 @@ impl Session {
             error: None,
         };
         let spooled = self.spool(&record);
-        let awaited = self.config.saves_wait();
-        let id = self.queue.push(record, spooled, awaited);
+        let job = self.queue.push(record, spooled, self.config.saves_wait());
         Ok(Ticket {
             queue: &self.queue,
-            job: awaited.then_some(id),
+            job,
         })
     }
 
-    /// Tries failed checkpoints again and waits until every one is signed or has failed, at most `patience`.
+    /// Tries failed checkpoints again and waits until every one is signed or has failed, at most `patience`; in mode
+    /// `offline` until every one is hashed.
     #[expect(clippy::must_use_candidate, reason = "most callers only want the wait")]
     pub fn flush(&self, patience: Option<Duration>) -> Status {
         self.hurry();
@@ -168,17 +189,19 @@ impl Session {
 
     /// Says what is left unsigned, at the end of the program.
     pub fn report_left(&self) {
-        let Status {
-            pending, failed, ..
-        } = self.status();
-        if pending + failed > 0 {
-            let spool = self
-                .queue
-                .spool
-                .as_ref()
-                .map(|spool| spool.folder().to_path_buf());
+        let status = self.status();
+        let spool = self.queue.spool.as_ref();
+        let spool = spool.map(|spool| spool.folder().to_path_buf());
+        let left = status.pending + status.failed;
+        if left > 0 {
             (self.queue.listener)(&Event::Left {
-                count: pending + failed,
+                count: left,
+                spool: spool.clone(),
+            });
+        }
+        if let Some(spool) = spool.filter(|_| status.spooled > 0) {
+            (self.queue.listener)(&Event::Spooled {
+                count: status.spooled,
                 spool,
             });
         }
@@ -213,7 +236,7 @@ impl Session {
 
 const SLICE: Duration = Duration::from_millis(100);
 
-/// A saved checkpoint, and whether its save has to wait for the signature.
+/// A saved checkpoint, and whether its save has to wait for the signature, or in mode `offline` for the digest.
 #[derive(Debug)]
 #[must_use = "a save in mode `inline` has to wait for it"]
 pub struct Ticket<'a> {

@@ -69,7 +69,7 @@ pub(crate) fn hashed(
     checkpoint: &Checkpoint,
     hashing: Hashing<'_>,
 ) -> Result<Option<Statement>, Error> {
-    let ignore = match Checkpoint::ignore(&checkpoint.root) {
+    let ignore = match checkpoint.ignore() {
         Err(_) if !checkpoint.is_unchanged() => return Ok(None),
         other => other?,
     };

@@ -1,18 +1,48 @@
-//! How the value of a setting is read, and how it may be shown.
+//! Values as people write them: sizes, durations, rates, yes and no.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
-use autosign_signing::{Rate, TokenCommand};
+use autosign_signing::Rate;
 
-use crate::{RateLimit, Value};
+use crate::RateLimit;
 
-/// In the place of what must not be shown.
-const HIDDEN: &str = "***";
+/// Units of size, the largest of each kind last.
+const DECIMAL: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+const BINARY: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/// A value that is text.
-pub(crate) fn text(value: &Value) -> Option<String> {
-    value.to_str().map(str::to_owned)
+/// `bytes` in the largest decimal unit of which there is one, rounded down to a tenth.
+pub(crate) fn size_text(bytes: u64) -> String {
+    let mut unit = "B";
+    let mut whole = bytes;
+    let mut rest = 0;
+    for larger in &DECIMAL[1..] {
+        if whole < 1000 {
+            break;
+        }
+        (rest, whole, unit) = (whole % 1000 / 100, whole / 1000, larger);
+    }
+    if unit == "B" {
+        format!("{whole} B")
+    } else {
+        format!("{whole}.{rest} {unit}")
+    }
+}
+
+/// Bytes: a whole number and a unit, with nothing between them. No unit is bytes.
+pub(crate) fn size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let power = |units: [&str; 5]| {
+        let power = units.iter().position(|known| *known == unit)?;
+        u32::try_from(power).ok()
+    };
+    let bytes = match (power(DECIMAL), power(BINARY)) {
+        _ if unit.is_empty() => 1,
+        (Some(power), _) => 1000_u64.pow(power),
+        (None, Some(power)) => 1024_u64.pow(power),
+        (None, None) => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(bytes)
 }
 
 /// A whole number of seconds, or of the unit `s`, `m` or `h`.
@@ -26,6 +56,14 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(
         number.parse::<u64>().ok()?.checked_mul(unit)?,
     ))
+}
+
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }
 
 /// `off`, or a number from 1 and the unit `s`, `min` or `h`.
@@ -43,61 +81,61 @@ pub(crate) fn rate(text: &str) -> Option<RateLimit> {
     Rate::new(count.parse().ok()?, Duration::from_secs(seconds)).map(RateLimit::Any)
 }
 
-/// How much of a value may be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Show {
-    /// All of it.
-    Whole,
-    /// A program, and how many arguments it gets.
-    Command,
-    /// A URL without user and query.
-    Url,
-    /// Nothing: it is a secret.
-    Hidden,
-}
-
-impl Show {
-    /// What may be shown of `value`.
-    pub(crate) fn of(self, value: &OsStr) -> String {
-        match self {
-            Self::Whole => value.to_string_lossy().into_owned(),
-            Self::Command => command(value),
-            Self::Url => url(value),
-            Self::Hidden => HIDDEN.to_owned(),
-        }
-    }
-}
-
-/// A URL without its query, and without the user before its host: both may hold a secret.
-fn url(value: &OsStr) -> String {
-    let text = value.to_string_lossy();
-    let address = text.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = match address.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), address),
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let shown = match authority.rfind('@') {
-        Some(at) => format!("…{}", rest.get(at..).unwrap_or_default()),
-        None => rest.to_owned(),
-    };
-    let query = if address.len() < text.len() {
-        "?…"
-    } else {
-        ""
-    };
-    format!("{scheme}{shown}{query}")
-}
-
-/// A command without its arguments.
-fn command(value: &OsStr) -> String {
-    let command = TokenCommand::parse(&value.to_string_lossy());
-    command.map_or_else(|_| HIDDEN.to_owned(), |command| command.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_written() {
+        assert_eq!(size_text(0), "0 B");
+        assert_eq!(size_text(999), "999 B");
+        assert_eq!(size_text(1_000), "1.0 kB");
+        assert_eq!(size_text(1_250_000), "1.2 MB");
+        assert_eq!(size_text(3_999_999_999), "3.9 GB");
+    }
+
+    #[test]
+    fn sizes_read() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("7B", 7),
+            ("1kB", 1000),
+            ("10MB", 10_000_000),
+            ("2GB", 2_000_000_000),
+            ("3TB", 3_000_000_000_000),
+            ("1KiB", 1024),
+            ("1MiB", 1 << 20),
+            ("1GiB", 1 << 30),
+            ("16TiB", 1 << 44),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for wrong in [
+            "",
+            "B",
+            "MB",
+            "-1",
+            "+1",
+            "1.5GB",
+            "1 MB",
+            "1mb",
+            "1KB",
+            "1M",
+            "1MBs",
+            "MB1",
+            "1MB1",
+            "0x10",
+            "1e3",
+            " 1",
+            "1 ",
+            "18446744073709551616",
+            "18446744073709551615kB",
+        ] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn durations() {
@@ -107,6 +145,25 @@ mod tests {
         assert_eq!(duration("2h"), Some(Duration::from_secs(7200)));
         for wrong in ["", "s", "-1s", "1.5s", "5 m", "18446744073709551615h"] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn booleans() {
+        for (text, value) in [
+            ("1", true),
+            ("True", true),
+            ("YES", true),
+            ("on", true),
+            ("0", false),
+            ("false", false),
+            ("No", false),
+            ("off", false),
+        ] {
+            assert_eq!(boolean(text), Some(value), "{text}");
+        }
+        for wrong in ["", "2", "y", "enabled", "true "] {
+            assert_eq!(boolean(wrong), None, "{wrong}");
         }
     }
 
@@ -121,40 +178,6 @@ mod tests {
             "", "30", "0/min", "-1/s", "1.5/s", "30/m", "30 / min", "/s", "Off",
         ] {
             assert_eq!(rate(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_url_is_shown_without_what_may_be_secret() {
-        for (text, shown) in [
-            ("https://a.example/b", "https://a.example/b"),
-            (
-                "https://a.example/b?key=sesame&aud={audience}",
-                "https://a.example/b?…",
-            ),
-            ("https://a.example/b#sesame?x", "https://a.example/b?…"),
-            ("https://me:sesame@a.example/b@c", "https://…@a.example/b@c"),
-            ("https://me:ses@me@a.example?x", "https://…@a.example?…"),
-            ("me:sesame@a.example", "…@a.example"),
-            ("", ""),
-        ] {
-            assert_eq!(url(OsStr::new(text)), shown, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_command_is_shown_without_its_arguments() {
-        for (text, shown) in [
-            ("/bin/token", "/bin/token (0 arguments)"),
-            (
-                "'/my dir/token' --password='open sesame'",
-                "/my dir/token (1 argument)",
-            ),
-            ("token -p sesame", "token (2 arguments)"),
-            ("token 'sesame", "***"),
-            ("", "***"),
-        ] {
-            assert_eq!(command(OsStr::new(text)), shown, "{text}");
         }
     }
 }

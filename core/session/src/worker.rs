@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Hashing, Statement, publish};
 
-use crate::jobs::{Job, Published, State, take};
+use crate::jobs::{Job, Published, State, family, is_gone, take};
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
-use crate::{Config, Error, Event, Listener, OnError, Status};
+use crate::{Config, Error, Event, Listener, Mode, OnError, Status};
 
 /// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
 const KEYLESS_WIDTH: usize = 8;
@@ -32,6 +32,9 @@ pub(crate) struct Queue {
     pub(crate) spool: Option<Spool>,
     pub(crate) listener: Listener,
     threads: Option<NonZeroUsize>,
+    every: NonZeroUsize,
+    /// Hashes only, and leaves records for a flush by another process.
+    offline: bool,
     patient: bool,
     raise: bool,
     identity: Option<String>,
@@ -53,18 +56,20 @@ enum Role {
 
 enum Outcome {
     Failed { lost: bool },
+    Hashed,
     Signed(Published),
     Superseded,
 }
 
 impl Queue {
     pub(crate) fn new(config: &Config, spool: Option<Spool>, listener: Listener) -> Arc<Self> {
+        let offline = config.mode == Mode::Offline;
         Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
             publishing: Mutex::new(()),
             turns: Default::default(),
-            width: if config.signs_with_key() {
+            width: if offline || config.signs_with_key() {
                 1
             } else {
                 KEYLESS_WIDTH
@@ -73,49 +78,68 @@ impl Queue {
             spool,
             listener,
             threads: config.threads,
+            every: config.selection.every,
+            offline,
             patient: !config.saves_wait(),
             raise: config.on_error == OnError::Raise,
             identity: config.signer(),
         })
     }
 
-    /// Takes in what this process has just saved, in the place of any older job for the same root; returns its number.
+    /// Takes in what this process has just saved, in the place of any older job for the same root. Returns the number of
+    /// the job if it is to be waited for.
     pub(crate) fn push(
         self: &Arc<Self>,
         record: Record,
         spooled: Option<PathBuf>,
         awaited: bool,
-    ) -> u64 {
+    ) -> Option<u64> {
         let root = record.checkpoint.root.clone();
+        let family = family(&record.checkpoint);
         let mut state = self.lock();
-        if let Some((_, older)) = state.newest.get(&root) {
-            older.cancel();
+        if let Some(older) = state.newest.get(&root) {
+            older.control.cancel();
         }
-        let (queued, failed) = (
-            take(&mut state.queue, &root),
-            take(&mut state.failed, &root),
-        );
-        state.counts.failed -= failed.len();
-        let id = state.enqueue(record, spooled, awaited, true);
-        let older: Vec<Job> = queued.into_iter().chain(failed).collect();
+        let mut older = take(&mut state.failed, &root);
+        state.counts.failed -= older.len();
+        older.extend(take(&mut state.queue, &root));
+        older.extend(take(&mut state.hashed, &root));
+        let passed_over = state.held.remove(&family);
+        let due = state.is_due(&family, self.every);
+        let job = state.job(record, spooled, awaited && due, true);
+        let awaited = job.awaited.then_some(job.id);
+        if due {
+            state.queue.push_back(job);
+        } else {
+            state.held.insert(family, job);
+        }
         for job in &older {
             state.superseded(job);
+        }
+        if let Some(job) = &passed_over {
+            state.forget(job);
         }
         drop(state);
         for job in &older {
             self.end_superseded(job);
         }
+        if let Some(job) = &passed_over {
+            job.close();
+            (self.listener)(&job.passed_over());
+        }
         self.changed.notify_all();
         self.start_worker();
-        id
+        awaited
     }
 
-    /// Puts failed jobs back, and lets another thread help, of normal priority: somebody waits now.
+    /// Puts failed and held jobs back, and lets another thread help, of normal priority: somebody waits now.
     pub(crate) fn hurry(self: &Arc<Self>) {
         let mut state = self.lock();
         let again = std::mem::take(&mut state.failed);
         state.counts.failed -= again.len();
         state.queue.extend(again);
+        let last = std::mem::take(&mut state.held);
+        state.queue.extend(last.into_values());
         let has_saved = state.workers > 0;
         drop(state);
         self.follow_checkpoints();
@@ -167,7 +191,8 @@ impl Queue {
     pub(crate) fn status(&self) -> Status {
         let state = self.lock();
         Status {
-            pending: state.queue.len() + state.running,
+            pending: state.queue.len() + state.held.len() + state.running,
+            spooled: state.hashed.len(),
             ..state.counts
         }
     }
@@ -183,15 +208,21 @@ impl Queue {
             if spooled.owned {
                 continue;
             }
+            if self.offline && spooled.record.digest.is_some() {
+                continue; // there is nothing left to do here
+            }
             // What another process was told is news to the owner of this one.
             spooled.record.error = None;
             let signer = &spooled.record.signer;
             if *signer == self.identity || (anybody && signer.is_none()) {
+                let root = &spooled.record.checkpoint.root;
                 let mut state = self.lock();
-                if state.newest.contains_key(&spooled.record.checkpoint.root) {
+                if state.newest.get(root).is_some_and(|newest| newest.own) {
                     Spool::remove(&spooled.path); // this process has saved it again since
-                } else {
-                    state.enqueue(spooled.record, Some(spooled.path), false, false);
+                } else if state.adopted.insert(spooled.path.clone()) {
+                    // Of several records for one root, left by several processes, one at most fits what is there.
+                    let job = state.job(spooled.record, Some(spooled.path), false, false);
+                    state.queue.push_back(job);
                 }
             } else {
                 others += 1;
@@ -273,6 +304,7 @@ impl Queue {
 
         let started = Instant::now();
         let root = job.record.checkpoint.root.clone();
+        let framework = job.record.checkpoint.framework.clone();
         let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, role)));
         let result = result.unwrap_or(Err(Error::Panicked { path: root.clone() }));
 
@@ -296,11 +328,21 @@ impl Queue {
                 job.close();
                 (self.listener)(&Event::Signed {
                     root,
+                    framework,
                     signature: published.signature.clone(),
                     bytes: job.record.checkpoint.bytes(),
                     took: started.elapsed(),
                 });
                 Outcome::Signed(published)
+            }
+            Ok(Outcome::Hashed) => {
+                (self.listener)(&Event::Hashed {
+                    root,
+                    framework,
+                    bytes: job.record.checkpoint.bytes(),
+                    took: started.elapsed(),
+                });
+                Outcome::Hashed
             }
             Err(_) if job.control.is_cancelled() => Outcome::Superseded,
             Ok(other) => other,
@@ -316,6 +358,7 @@ impl Queue {
                     let spooled = job.spooled.is_some() && !lost;
                     (self.listener)(&Event::Failed {
                         root,
+                        framework,
                         error,
                         spooled,
                     });
@@ -334,17 +377,25 @@ impl Queue {
         if std::mem::take(&mut job.awaited) {
             state.outcomes.insert(job.id, outcome);
         }
+        let mut overtaken = None;
         match settled {
             Outcome::Signed(published) => state.signed(&job, published),
             Outcome::Superseded => state.superseded(&job),
             Outcome::Failed { lost } => state.failed(job, lost),
+            Outcome::Hashed => overtaken = state.hashed(job),
         }
         drop(state);
+        if let Some(job) = overtaken {
+            self.end_superseded(&job);
+        }
         self.changed.notify_all();
         true
     }
 
     fn sign(&self, job: &mut Job, role: Role) -> Result<Outcome, Error> {
+        if self.offline && job.spooled.is_none() {
+            return Err(Error::NoSpool);
+        }
         let checkpoint = &job.record.checkpoint;
         let Some(statement) = self.hash(job, role)? else {
             return Ok(Outcome::Superseded);
@@ -356,6 +407,11 @@ impl Queue {
             });
         }
         job.record.digest = Some(digest.to_string());
+        if let (true, Some(path)) = (self.offline, &job.spooled) {
+            job.record.error = None;
+            Spool::update(path, &job.record)?;
+            return Ok(Outcome::Hashed);
+        }
         let bytes = self.signer.seal(&statement, &self.listener)?;
         let signature = checkpoint.signature();
         let _order = self
@@ -396,11 +452,27 @@ impl Queue {
         (self.listener)(&job.superseded());
     }
 
-    /// Removes the signatures of checkpoints that are gone.
+    /// Removes the signatures and records of checkpoints that are gone.
     fn follow_checkpoints(&self) {
         let mut watched = std::mem::take(&mut self.lock().published);
         watched.retain(|published| !published.follow());
         self.lock().published.extend(watched);
+
+        let at = |job: &Job| (job.id, job.record.checkpoint.root.clone());
+        let mut gone: Vec<_> = self.lock().hashed.iter().map(at).collect();
+        gone.retain(|(_, root)| is_gone(root));
+        for (id, _) in gone {
+            let mut state = self.lock();
+            let found = state.hashed.iter().position(|job| job.id == id);
+            let job = found.map(|place| state.hashed.swap_remove(place));
+            if let Some(job) = &job {
+                state.superseded(job);
+            }
+            drop(state);
+            if let Some(job) = &job {
+                self.end_superseded(job);
+            }
+        }
     }
 
     fn threads(&self, role: Role) -> NonZeroUsize {

@@ -7,90 +7,15 @@
     clippy::unwrap_used
 )]
 
+mod common;
+
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 use std::time::Duration;
 
-use autosign_session::{Config, Environment, Error, Event, Session, Spool, Status};
-use autosign_signing::{Hashing, KeyVerifier, Policy, VerifiedModel, signature_path, verify};
-use tempfile::TempDir;
-
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
-
-fn key(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../signing/tests/keys")
-        .join(name)
-}
-
-fn verified(model: &Path) -> Result<VerifiedModel, autosign_signing::Error> {
-    let verifier = KeyVerifier::read(&key("p256.pub.pem")).unwrap();
-    verify(
-        model,
-        &signature_path(model),
-        &verifier,
-        &Policy::default(),
-        Hashing::default(),
-    )
-}
-
-/// A session in a folder of its own, and the lines it has said.
-struct Fixture {
-    folder: TempDir,
-    lines: Arc<Mutex<Vec<String>>>,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            lines: Arc::default(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn spool(&self) -> PathBuf {
-        self.path("state/model-signing/spool")
-    }
-
-    fn records(&self) -> Vec<autosign_session::Spooled> {
-        Spool::new(self.spool(), "test".into()).list().unwrap()
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn start(&self, settings: &[(&str, &str)]) -> Session {
-        let key = key("p256.pem");
-        let state = self.path("state");
-        let own = [
-            ("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap()),
-            ("XDG_STATE_HOME", state.to_str().unwrap()),
-        ];
-        let environment: Environment = own.iter().chain(settings).copied().collect();
-        let (config, errors) = Config::read(&environment.into());
-        assert!(errors.is_empty());
-        let lines = Arc::clone(&self.lines);
-        let listener = move |event: &Event| lines.lock().unwrap().push(event.line().1);
-        Session::start(config, Box::new(listener))
-    }
-
-    fn said(&self, text: &str) -> usize {
-        self.lines
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|line| line.contains(text))
-            .count()
-    }
-}
+use autosign_session::{Error, Status};
+use autosign_signing::signature_path;
+use common::{Fixture, PATIENCE, key, verified};
 
 #[test]
 fn a_saved_file_is_signed_and_leaves_nothing_behind() {
@@ -198,13 +123,13 @@ fn overwritten_again_and_again_the_last_content_is_what_is_signed() {
 #[test]
 fn a_silent_overwrite_is_never_signed() {
     let fixture = Fixture::new();
-    let key = fixture.path("late.pem");
-    let session = fixture.start(&[("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap())]);
+    let late = fixture.path("late.pem");
+    let session = fixture.start(&[("MODEL_SIGNING_PRIVATE_KEY", late.to_str().unwrap())]);
     let model = fixture.write("last.pt", b"weights");
     session.saved(&model, "test").unwrap().wait().unwrap();
     assert_eq!(session.flush(PATIENCE).failed, 1);
     std::fs::write(&model, b"others").unwrap();
-    std::fs::copy(self::key("p256.pem"), &key).unwrap();
+    std::fs::copy(key("p256.pem"), &late).unwrap();
     let status = session.flush(PATIENCE);
     assert_eq!((status.signed, status.superseded), (0, 1));
     assert!(!signature_path(&model).exists());
@@ -214,8 +139,8 @@ fn a_silent_overwrite_is_never_signed() {
 #[test]
 fn content_altered_under_the_same_size_and_times_is_an_alarm() {
     let fixture = Fixture::new();
-    let key = fixture.path("late.pem");
-    let session = fixture.start(&[("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap())]);
+    let late = fixture.path("late.pem");
+    let session = fixture.start(&[("MODEL_SIGNING_PRIVATE_KEY", late.to_str().unwrap())]);
     let model = fixture.write("last.pt", b"weights");
     let modified = std::fs::metadata(&model).unwrap().modified().unwrap();
     session.saved(&model, "test").unwrap().wait().unwrap();
@@ -227,7 +152,7 @@ fn content_altered_under_the_same_size_and_times_is_an_alarm() {
         .unwrap()
         .set_modified(modified)
         .unwrap();
-    std::fs::copy(self::key("p256.pem"), &key).unwrap();
+    std::fs::copy(key("p256.pem"), &late).unwrap();
     assert_eq!(session.flush(PATIENCE).signed, 0);
     assert!(!signature_path(&model).exists());
     assert_eq!(fixture.said("was altered after it was saved"), 1);
@@ -313,6 +238,31 @@ fn inline_sessions_sign_what_was_left_when_they_are_flushed() {
         }
     }
     verified(&fixture.path("first.pt")).unwrap();
+}
+
+#[test]
+fn flushed_again_and_again_what_was_left_is_tried_and_kept() {
+    let fixture = Fixture::new();
+    let late = fixture.path("late.pem");
+    let settings = [
+        ("MODEL_SIGNING_PRIVATE_KEY", late.to_str().unwrap()),
+        ("MODEL_SIGNING_MODE", "inline"),
+    ];
+    let left = fixture.start(&settings);
+    let model = fixture.write("first.pt", b"1");
+    left.saved(&model, "test").unwrap().wait().unwrap();
+    drop(left);
+
+    let session = fixture.start(&settings);
+    let own = fixture.write("second.pt", b"2");
+    session.saved(&own, "test").unwrap().wait().unwrap();
+    for _ in 0..3 {
+        assert_eq!(session.flush(PATIENCE).failed, 2);
+        assert_eq!(fixture.records().len(), 2);
+    }
+    std::fs::copy(key("p256.pem"), &late).unwrap();
+    assert_eq!(session.flush(PATIENCE).signed, 2);
+    verified(&model).unwrap();
 }
 
 #[test]

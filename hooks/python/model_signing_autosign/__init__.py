@@ -100,7 +100,7 @@ def disable() -> None:
 
 
 def flush(timeout: float | None = None) -> Status:
-    """Wait until what was saved so far in this process is signed.
+    """Wait until what was saved so far in this process is signed, or in mode ``offline`` hashed.
 
     Args:
         timeout: Longest wait in seconds; None waits as long as it takes.
@@ -120,9 +120,10 @@ def flush(timeout: float | None = None) -> Status:
 
 
 def status() -> Status:
-    """Count the checkpoints of this process: signed, pending, failed and superseded.
+    """Count the checkpoints of this process: signed, pending, spooled, failed and superseded.
 
-    Superseded are those that were overwritten or deleted before they could be signed.
+    Spooled are those that mode ``offline`` has hashed and left in the spool for ``model-signing flush``. Superseded are
+    those that were overwritten or deleted before they could be signed.
 
     Raises:
         ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.

@@ -68,12 +68,17 @@ class Status:
     @property
     def pending(self, /) -> int:
         """
-        Waiting, or being signed.
+        Waiting, or being hashed or signed.
         """
     @property
     def signed(self, /) -> int:
         """
         Signed by this process.
+        """
+    @property
+    def spooled(self, /) -> int:
+        """
+        Hashed, and in the spool for a flush by another process: mode `offline`.
         """
     @property
     def superseded(self, /) -> int:

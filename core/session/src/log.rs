@@ -1,0 +1,94 @@
+//! Where events go: lines on stderr, and JSON lines in a file or on stdout.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::config::{LogFormat, LogLevel, OnError};
+use crate::{Config, Error, Event, Listener, Settings};
+
+/// Where JSON lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// This file, an absolute path.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// The listener of a running program: what `config` asks for. It never fails and never buffers.
+#[must_use]
+pub fn listener(config: &Config) -> Listener {
+    let (level, format, on_error) = (config.log_level, config.log_format, config.on_error);
+    let say = move |event: &Event| {
+        let (needs, line) = event.line();
+        let hushed = on_error == OnError::Ignore && needs == LogLevel::Warning;
+        if needs <= level && !hushed {
+            let line = match format {
+                LogFormat::Json => format!("{}\n", event.json()),
+                LogFormat::Text => format!("model-signing: {line}\n"),
+            };
+            // One write, so that lines of several threads and processes do not mix. Nobody is left to tell on failure.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    };
+    let events = config.events.clone();
+    let told = AtomicBool::new(false);
+    Box::new(move |event| {
+        say(event);
+        if let Some(sink) = &events
+            && let Err(error) = sink.append(event)
+            && !told.swap(true, Ordering::Relaxed)
+        {
+            say(&Event::EventsFailed { error });
+        }
+    })
+}
+
+/// Writes a hook's line to stderr, if the settings of this process want warnings; for hooks, which may have to speak
+/// where there is no session.
+pub fn warn(line: &str) {
+    let (config, _) = Config::read(&Settings::of_process());
+    listener(&config)(&Event::Hook {
+        line: line.to_owned(),
+    });
+}
+
+impl Sink {
+    /// One write a line, at the end of the file, so that several processes may share it. The file is opened for each,
+    /// because it may be moved away by whoever keeps logs, and belongs to no fork.
+    fn append(&self, event: &Event) -> Result<(), Error> {
+        // A pipe that nobody reads must not stop training.
+        const FLAGS: OFlags = OFlags::WRONLY
+            .union(OFlags::APPEND)
+            .union(OFlags::CREATE)
+            .union(OFlags::NONBLOCK)
+            .union(OFlags::NOCTTY)
+            .union(OFlags::CLOEXEC);
+        // As logs are: nothing in it is secret, and whoever collects them is often another user. The umask may say less.
+        const MODE: Mode = Mode::RUSR
+            .union(Mode::WUSR)
+            .union(Mode::RGRP)
+            .union(Mode::ROTH);
+        let line = format!("{}\n", event.json());
+        let (path, written) = match self {
+            Self::File(path) => {
+                let file = rustix::fs::open(path, FLAGS, MODE);
+                let written = file.and_then(|file| rustix::io::write(file, line.as_bytes()));
+                (path.clone(), written)
+            }
+            Self::Stdout => {
+                let written = rustix::io::write(io::stdout(), line.as_bytes());
+                ("-".into(), written)
+            }
+        };
+        let source = match written {
+            Ok(count) if count == line.len() => return Ok(()),
+            Ok(_) => io::ErrorKind::WriteZero.into(),
+            Err(error) => error.into(),
+        };
+        Err(Error::Events { path, source })
+    }
+}

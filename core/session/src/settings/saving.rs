@@ -1,0 +1,153 @@
+//! What is signed, and when.
+
+use super::Setting;
+use crate::config::{Mode, OnError};
+use crate::selection::globs;
+use crate::show::Show;
+use crate::values;
+
+pub(super) const ROWS: &[Setting] = &[
+    Setting {
+        variable: "MODEL_SIGNING_MODE",
+        values: "background, inline, offline, disabled",
+        default: "background",
+        about: "Sign after the save has returned, before it returns, elsewhere, or not at all (the import then does nothing). `offline` hashes after the save has returned, leaves the digest in the spool for `model-signing flush`, and asks for no key and no network.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.mode = match value.to_str()? {
+                "background" => Mode::Background,
+                "disabled" => Mode::Disabled,
+                "inline" => Mode::Inline,
+                "offline" => Mode::Offline,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_ON_ERROR",
+        values: "warn, raise, ignore",
+        default: "warn",
+        about: "What a failed signature does: one line on stderr, an exception from the save (which then waits for its signature), or nothing. The checkpoint stays in the spool in every case.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.on_error = match value.to_str()? {
+                "ignore" => OnError::Ignore,
+                "raise" => OnError::Raise,
+                "warn" => OnError::Warn,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_HOOKS",
+        values: "auto, none, or a list of safetensors, torch",
+        default: "auto",
+        about: "Whose saves are signed. `auto` is every framework that the program imports.",
+        show: Show::Whole,
+        read: |config, value| {
+            let names = value
+                .to_str()?
+                .split(',')
+                .map(|name| name.trim().to_owned());
+            config.hooks = names.filter(|name| !name.is_empty()).collect();
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_INCLUDE",
+        values: "list of globs",
+        default: "",
+        about: "Sign only what matches one of these: `*` and `?` stand for anything but `/`, `**` for any folders, `[ab]` for one of these letters. A glob without `/` is for the last name of the saved path, one with `/` for all of it, absolute and without symbolic links.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.selection.include = globs(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EXCLUDE",
+        values: "list of globs",
+        default: "",
+        about: "Do not sign what matches one of these, even if it is included.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.selection.exclude = globs(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_MIN_SIZE",
+        values: "size, such as 4096, 10MB or 1GiB",
+        default: "0",
+        about: "Do not sign what is smaller, all its files together. Units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.selection.min_size = values::size(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EVERY",
+        values: "number from 1",
+        default: "1",
+        about: "Sign only each n-th of the saves that one framework makes in one folder, and the last one: that is held until a flush or the program's end.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.selection.every = value.to_str()?.parse().ok()?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_IGNORE_GIT_PATHS",
+        values: "true, false (or 1, 0, yes, no, on, off)",
+        default: "true",
+        about: "Leave .git, .gitattributes, .github and .gitignore at the top of a folder out of what is signed.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.ignore_git_paths = values::boolean(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_THREADS",
+        values: "auto, or a number from 1",
+        default: "auto",
+        about: "Threads that hash. `auto`: one while training goes on, every core while the program waits.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.threads = match value.to_str()? {
+                "auto" => None,
+                number => Some(number.parse().ok()?),
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_SPOOL",
+        values: "path, or off",
+        default: "$XDG_STATE_HOME/model-signing/spool",
+        about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.spool = if value.text() == "off" {
+                None
+            } else {
+                Some(value.path()?)
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_DRAIN_TIMEOUT",
+        values: "duration, such as 90s or 5m",
+        default: "120s",
+        about: "How long the program's end may wait for signatures. What is left then stays in the spool.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.drain_timeout = values::duration(value.to_str()?)?;
+            Some(())
+        },
+    },
+];

@@ -1,0 +1,64 @@
+//! What is said of it.
+
+use super::Setting;
+use crate::Sink;
+use crate::config::{LogFormat, LogLevel};
+use crate::show::Show;
+
+pub(super) const ROWS: &[Setting] = &[
+    Setting {
+        variable: "MODEL_SIGNING_LOG_LEVEL",
+        values: "debug, info, warning, off",
+        default: "info",
+        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` only what went wrong.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.log_level = match value.to_str()? {
+                "debug" => LogLevel::Debug,
+                "info" => LogLevel::Info,
+                "off" => LogLevel::Off,
+                "warning" => LogLevel::Warning,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_LOG_FORMAT",
+        values: "text, json",
+        default: "text",
+        about: "What those lines look like: for people, or JSON as for MODEL_SIGNING_EVENTS.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.log_format = match value.to_str()? {
+                "json" => LogFormat::Json,
+                "text" => LogFormat::Text,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_EVENTS",
+        values: "path, or - for stdout",
+        default: "",
+        about: "File that every event is appended to, whatever the log level is, one JSON object a line ([fields](events.md)).",
+        show: Show::Whole,
+        read: |config, value| {
+            config.events = Some(if value.text() == "-" {
+                Sink::Stdout
+            } else {
+                Sink::File(value.path()?)
+            });
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_CONFIG",
+        values: "path",
+        default: "",
+        about: "A configuration file (see below) that goes before those in their usual places.",
+        show: Show::Whole,
+        read: |_, value| value.path().map(drop),
+    },
+];
