@@ -97,6 +97,7 @@ pub(crate) fn nearest(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::{Environment, Settings};
+    use autosign_signing::Sources;
 
     #[test]
     fn a_slip_is_told_with_what_was_meant() {
