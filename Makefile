@@ -56,6 +56,7 @@ test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed
 	$(ENV)/bin/pytest framework-tests/contract
 	$(ENV)/bin/pytest framework-tests/torch
 	$(ENV)/bin/pytest framework-tests/safetensors
+	$(ENV)/bin/pytest framework-tests/launcher
 	$(ENV)/bin/pytest framework-tests/interop
 	$(ENV)/bin/pytest framework-tests/sigstore
 	$(ENV)/bin/pytest framework-tests/install

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
 
+use autosign_cli::Interpreter;
 use autosign_session::{
     Config, Error as SessionError, Examination, Installed, Instance, Keyless, PUBLIC_LOG, Report,
     Settings,
@@ -163,14 +164,22 @@ fn verified(
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
-/// `installed` are frameworks with a hook, by name and version.
+/// `installed` are frameworks with a hook, by name and version; `startup` is the folder that switches signing on.
 #[pyfunction]
-#[pyo3(signature = (args, installed=Vec::new()))]
-pub(crate) fn run(py: Python<'_>, args: Vec<OsString>, installed: Vec<(String, String)>) -> u8 {
+#[pyo3(signature = (args, installed=Vec::new(), startup=None))]
+pub(crate) fn run(
+    py: Python<'_>,
+    args: Vec<OsString>,
+    installed: Vec<(String, String)>,
+    startup: Option<PathBuf>,
+) -> u8 {
     py.detach(|| {
         let settings = Settings::of_process();
-        let installed = frameworks(installed);
-        autosign_cli::run(args, &settings, installed, &mut stdout(), &mut stderr())
+        let interpreter = Interpreter {
+            installed: frameworks(installed),
+            startup,
+        };
+        autosign_cli::run(args, &settings, interpreter, &mut stdout(), &mut stderr())
     })
 }
 

@@ -1,7 +1,7 @@
 //! The `model-signing` command: one [`run`] behind the stand-alone binary and the Python console script.
 //!
 //! Options and messages are those of upstream's `model_signing`; every option may be spelled with `_` for `-`.
-//! Exit codes: 0 good, 1 bad, 2 wrong usage, 3 unsigned.
+//! Exit codes: 0 good, 1 bad, 2 wrong usage, 3 unsigned; `run` has those of env(1).
 
 // The doc comments of options are their help text, which is no markdown.
 #![allow(clippy::doc_markdown)]
@@ -13,6 +13,7 @@ mod flush;
 mod keygen;
 mod login;
 mod progress;
+mod run;
 mod sign;
 mod status;
 mod trust;
@@ -60,6 +61,8 @@ enum Command {
     Flush(flush::Flush),
     /// List the checkpoints in the spool.
     Status(status::Status),
+    /// Run a program with signing switched on in every Python it starts.
+    Run(run::Run),
     /// Show and convert what keyless signatures are judged by.
     #[command(subcommand)]
     Trust(trust::Trust),
@@ -69,16 +72,25 @@ enum Command {
     Env(env::Env),
 }
 
-/// Runs the command line `args`, of which the first is the program's name, and returns its exit code. `installed` are the
-/// frameworks of the interpreter that runs it, if one does.
+/// The Python that runs the command line; empty where none does.
+#[derive(Default)]
+pub struct Interpreter {
+    /// Its frameworks that have a hook.
+    pub installed: Vec<Installed>,
+    /// The folder at the head of PYTHONPATH that switches signing on.
+    pub startup: Option<PathBuf>,
+}
+
+/// Runs the command line `args`, of which the first is the program's name, and returns its exit code; where it is `run`,
+/// the program takes the place of this process.
 pub fn run<'a>(
     args: impl IntoIterator<Item = OsString>,
     settings: &Settings,
-    installed: Vec<Installed>,
+    interpreter: Interpreter,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
-    let args = with_method(args.into_iter().map(hyphens).collect());
+    let args = spelled(args.into_iter().collect());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -98,7 +110,8 @@ pub fn run<'a>(
         Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(settings, out, err),
         Command::Status(status) => status.run(settings, out, err),
-        Command::Doctor(doctor) => doctor.run(settings, installed, out),
+        Command::Run(run) => run.run(settings, interpreter.startup, err),
+        Command::Doctor(doctor) => doctor.run(settings, interpreter.installed, out),
         Command::Env(env) => env.run(settings, out, err),
     }
 }
@@ -198,6 +211,15 @@ fn failed(err: &mut dyn Write, what: &str, error: &SessionError) -> u8 {
         UNSIGNED
     } else {
         BAD
+    }
+}
+
+/// The arguments as clap knows them. What follows `run` is not ours to spell.
+fn spelled(args: Vec<OsString>) -> Vec<OsString> {
+    if args.get(1).is_some_and(|command| command == "run") {
+        args
+    } else {
+        with_method(args.into_iter().map(hyphens).collect())
     }
 }
 

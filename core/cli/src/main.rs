@@ -3,6 +3,7 @@
 use std::io::{stderr, stdout};
 use std::process::ExitCode;
 
+use autosign_cli::Interpreter;
 use autosign_session::Settings;
 
 fn main() -> ExitCode {
@@ -10,7 +11,7 @@ fn main() -> ExitCode {
     ExitCode::from(autosign_cli::run(
         args,
         &Settings::of_process(),
-        Vec::new(),
+        Interpreter::default(),
         &mut stdout(),
         &mut stderr(),
     ))

@@ -10,7 +10,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use autosign_cli::{BAD, GOOD, UNSIGNED, USAGE};
+use autosign_cli::{BAD, GOOD, Interpreter, UNSIGNED, USAGE};
 use autosign_session::{Config, Environment, Installed, Session, Settings};
 use tempfile::TempDir;
 
@@ -65,7 +65,11 @@ impl Place {
         let args = std::iter::once("model-signing")
             .chain(command.split_whitespace())
             .map(place);
-        let code = autosign_cli::run(args, &self.settings(), installed(), &mut out, &mut err);
+        let interpreter = Interpreter {
+            installed: installed(),
+            startup: None,
+        };
+        let code = autosign_cli::run(args, &self.settings(), interpreter, &mut out, &mut err);
         Said {
             code,
             out: String::from_utf8(out).unwrap(),
@@ -625,4 +629,29 @@ fn without_a_terminal_nobody_is_asked_to_log_in() {
         assert_eq!(err.lines().count(), 1, "{flags}: {err}");
         assert!(!opened.exists() && !place.path("model.sig").exists());
     }
+}
+
+#[test]
+fn run_says_why_it_does_not_try() {
+    let mut place = Place::new();
+    let said = place.run("run -- no-such-program --private_key");
+    assert_eq!((said.code, said.out.as_str()), (125, ""));
+    assert_eq!(said.err.lines().count(), 1, "{}", said.err);
+    assert!(said.err.contains("pip install model-signing-autosign"));
+
+    place.settings.extend([
+        ("MODEL_SIGNING_MODE".to_owned(), "fast".into()),
+        ("MODEL_SIGNING_ON_ERROR".to_owned(), "raise".into()),
+    ]);
+    let said = place.run("run no-such-program");
+    assert_eq!(said.code, 125);
+    assert!(
+        said.err
+            .starts_with("Starting failed with error: MODEL_SIGNING_MODE")
+    );
+
+    for wrong in ["run", "run --", "run --fast python"] {
+        assert_eq!(place.run(wrong).code, USAGE, "{wrong}");
+    }
+    assert_eq!(place.run("run --help").code, GOOD);
 }

@@ -59,6 +59,7 @@ __all__ = [
 __version__: str
 
 _applied: Final[list[Patch]] = []
+_disabled = False  # once, by the program: then `model-signing run` leaves all to it
 
 
 def enable() -> None:
@@ -93,6 +94,8 @@ def disable() -> None:
         >>> import model_signing_autosign as autosign
         >>> autosign.disable()
     """
+    global _disabled  # noqa: PLW0603
+    _disabled = True
     with _session.lock:
         while _applied:
             with contained("give a function back"):

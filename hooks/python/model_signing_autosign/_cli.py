@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -16,8 +17,14 @@ def main() -> NoReturn:
     Raises:
         SystemExit: Always, with the exit status.
     """
-    # Python only notes Ctrl-C and acts on it between bytecodes, of which a long Rust call has none.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Python only notes Ctrl-C and acts on it between bytecodes, of which a long Rust call has none. Who started this
+    # with Ctrl-C ignored, as a shell does in the background, wants it so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.argv[1:2] == ["run"]:
+        # Python ignores it, and so would the program. It does the same with SIGPIPE, which Rust sets right.
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     # Only the doctor asks what is installed, which takes longer than most commands.
     installed = frameworks.installed() if sys.argv[1:2] == ["doctor"] else []
-    raise SystemExit(_core.run(sys.argv, installed))
+    startup = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
+    raise SystemExit(_core.run(sys.argv, installed, startup))

@@ -91,10 +91,10 @@ def doctor(installed: SupportsGetItem[int, tuple[str, str]], *, fetch: bool = Fa
     Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
     """
 
-def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str]] = ...) -> int:
+def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str]] = ..., startup: str | PathLike[str] | None = None) -> int:
     """
     Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
-    `installed` are frameworks with a hook, by name and version.
+    `installed` are frameworks with a hook, by name and version; `startup` is the folder that switches signing on.
     """
 
 def sign_key(model: str | PathLike[str], *, private_key: str | PathLike[str], password: str | None = None, signature: str | PathLike[str] | None = None) -> Path:
