@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import saves
+from model_signing_autosign._saving import argument, saves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,8 @@ REEXPORTER_FIRST = ("tiny:save", "tiny.writer:save")
 def test_every_order(
     names: tuple[str, ...], steps: tuple[str, ...], tmp_path: Path, is_signed: Callable[[Path], bool]
 ) -> None:
-    patch = Patch(Framework("tiny", ">=1"), saves("tiny", "path", 1), names)
+    tiny = Framework("tiny", ">=1", "1.0")
+    patch = Patch(tiny, saves(tiny, argument("path", 1)), names, seen="save", signed="the file", complete="on return")
     applied = False
     bound: Callable[..., None] | None = None
     bound_before_apply = False

@@ -40,7 +40,8 @@ def patch_of(recorder: Recorder) -> Iterator[Callable[..., Patch]]:
     made: list[Patch] = []
 
     def patch_of(*names: str) -> Patch:
-        made.append(Patch(Framework("tiny", ">=0.5,<2"), recorder, names))
+        tiny = Framework("tiny", ">=0.5,<2", "1.0")
+        made.append(Patch(tiny, recorder, names, seen="save", signed="the file", complete="on return"))
         return made[-1]
 
     yield patch_of

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from model_signing_autosign import SigningError, paused
 from model_signing_autosign._faults import contained, say
-from model_signing_autosign._saving import Scope, saves
+from model_signing_autosign._patch import Framework
+from model_signing_autosign._saving import Scope, argument, saves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +161,7 @@ def test_saves(
         path.write_bytes(b"weights")
         return path
 
-    wrapper = saves("test", "path", 1)
+    wrapper = saves(Framework("test", ">=1", "1"), argument("path", 1))
     assert call(lambda *args, **kwargs: wrapper(original, *args, **kwargs), tmp_path / "x") == tmp_path / "x"
     assert signatures() == ["x.sig"]
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'path'"):

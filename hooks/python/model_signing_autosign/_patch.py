@@ -14,6 +14,7 @@ nothing but call the original after `Patch.revert`, and is live again after the 
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -43,12 +44,38 @@ class Framework:
 
     Attributes:
         name: Name of the top-level package.
-        versions: The versions known to have the hooked names. It decides nothing: a version with the names is hooked, a
-            version without them gets a warning that quotes this.
+        versions: The versions that the hook is made for, as in ``>=2.0,<3``. Others are left alone, with a line that says
+            so: what a private function means there is not known.
+        tested: Versions that the tests have run with, with commas between them.
+        distribution: Name under which it is installed, where that is not `name`.
     """
 
     name: str
     versions: str
+    tested: str
+    distribution: str = ""
+
+    def version(self) -> str | None:
+        """Return the version that has been imported, or else is installed; None where it cannot be told."""
+        version = getattr(sys.modules.get(self.name), "__version__", None)
+        if isinstance(version, str):
+            return version
+        from importlib import metadata  # noqa: PLC0415 - slow, and seldom needed
+
+        try:
+            return metadata.version(self.distribution or self.name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    def is_made_for(self, version: str | None) -> bool:
+        """Tell whether a version is within `versions`; an unknown one is."""
+        found = _numbers(version or "")
+        for bound in self.versions.split(","):
+            if bound.startswith(">=") and found and found < _numbers(bound[2:]):
+                return False
+            if bound.startswith("<") and found and found >= _numbers(bound[1:]):
+                return False
+        return True
 
 
 @dataclass(eq=False)
@@ -61,11 +88,19 @@ class Patch:
         names: Where the function is found, as ``module:qualname``; a qualname may lead into a class. The first one
             must exist, and its module is the import to wait for. The others are names bound by ``from ... import``;
             they may be absent.
+        seen: Which saves go through it, for the table in hooks/README.md, as are the next two.
+        signed: What is signed then: the file, the folder, or which files.
+        complete: When the checkpoint is complete.
+        optional: Whether versions that the hook is made for may lack the function.
     """
 
     framework: Framework
     wrapper: Wrapper
     names: tuple[str, ...]
+    seen: str
+    signed: str
+    complete: str
+    optional: bool = False
     _applied: bool = field(default=False, init=False, repr=False)
     _pair: tuple[Any, Any] | None = field(default=None, init=False, repr=False)  # original, wrapped
 
@@ -180,8 +215,18 @@ def _watch(spec: ModuleSpec) -> None:
 def _loaded(name: str) -> None:
     with _lock:
         patches = _waiting.pop(name, [])
-        unwrapped = [patch for patch in patches if not patch._wrap()]
         _place_finder()
+    known = {patch.framework: patch.framework.version() for patch in patches}
+    strange = {framework for framework, version in known.items() if not framework.is_made_for(version)}
+    for framework in sorted(strange, key=repr):
+        if name == framework.name:
+            say(
+                f"{name} {known[framework]} is none of the versions that this hook is made for, {framework.versions}: "
+                "what it saves is not signed"
+            )
+    with _lock:
+        patches = [patch for patch in patches if patch._applied and patch.framework not in strange]
+        unwrapped = [patch for patch in patches if not patch._wrap() and not patch.optional]
     for patch in unwrapped:
         if patch.module in sys.modules:
             # Still being imported where `name` is its package: its own turn comes.
@@ -190,11 +235,17 @@ def _loaded(name: str) -> None:
             missing = None if _exists(patch.module) else patch.module
         if missing is not None:
             name, versions = patch.framework.name, patch.framework.versions
-            version = getattr(sys.modules.get(name), "__version__", "of unknown version")
+            version = known[patch.framework] or "of unknown version"
             say(
                 f"{name} {version} has no {missing}, so what it saves there is not signed; "
                 f"this hook is made for {name} {versions}"
             )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: ``2.15.0+cpu`` and ``2.15.0rc1`` are (2, 15, 0)."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()
 
 
 def _exists(module: str) -> bool:

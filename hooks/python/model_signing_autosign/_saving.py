@@ -2,9 +2,9 @@
 """Which save is the outermost, what it covers, and reporting it once.
 
 A framework's ``save`` calls other saves: a Trainer checkpoint holds safetensors files and several ``torch.save``. Each
-hooked function opens a `Scope` for the path it writes; only the outermost scope over a path is reported, once, and
-only if it ended without an exception. Scopes are kept per thread, because frameworks that save in the background
-do the whole save in one thread.
+hooked function opens a `Scope` for the path it writes. What ends inside another scope waits for that one to end: then it
+is part of it, where it lies within its root, or is reported beside it. Scopes are kept per thread, because frameworks
+that save in the background do the whole save in one thread.
 """
 
 from __future__ import annotations
@@ -12,16 +12,47 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from model_signing_autosign import _session
 from model_signing_autosign._faults import contained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from types import TracebackType
 
-    from model_signing_autosign._patch import Wrapper
+    from model_signing_autosign._patch import Framework, Wrapper
+
+
+class Call(NamedTuple):
+    """A call of a hooked function, as it was made."""
+
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+
+    def argument(self, name: str, position: int) -> Any:
+        """Return an argument, by keyword or by position, or None where it was not passed.
+
+        By hand instead of by ``inspect.signature``: that is slow, fails for many compiled functions, and would turn a
+        wrong call into an error of ours before the framework can raise its own.
+
+        Args:
+            name: Name of the parameter.
+            position: Its place among the positional arguments, from 0; ``self`` counts.
+        """
+        if name in self.kwargs:
+            return self.kwargs[name]
+        return self.args[position] if position < len(self.args) else None
+
+
+Where: TypeAlias = Callable[[Call], object]
+"""Tells from a call what it saves to: a path, or something that is none and is not signed."""
+
+
+def argument(name: str, position: int) -> Where:
+    """Make a `Where` for functions that get the path as an argument: see `Call.argument`."""
+    return lambda call: call.argument(name, position)
 
 
 class _Thread(threading.local):
@@ -40,20 +71,28 @@ class Scope:
         target: What the save was asked to write to. Only a ``str`` or a path object yielding one is ever signed: a
             buffer or file object is the caller's, who may go on writing, so the scope then does nothing.
         framework: Name of the framework, for the log.
+        owned: False where another process reports this save, which several make together: here it only covers what is
+            saved inside it.
+        open_ended: True where ``target`` is not known before the end, see `leave`.
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
+        files: Absolute paths of the files of the checkpoint, `root` among them, where it is neither a folder nor one file.
 
     Raises:
         AutosignError: At the end of the scope, if the checkpoint cannot be signed and MODEL_SIGNING_ON_ERROR is
             ``raise``.
     """
 
-    def __init__(self, target: object, framework: str) -> None:
+    def __init__(self, target: object, framework: str, *, owned: bool = True, open_ended: bool = False) -> None:
         self.framework = framework
         # Made absolute now: a save may change the working directory before it ends.
         self.root = _path(target)
+        self.files: list[str] = []
+        self._owned = owned
+        self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
+        self._inner: list[Scope] = []  # those that have ended
 
     def __enter__(self) -> Scope:
         self.enter()
@@ -65,26 +104,53 @@ class Scope:
         self.leave(completed=kind is None)
 
     def enter(self) -> None:
-        """Begin."""
-        if self.root is not None:
-            # Kept, so that a scope left in another thread still leaves the stack that it entered.
-            self._scopes = _thread.scopes
-            self._scopes.append(self)
+        """Begin: what was signed at `root` is about to be overwritten."""
+        if self.root is None and not self._open_ended:
+            return
+        # Kept, so that a scope left in another thread still leaves the stack that it entered.
+        self._scopes = _thread.scopes
+        covered = any(outer._covers(self) for outer in self._scopes)
+        self._scopes.append(self)
+        if self.root is not None and self._owned and not covered:
+            with contained(f"take back the signature of {self.root}"):
+                _session.begins(self.root)
 
-    def leave(self, *, completed: bool) -> None:
+    def leave(self, *, completed: bool, target: object = None) -> None:
         """End, and report the checkpoint if the save completed and no outer scope covers it.
 
         Args:
             completed: Whether the save ended without an exception.
+            target: What was saved to, for a scope that could not know before.
         """
         if self not in self._scopes:  # has no root, was never entered or was left before
             return
         self._scopes.remove(self)
-        if self.root is None or not completed or _thread.pauses:
-            return
-        with contained(f"sign {self.root}"):
-            if not any(_within(self.root, outer.root) for outer in self._scopes):
-                _session.saved(self.root, self.framework)
+        if self._open_ended:
+            self.root = _path(target)
+            if self.root is None:  # then nobody knows what the inner ones are part of
+                return
+        ended = [scope for scope in self._inner if not self._covers(scope)]
+        if completed and self._owned:
+            ended.append(self)
+        elif self.root is not None and self._owned:
+            with contained(f"put the signature of {self.root} back"):
+                _session.broken_off(self.root)
+        if self._scopes:
+            self._scopes[-1]._inner += ended
+        elif not _thread.pauses:
+            for scope in ended:
+                scope._report()
+
+    def _covers(self, inner: Scope) -> bool:
+        if self.root is None or inner.root is None:
+            return False
+        path, root = os.path.realpath(inner.root), os.path.realpath(self.root)
+        return path == root or path.startswith(root.rstrip(os.sep) + os.sep) or inner.root in self.files
+
+    def _report(self) -> None:
+        if self.root is not None:
+            with contained(f"sign {self.root}"):
+                _session.saved(self.root, self.framework, self.files)
 
 
 @contextlib.contextmanager
@@ -105,34 +171,55 @@ def paused() -> Iterator[None]:
         _thread.pauses -= 1
 
 
-def saves(framework: str, argument: str, position: int) -> Wrapper:
+def saves(
+    framework: Framework,
+    where: Where | None = None,
+    *,
+    after: Callable[[Call, Any], object] | None = None,
+    files: Callable[[str], Iterable[str]] | None = None,
+    owned: Callable[[Call], bool] | None = None,
+) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
 
     Args:
-        framework: Name of the framework, for the log.
-        argument: Name of the parameter that is the path.
-        position: Its place among the positional arguments, from 0; ``self`` counts.
+        framework: The framework.
+        where: What the call saves to.
+        after: The same where only the result tells: called with the call and what it returned.
+        files: The files of the checkpoint, `where` among them, where it is neither a folder nor one file: called at the
+            end with the absolute path that ``where`` gave.
+        owned: False for a call whose checkpoint another rank reports, which saves it together with this one.
 
     Returns:
         A wrapper for `model_signing_autosign._patch.Patch`.
     """
 
     def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with Scope(passed(argument, position, args, kwargs), framework):
+        scope = None
+        with contained(f"follow a save of {framework.name}"):
+            call = Call(args, kwargs)
+            scope = Scope(
+                where(call) if where else None,
+                framework.name,
+                owned=owned is None or owned(call),
+                open_ended=after is not None,
+            )
+            scope.enter()
+        if scope is None:
             return original(*args, **kwargs)
+        completed, target = False, None
+        try:
+            result = original(*args, **kwargs)
+            completed = True
+        finally:
+            if completed:
+                with contained(f"follow a save of {framework.name}"):
+                    target = after(call, result) if after else None
+                    if files and scope.root is not None:
+                        scope.files = [os.path.abspath(file) for file in files(scope.root)]
+            scope.leave(completed=completed, target=target)
+        return result
 
     return wrapper
-
-
-def passed(argument: str, position: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Return an argument of a call, by keyword or by position, or None where it was not passed.
-
-    By hand instead of by ``inspect.signature``: that is slow, fails for many compiled functions, and would turn a
-    wrong call into an error of ours before the framework can raise its own.
-    """
-    if argument in kwargs:
-        return kwargs[argument]
-    return args[position] if position < len(args) else None
 
 
 def _path(target: object) -> str | None:
@@ -142,10 +229,3 @@ def _path(target: object) -> str | None:
             if isinstance(path, str):
                 return os.path.abspath(path)
     return None
-
-
-def _within(path: str, root: str | None) -> bool:
-    if root is None:
-        return False
-    path, root = os.path.realpath(path), os.path.realpath(root)
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)

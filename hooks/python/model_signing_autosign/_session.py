@@ -18,10 +18,13 @@ import atexit
 import os
 import sys
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign import _core, _patch
 from model_signing_autosign._faults import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 lock = threading.RLock()
 """Held while the session is opened and while hooks are enabled or disabled."""
@@ -52,12 +55,21 @@ def current() -> _core.Session:
         return _session
 
 
-def saved(root: str, framework: str) -> None:
+def begins(root: str) -> None:
+    """Tell the core that a checkpoint is about to be written, over what may have been signed there."""
+
+
+def broken_off(root: str) -> None:
+    """Tell the core that what had begun has failed."""
+
+
+def saved(root: str, framework: str, files: Sequence[str] = ()) -> None:
     """Hand a finished checkpoint to the core.
 
     Args:
         root: Absolute path of the file or directory.
         framework: Name of the framework that wrote it.
+        files: Absolute paths of its files, ``root`` among them, where it is neither a directory nor one file.
 
     Raises:
         AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import saves
+from model_signing_autosign._saving import argument, saves
 
-FRAMEWORK: Final = Framework("safetensors", versions=">=0.4")
+FRAMEWORK: Final = Framework("safetensors", versions=">=0.4,<1", tested="0.4.0, 0.8.0")
 
 PATCHES: Final = (
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK.name, "filename", 1),
+        saves(FRAMEWORK, argument("filename", 1)),
         (
             "safetensors:serialize_file",
             "safetensors._safetensors_rust:serialize_file",
@@ -25,5 +25,8 @@ PATCHES: Final = (
             "safetensors.paddle:serialize_file",
             "safetensors.torch:serialize_file",
         ),
+        seen="`save_file`, `save_model` of torch, numpy, flax, mlx, paddle and tensorflow; not `save`, which returns bytes",
+        signed="the file",
+        complete="on return: it is renamed into place",
     ),
 )

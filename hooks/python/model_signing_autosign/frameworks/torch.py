@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import Scope, passed
+from model_signing_autosign._saving import Call, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAMEWORK: Final = Framework("torch", versions=">=2.0")
+FRAMEWORK: Final = Framework("torch", versions=">=2.0,<3", tested="2.0.1, 2.15.0")
 
 
 class _Opened:
@@ -46,13 +46,28 @@ class _Opened:
 
 def _open(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     opener = original(*args, **kwargs)
-    mode = passed("mode", 1, args, kwargs)  # the zip opener has none: it only writes
-    scope = Scope(passed("name_or_buffer", 0, args, kwargs), FRAMEWORK.name)
+    call = Call(args, kwargs)
+    mode = call.argument("mode", 1)  # the zip opener has none: it only writes
+    scope = Scope(call.argument("name_or_buffer", 0), FRAMEWORK.name)
     writes = mode is None or "w" in mode
     return _Opened(opener, scope) if writes and scope.root is not None else opener
 
 
 PATCHES: Final = (
-    Patch(FRAMEWORK, _open, ("torch.serialization:_open_zipfile_writer",)),
-    Patch(FRAMEWORK, _open, ("torch.serialization:_open_file_like",)),
+    Patch(
+        FRAMEWORK,
+        _open,
+        ("torch.serialization:_open_zipfile_writer",),
+        seen="`torch.save` to a path, however it was imported",
+        signed="the file",
+        complete="when the opener has been left",
+    ),
+    Patch(
+        FRAMEWORK,
+        _open,
+        ("torch.serialization:_open_file_like",),
+        seen="the same in the legacy format",
+        signed="the file",
+        complete="when the opener has been left",
+    ),
 )
