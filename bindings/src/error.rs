@@ -1,7 +1,10 @@
 //! Rust errors to the exception classes of `errors.py`.
 
+use std::path::Path;
+
 use autosign_session::Error as SessionError;
 use autosign_signing::Error as SigningError;
+use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 
 mod classes {
@@ -15,6 +18,9 @@ mod classes {
 pub(crate) fn session(error: SessionError) -> PyErr {
     let arguments = (error.to_string(), error.hint());
     match error {
+        SessionError::Signing(SigningError::Unsigned { .. }) => {
+            classes::UnsignedError::new_err(arguments)
+        }
         SessionError::Setting { .. }
         | SessionError::ConfigFile { .. }
         | SessionError::Locked { .. }
@@ -24,6 +30,11 @@ pub(crate) fn session(error: SessionError) -> PyErr {
         | SessionError::PublicLog => classes::ConfigError::new_err(arguments),
         _ => classes::SigningError::new_err(arguments),
     }
+}
+
+/// A signature that is still to come.
+pub(crate) fn timeout(path: &Path) -> PyErr {
+    PyTimeoutError::new_err(format!("{path:?} is not signed yet"))
 }
 
 /// A model that could not be signed.

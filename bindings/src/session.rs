@@ -88,23 +88,82 @@ impl Session {
         self.0.config().hooks.clone()
     }
 
-    /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so.
+    /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
+    /// `files` it is these, `path` among them, and not a folder.
     ///
     /// Raises:
     ///     AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
-    fn saved(&self, py: Python<'_>, path: PathBuf, framework: &str) -> PyResult<()> {
+    #[pyo3(signature = (path, framework, files=Vec::new()))]
+    fn saved(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        framework: &str,
+        files: Vec<PathBuf>,
+    ) -> PyResult<()> {
         let mut ticket = py
-            .detach(|| self.0.saved(&path, framework))
+            .detach(|| self.0.saved_group(&path, framework, &files))
             .map_err(error::session)?;
         until(py, |slice| ticket.poll(slice))?.map_err(error::session)
+    }
+
+    /// Sign what is at `path` now, and return the path of the signature.
+    ///
+    /// Raises:
+    ///     AutosignError: There is no signature.
+    fn sign(&self, py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
+        let mut ticket = py.detach(|| self.0.sign(&path)).map_err(error::session)?;
+        until(py, |slice| ticket.poll(slice))?.map_err(error::session)?;
+        self.wait_for(py, path, None)
+    }
+
+    /// Wait at most `timeout` seconds for what was saved at `path`, and return the path of its signature.
+    ///
+    /// Raises:
+    ///     AutosignError: There is no signature.
+    ///     TimeoutError: It takes longer.
+    #[pyo3(signature = (path, timeout=None))]
+    fn wait_for(&self, py: Python<'_>, path: PathBuf, timeout: Option<f64>) -> PyResult<PathBuf> {
+        let end = ending(timeout.map(seconds));
+        py.detach(|| self.0.hurry());
+        until(py, |slice| {
+            let signature = self.0.signature_within(&path, within(end, slice));
+            if signature.is_none() && is_over(end) {
+                return Some(Err(error::timeout(&path)));
+            }
+            signature.map(|found| found.map_err(error::session))
+        })?
+    }
+
+    /// Note that a checkpoint is about to be written to `path`.
+    fn begins(&self, py: Python<'_>, path: PathBuf) {
+        py.detach(|| self.0.begins(&path));
+    }
+
+    /// Note that the save that began at `path` has failed.
+    fn broken_off(&self, py: Python<'_>, path: PathBuf) {
+        py.detach(|| self.0.broken_off(&path));
+    }
+
+    /// Note that this process is about to write to the file at `path`.
+    fn touched(&self, py: Python<'_>, path: PathBuf) {
+        py.detach(|| self.0.touched(&path));
+    }
+
+    /// Note that `path` is about to be renamed to `to`, or `linked` there.
+    fn moving(&self, py: Python<'_>, path: PathBuf, to: PathBuf, linked: bool) {
+        py.detach(|| self.0.moving(&path, &to, linked));
+    }
+
+    /// Note that `path` is about to be removed, with all below it.
+    fn removing(&self, py: Python<'_>, path: PathBuf) {
+        py.detach(|| self.0.removing(&path));
     }
 
     /// Try failed checkpoints again and wait for all, at most `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Status> {
-        let patience = timeout
-            .map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
-        self.wait(py, patience)?;
+        self.wait(py, timeout.map(seconds))?;
         Ok(self.status())
     }
 
@@ -129,14 +188,29 @@ pub(crate) fn warn(py: Python<'_>, line: &str) {
 
 impl Session {
     fn wait(&self, py: Python<'_>, patience: Option<Duration>) -> PyResult<()> {
-        let end = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let end = ending(patience);
         py.detach(|| self.0.hurry());
         until(py, |slice| {
-            let slice = end.map_or(slice, |end| {
-                slice.min(end.saturating_duration_since(Instant::now()))
-            });
-            (self.0.idle_within(slice) || end.is_some_and(|end| Instant::now() >= end))
-                .then_some(())
+            (self.0.idle_within(within(end, slice)) || is_over(end)).then_some(())
         })
     }
+}
+
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+/// When a wait is over; nothing for one without an end.
+fn ending(patience: Option<Duration>) -> Option<Instant> {
+    patience.and_then(|patience| Instant::now().checked_add(patience))
+}
+
+fn within(end: Option<Instant>, slice: Duration) -> Duration {
+    end.map_or(slice, |end| {
+        slice.min(end.saturating_duration_since(Instant::now()))
+    })
+}
+
+fn is_over(end: Option<Instant>) -> bool {
+    end.is_some_and(|end| Instant::now() >= end)
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use autosign_session::{Error, Instance, Keyless, Settings};
-use autosign_signing::{TrustConfig, TufRepository, publish};
+use autosign_signing::{Manner, TrustConfig, TufRepository, publish};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -104,7 +104,7 @@ fn write_parts(trust: &TrustConfig, folder: &Path) -> Result<(), Error> {
 fn write(path: &Path, json: &Value) -> Result<(), Error> {
     let mut text = format!("{json:#}").into_bytes();
     text.push(b'\n');
-    publish(path, &text, false)?;
+    publish(path, &text, Manner::Plain)?;
     Ok(())
 }
 

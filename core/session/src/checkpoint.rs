@@ -1,22 +1,32 @@
 //! A checkpoint as it was when its save returned.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use autosign_signing::{Ignore, Model, signature_path};
+use autosign_signing::{Ignore, Model, ModelFile, RelPath, signature_path};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// One file or folder that was saved, and how its files looked then.
+/// One file, group of files or folder that was saved, and how its files looked then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// Resolved path.
+    /// Resolved path; of a group, that of the file that it is named after.
     pub root: PathBuf,
     /// Which framework saved it.
     pub framework: String,
     /// Whether git's own files in it are left out.
     #[serde(default = "yes")]
     pub ignore_git_paths: bool,
+    /// Whether it is all of a folder.
+    #[serde(default)]
+    folder: bool,
+    /// Whether it is a group: these files and no others, wherever else the folder has some.
+    #[serde(default)]
+    group: bool,
+    /// What lies in it and is a checkpoint of its own, with its signature: names.
+    #[serde(default)]
+    apart: Vec<RelPath>,
     files: Vec<Stamp>,
 }
 
@@ -24,45 +34,125 @@ pub struct Checkpoint {
 /// `chmod`, is no change of content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
-    name: String,
+    name: RelPath,
     ino: u64,
     size: u64,
     modified: (i64, i64),
 }
 
 impl Checkpoint {
-    /// Looks at what was just saved at `root`, without git's own files if `ignore_git_paths`.
+    /// Looks at what was just saved at `root`, without git's own files if `ignore_git_paths`, and without `apart`, paths in
+    /// it that are checkpoints of their own.
     ///
     /// # Errors
     /// Those of [`Model::open`].
-    pub fn observe(root: &Path, framework: &str, ignore_git_paths: bool) -> Result<Self, Error> {
-        let root = root
-            .canonicalize()
-            .map_err(|source| autosign_signing::Error::Io {
-                action: "open",
-                path: root.into(),
-                source,
-            })?;
-        let model = Model::open(&root, &ignore(&root, ignore_git_paths)?)?;
-        let files = model.files().iter().map(|file| Stamp {
-            name: file.name.to_string(),
-            ino: file.state.ino,
-            size: file.state.size,
-            modified: file.state.modified,
-        });
-        Ok(Self {
-            files: files.collect(),
+    pub fn observe(
+        root: &Path,
+        framework: &str,
+        ignore_git_paths: bool,
+        apart: &[PathBuf],
+    ) -> Result<Self, Error> {
+        let root = resolved(root)?;
+        let mut names: Vec<RelPath> = apart
+            .iter()
+            .filter_map(|path| RelPath::parse(path.strip_prefix(&root).ok()?.to_str()?).ok())
+            .collect();
+        names.sort_unstable();
+        let mut new = Self {
+            folder: root.is_dir(),
+            root,
             framework: framework.to_owned(),
             ignore_git_paths,
+            group: false,
+            apart: names,
+            files: Vec::new(),
+        };
+        new.files = stamps(&new.model()?);
+        Ok(new)
+    }
+
+    /// Looks at what was just saved as a group of `files`, one of them `root`, in its folder.
+    ///
+    /// # Errors
+    /// Those of [`Model::listed`]; [`autosign_signing::Error::NotAFile`] for a file that is not below the folder of `root`.
+    pub fn observe_group(root: &Path, framework: &str, files: &[PathBuf]) -> Result<Self, Error> {
+        let root = resolved(root)?;
+        let folder = root.parent().unwrap_or(Path::new("/"));
+        let mut names = Vec::new();
+        for file in std::iter::once(&root).chain(files) {
+            let file = resolved(file)?;
+            let inside = file.strip_prefix(folder).unwrap_or(&file);
+            names.push(RelPath::parse(&inside.to_string_lossy())?);
+        }
+        Ok(Self {
+            files: stamps(&Model::listed(&root, &names)?),
             root,
+            framework: framework.to_owned(),
+            ignore_git_paths: true,
+            folder: false,
+            group: true,
+            apart: Vec::new(),
         })
+    }
+
+    /// Lists its files as they are now.
+    pub(crate) fn model(&self) -> Result<Model, autosign_signing::Error> {
+        if !self.group {
+            return Model::open(&self.root, &self.ignore()?);
+        }
+        let names: Vec<_> = self.files.iter().map(|file| file.name.clone()).collect();
+        Model::listed(&self.root, &names)
+    }
+
+    /// It as it is now.
+    pub(crate) fn again(&self, apart: &[PathBuf]) -> Result<Self, Error> {
+        if self.group {
+            let files = stamps(&self.model()?);
+            return Ok(Self {
+                files,
+                ..self.clone()
+            });
+        }
+        Self::observe(&self.root, &self.framework, self.ignore_git_paths, apart)
     }
 
     /// Whether its files look now as they did then.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        let now = Self::observe(&self.root, &self.framework, self.ignore_git_paths);
-        now.is_ok_and(|now| now == *self)
+        self.model().is_ok_and(|now| stamps(&now) == self.files)
+    }
+
+    /// Whether `later` is this folder with files added to it, or with other changes but only of `touched` names.
+    pub(crate) fn grew_into(&self, later: &Self, touched: &BTreeSet<PathBuf>, more: bool) -> bool {
+        let is_touched = |stamp: &Stamp| touched.contains(&stamp.name.under(&self.root));
+        let kept = |stamp: &Stamp| later.files.contains(stamp) || is_touched(stamp);
+        let known = |stamp: &Stamp| self.files.contains(stamp) || is_touched(stamp);
+        self.files.iter().all(kept) && (more || later.files.iter().all(known))
+    }
+
+    /// The same checkpoint after it was renamed to `root`, or linked.
+    pub(crate) fn moved(&self, root: PathBuf) -> Option<Self> {
+        let mut new = self.clone();
+        if !self.is_folder() {
+            let name = RelPath::parse(root.file_name()?.to_str()?).ok()?;
+            let [file] = new.files.as_mut_slice() else {
+                return None; // a group stays where it is
+            };
+            file.name = name;
+        }
+        new.root = root;
+        Some(new)
+    }
+
+    /// Whether it is all of a folder.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.folder
+    }
+
+    /// The names at its top that it has files in.
+    pub(crate) fn parts(&self) -> BTreeSet<String> {
+        let first = |file: &Stamp| file.name.components().next().map(str::to_owned);
+        self.files.iter().filter_map(first).collect()
     }
 
     /// Size of all files in bytes.
@@ -77,14 +167,39 @@ impl Checkpoint {
         signature_path(&self.root)
     }
 
-    /// What of it is not signed: git's own files, unless they are to be, and the signature.
-    pub(crate) fn ignore(&self) -> Result<Ignore, Error> {
-        ignore(&self.root, self.ignore_git_paths)
+    /// What of it is not signed: git's own files, unless they are to be, the signature, and what is apart.
+    pub(crate) fn ignore(&self) -> Result<Ignore, autosign_signing::Error> {
+        let mut ignore = Ignore::new(
+            &self.root,
+            Some(&signature_path(&self.root)),
+            &[],
+            self.ignore_git_paths,
+        )?;
+        for name in &self.apart {
+            ignore.add(name.clone());
+        }
+        Ok(ignore)
     }
 }
 
-fn ignore(root: &Path, git: bool) -> Result<Ignore, Error> {
-    Ok(Ignore::new(root, Some(&signature_path(root)), &[], git)?)
+fn stamps(model: &Model) -> Vec<Stamp> {
+    let stamp = |file: &ModelFile| Stamp {
+        name: file.name.clone(),
+        ino: file.state.ino,
+        size: file.state.size,
+        modified: file.state.modified,
+    };
+    model.files().iter().map(stamp).collect()
+}
+
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    Ok(path
+        .canonicalize()
+        .map_err(|source| autosign_signing::Error::Io {
+            action: "open",
+            path: path.into(),
+            source,
+        })?)
 }
 
 /// What records meant that were written before they could say.

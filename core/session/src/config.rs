@@ -107,6 +107,8 @@ pub struct Config {
     pub spool: Option<PathBuf>,
     /// `MODEL_SIGNING_DRAIN_TIMEOUT`
     pub drain_timeout: Duration,
+    /// `MODEL_SIGNING_SETTLE`
+    pub settle: Duration,
     /// `MODEL_SIGNING_LOG_LEVEL`
     pub log_level: LogLevel,
     /// `MODEL_SIGNING_LOG_FORMAT`
@@ -152,6 +154,7 @@ impl Config {
                 "model-signing/spool",
             ),
             drain_timeout: Duration::from_secs(120),
+            settle: Duration::from_secs(2),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             events: None,

@@ -54,6 +54,14 @@ pub enum Error {
         "MODEL_SIGNING_MODE is `offline`, and there is no spool: nothing would remember what to sign"
     )]
     NoSpool,
+    /// It was tried, and a flush will try again.
+    #[error("{path:?} is not signed: {reason}")]
+    NotSigned {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The trust to refresh is in a file, or there is no home folder to keep it in.
     #[error("this trust is not fetched, so it cannot be refreshed")]
     NothingToFetch,
@@ -136,6 +144,9 @@ impl Error {
             }
             Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
             Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",
+            Self::NotSigned { .. } => {
+                "it stays in the spool, if there is one: `model-signing flush` tries again"
+            }
             Self::NothingToFetch => {
                 "get a newer trust config from its operator; other instances are kept in a folder of $XDG_DATA_HOME or $HOME"
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use autosign_signing::retract;
 
@@ -19,13 +20,25 @@ pub(crate) struct Job {
     pub(crate) control: Arc<Control>,
     /// Somebody waits for the outcome.
     pub(crate) awaited: bool,
+    /// Whoever waits is told why there is no signature, whatever the settings are.
+    pub(crate) by_hand: bool,
     /// Saved by this process, not left by another one.
     pub(crate) own: bool,
+    /// A folder that is signed once it has been left alone: when that will be.
+    pub(crate) settles: Option<Settles>,
+}
+
+/// A folder that may still grow: other saves into it usually follow the first.
+pub(crate) struct Settles {
+    pub(crate) at: Instant,
+    /// What this process itself has written to since.
+    pub(crate) touched: BTreeSet<PathBuf>,
 }
 
 /// What a signature is of, so that it can go when its checkpoint goes.
 pub(crate) struct Published {
     pub(crate) root: PathBuf,
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) signature: PathBuf,
     pub(crate) bytes: Vec<u8>,
 }
@@ -33,8 +46,36 @@ pub(crate) struct Published {
 /// The newest job for a root.
 pub(crate) struct Newest {
     id: u64,
+    pub(crate) checkpoint: Checkpoint,
     pub(crate) control: Arc<Control>,
     pub(crate) own: bool,
+}
+
+/// A root that is being written anew.
+#[derive(Default)]
+pub(crate) struct Overwriting {
+    /// What was signed there, and its signature, which has been taken away.
+    pub(crate) before: Option<(Checkpoint, Vec<u8>)>,
+    /// Jobs for what was there.
+    pub(crate) parked: Vec<Job>,
+}
+
+/// What belongs to a folder that was saved.
+#[derive(Default)]
+pub(crate) struct Folder {
+    pub(crate) framework: String,
+    /// Names at its top.
+    pub(crate) parts: BTreeSet<String>,
+    /// What this process has written to since it was signed.
+    pub(crate) touched: BTreeSet<PathBuf>,
+}
+
+/// A checkpoint that is about to get another name, or one more.
+pub(crate) struct Move {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+    pub(crate) linked: bool,
+    pub(crate) told: Instant,
 }
 
 /// Saves of which each n-th is signed: one framework's, in one folder.
@@ -57,6 +98,16 @@ pub(crate) struct State {
     saves: BTreeMap<Family, usize>,
     /// The newest job of each family that is signed only if it stays the newest.
     pub(crate) held: BTreeMap<Family, Job>,
+    /// Folders that may still grow.
+    pub(crate) settling: Vec<Job>,
+    /// What is being written anew, by root.
+    pub(crate) overwriting: BTreeMap<PathBuf, Overwriting>,
+    /// Folders that were saved: what belongs to them.
+    pub(crate) folders: BTreeMap<PathBuf, Folder>,
+    /// Renames and links that were announced.
+    pub(crate) moves: Vec<Move>,
+    /// When something may have happened to what was signed.
+    pub(crate) look_at: Option<Instant>,
     pub(crate) running: usize,
     /// Root to the newest job for it: only that one may publish.
     pub(crate) newest: BTreeMap<PathBuf, Newest>,
@@ -132,6 +183,7 @@ impl State {
         let control = Arc::new(Control::default());
         let newest = Newest {
             id,
+            checkpoint: record.checkpoint.clone(),
             control: Arc::clone(&control),
             own,
         };
@@ -142,8 +194,63 @@ impl State {
             spooled,
             control,
             awaited,
+            by_hand: false,
             own,
+            settles: None,
         }
+    }
+
+    /// Queues the folders that have been left alone until `now`; all of them where it is nothing.
+    pub(crate) fn ripen(&mut self, now: Option<Instant>) {
+        let is_ripe = |job: &Job| {
+            let at = job.settles.as_ref().map(|settles| settles.at);
+            now.zip(at).is_none_or(|(now, at)| at <= now)
+        };
+        let (ripe, green): (Vec<Job>, Vec<Job>) = std::mem::take(&mut self.settling)
+            .into_iter()
+            .partition(is_ripe);
+        self.settling = green;
+        self.queue.extend(ripe);
+    }
+
+    /// When there is something to do that is not in the queue yet.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        let settles = self.settling.iter().filter_map(|job| job.settles.as_ref());
+        settles.map(|settles| settles.at).chain(self.look_at).min()
+    }
+
+    /// Whether `job` is the newest for its root.
+    pub(crate) fn is_newest(&self, job: &Job) -> bool {
+        let newest = self.newest.get(&job.record.checkpoint.root);
+        newest.is_some_and(|newest| newest.id == job.id)
+    }
+
+    /// Removes every job for `root` that no thread is at, wherever it stands.
+    pub(crate) fn take_all(&mut self, root: &Path) -> Vec<Job> {
+        let mut taken = take(&mut self.failed, root);
+        self.counts.failed -= taken.len();
+        taken.extend(take(&mut self.queue, root));
+        taken.extend(take(&mut self.hashed, root));
+        taken.extend(take(&mut self.settling, root));
+        let of_root = |job: &Job| job.record.checkpoint.root == root;
+        let families: Vec<_> = self
+            .held
+            .iter()
+            .filter(|(_, job)| of_root(job))
+            .map(|(family, _)| family.clone())
+            .collect();
+        taken.extend(
+            families
+                .iter()
+                .filter_map(|family| self.held.remove(family)),
+        );
+        taken
+    }
+
+    /// Every root that is or was to be signed by this process.
+    pub(crate) fn roots(&self) -> BTreeSet<PathBuf> {
+        let published = self.published.iter().map(|published| &published.root);
+        self.newest.keys().chain(published).cloned().collect()
     }
 
     /// Whether a save of `family`, which is now counted, is one of those that are signed in any case.
@@ -190,13 +297,8 @@ impl State {
     }
 
     pub(crate) fn forget(&mut self, job: &Job) {
-        let root = &job.record.checkpoint.root;
-        if self
-            .newest
-            .get(root)
-            .is_some_and(|newest| newest.id == job.id)
-        {
-            self.newest.remove(root);
+        if self.is_newest(job) {
+            self.newest.remove(&job.record.checkpoint.root);
         }
     }
 }
@@ -219,11 +321,16 @@ pub(crate) fn is_gone(root: &Path) -> bool {
 }
 
 impl Published {
+    /// Whether the signature is where it was put.
+    pub(crate) fn is_there(&self) -> bool {
+        std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
+    }
+
     /// Removes the signature if its checkpoint is gone: trainers remove old checkpoints and know nothing of
     /// signatures. Only what is still, byte for byte, the signature put there; whether there is nothing left to watch.
     pub(crate) fn follow(&self) -> bool {
         let gone = is_gone(&self.root);
-        if gone && std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes) {
+        if gone && self.is_there() {
             // A signature that cannot be removed is stray, but true of what it signed.
             let _ = retract(&self.signature);
         }

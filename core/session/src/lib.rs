@@ -13,6 +13,7 @@ mod event;
 mod jobs;
 mod keyless;
 mod layers;
+mod life;
 mod log;
 mod place;
 mod selection;

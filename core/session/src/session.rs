@@ -1,14 +1,14 @@
 //! The one public face: a program tells its session what it saved.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use autosign_signing::random;
 
 use crate::spool::{Record, Spool};
-use crate::worker::Queue;
+use crate::worker::{Push, Queue};
 use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, listener};
 
 /// How many checkpoints stand where.
@@ -109,32 +109,86 @@ impl Session {
     /// # Errors
     /// Where `MODEL_SIGNING_ON_ERROR` is `raise`: why the checkpoint cannot be signed at all. Else that is an event.
     pub fn saved(&self, root: &Path, framework: &str) -> Result<Ticket<'_>, Error> {
+        self.take_in(root, framework, &[], false)
+    }
+
+    /// The same for a checkpoint that is not a folder and more than one file: `files`, in the folder of `root`, which is one
+    /// of them and beside which the signature goes.
+    ///
+    /// # Errors
+    /// Those of [`Session::saved`].
+    pub fn saved_group(
+        &self,
+        root: &Path,
+        framework: &str,
+        files: &[PathBuf],
+    ) -> Result<Ticket<'_>, Error> {
+        self.take_in(root, framework, files, false)
+    }
+
+    /// Signs what is at `root` now, whatever the settings leave out, and says whether that went well by the ticket.
+    ///
+    /// # Errors
+    /// [`Error::Disabled`]; why it cannot be signed.
+    pub fn sign(&self, root: &Path) -> Result<Ticket<'_>, Error> {
+        if self.config.mode == Mode::Disabled {
+            return Err(Error::Disabled);
+        }
+        let ticket = self.take_in(root, "autosign", &[], true)?;
+        self.queue.hurry();
+        Ok(ticket)
+    }
+
+    fn take_in(
+        &self,
+        root: &Path,
+        framework: &str,
+        files: &[PathBuf],
+        by_hand: bool,
+    ) -> Result<Ticket<'_>, Error> {
         let nothing = Ticket {
             queue: &self.queue,
             job: None,
         };
-        if self.config.mode == Mode::Disabled || is_special(root) {
+        if self.config.mode == Mode::Disabled || (is_special(root) && !by_hand) {
             return Ok(nothing);
         }
-        let selection = &self.config.selection;
         let passed_over = |setting| {
+            self.queue.overwritten(root);
             (self.queue.listener)(&Event::PassedOver {
                 root: root.into(),
                 framework: framework.to_owned(),
                 setting,
             });
         };
-        if let Some(setting) = selection.by_path(root) {
+        let whole = if by_hand {
+            None
+        } else {
+            root.canonicalize().ok()
+        };
+        if let Some((folder, framework)) = whole.and_then(|root| self.queue.part_of(&root)) {
+            self.queue.overwritten(root);
+            return self.take_in(&folder, &framework, &[], false);
+        }
+        let selection = Some(&self.config.selection).filter(|_| !by_hand);
+        if let Some(setting) = selection.and_then(|selection| selection.by_path(root)) {
             passed_over(setting);
             return Ok(nothing);
         }
-        let observed = Checkpoint::observe(root, framework, self.config.ignore_git_paths);
+        let observed = if files.is_empty() {
+            let apart = root.canonicalize().map(|root| self.queue.apart(&root));
+            let git = self.config.ignore_git_paths;
+            Checkpoint::observe(root, framework, git, &apart.unwrap_or_default())
+        } else {
+            Checkpoint::observe_group(root, framework, files)
+        };
         let checkpoint = match observed {
             Ok(checkpoint) => checkpoint,
-            Err(error) if self.config.on_error == OnError::Raise && root.exists() => {
+            Err(error) if by_hand || (self.config.on_error == OnError::Raise && root.exists()) => {
                 return Err(error);
             }
             Err(error) => {
+                self.queue.overwritten(root);
                 (self.queue.listener)(&Event::Failed {
                     root: root.into(),
                     framework: framework.to_owned(),
@@ -144,25 +198,65 @@ impl Session {
                 return Ok(nothing);
             }
         };
-        if let Some(setting) = selection.by_size(checkpoint.bytes()) {
+        let bytes = checkpoint.bytes();
+        if let Some(setting) = selection.and_then(|selection| selection.by_size(bytes)) {
             passed_over(setting);
             return Ok(nothing);
         }
-        let record = Record {
-            checkpoint,
-            signer: self.config.signer(),
-            saved: SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
-            digest: None,
-            error: None,
+        if !by_hand && self.queue.has(&checkpoint) {
+            return Ok(nothing); // a plugin and a hook may tell of the same save
+        }
+        let record = Record::new(checkpoint, self.config.signer());
+        let spooled = self.queue.spool_record(&record);
+        let push = Push {
+            awaited: by_hand || self.config.saves_wait(),
+            by_hand,
+            counts: true,
         };
-        let spooled = self.spool(&record);
-        let job = self.queue.push(record, spooled, self.config.saves_wait());
         Ok(Ticket {
             queue: &self.queue,
-            job,
+            job: self.queue.push(record, spooled, push),
         })
+    }
+
+    /// Notes that a checkpoint is about to be written to `root`: what was signed there is signed no more, and its signature
+    /// is taken away. [`Session::saved`] or [`Session::broken_off`] ends that.
+    pub fn begins(&self, root: &Path) {
+        if self.config.mode != Mode::Disabled {
+            self.queue.begins(root);
+        }
+    }
+
+    /// Notes that the save that began at `root` has failed. The signature comes back if nothing there has changed.
+    pub fn broken_off(&self, root: &Path) {
+        self.queue.broken_off(root);
+    }
+
+    /// Notes that this process is about to write to the file at `path`, which may be in a folder that was signed.
+    pub fn touched(&self, path: &Path) {
+        self.queue.touched(path);
+    }
+
+    /// Notes that `from` is about to be renamed to `to`, or that it is `linked` there: the checkpoint then has that name.
+    pub fn moving(&self, from: &Path, to: &Path, linked: bool) {
+        self.queue.moving(from, to, linked);
+    }
+
+    /// Notes that `path` is about to be removed, with all that is below it. Nothing is published there any more when this
+    /// returns; that takes as long as a signature that is being written at this moment.
+    pub fn removing(&self, path: &Path) {
+        self.queue.removing(path);
+    }
+
+    /// Waits at most `patience` for what was saved at `root`: the path of its signature, or why there is none; nothing where
+    /// the time ran out. Call [`Session::hurry`] before.
+    #[must_use]
+    pub fn signature_within(
+        &self,
+        root: &Path,
+        patience: Duration,
+    ) -> Option<Result<PathBuf, Error>> {
+        self.queue.signature_within(root, patience)
     }
 
     /// Tries failed checkpoints again and waits until every one is signed or has failed, at most `patience`; in mode
@@ -220,17 +314,6 @@ impl Session {
     /// [`Error::Spool`], [`Error::SpoolNotPrivate`].
     pub fn adopt(&self) -> Result<usize, Error> {
         self.queue.adopt(true)
-    }
-
-    fn spool(&self, record: &Record) -> Option<std::path::PathBuf> {
-        let spool = self.queue.spool.as_ref()?;
-        match spool.put(record) {
-            Ok(path) => Some(path),
-            Err(error) => {
-                (self.queue.listener)(&Event::SpoolFailed { error });
-                None
-            }
-        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{Error as SigningError, Hashing, Progress, Signer, Statement, hash, seal};
+use autosign_signing::{
+    Error as SigningError, Hashing, Progress, Signer, Statement, hash_model, seal,
+};
 
 use crate::thread::spawn;
 use crate::{Checkpoint, Config, Error, Event, Listener};
@@ -26,6 +28,11 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// It is wanted after all.
+    pub(crate) fn revive(&self) {
+        self.cancelled.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -78,7 +85,7 @@ pub(crate) fn hashed(
         if !checkpoint.is_unchanged() {
             return Ok(None);
         }
-        match hash(&checkpoint.root, &ignore, hashing) {
+        match hash_model(|| checkpoint.model(), hashing) {
             // Looked at again after hashing: what was hashed is what was saved.
             Ok(_) if !checkpoint.is_unchanged() => return Ok(None),
             Ok(manifest) => return Ok(Some(Statement::new(manifest, ignore))),

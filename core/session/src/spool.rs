@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use autosign_signing::Digest;
 use once_cell::sync::OnceCell;
@@ -40,6 +41,19 @@ pub struct Record {
 }
 
 impl Record {
+    /// A checkpoint that has just been saved, for `signer`.
+    pub(crate) fn new(checkpoint: Checkpoint, signer: Option<String>) -> Self {
+        Self {
+            checkpoint,
+            signer,
+            saved: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            digest: None,
+            error: None,
+        }
+    }
+
     pub(crate) fn is_of(&self, digest: &Digest) -> bool {
         self.digest
             .as_ref()

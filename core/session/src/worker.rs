@@ -1,5 +1,6 @@
 //! The queue and the threads that empty it. They are Rust's own: Python starts no thread while it shuts down.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,13 +8,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{Hashing, Statement, publish};
+use autosign_signing::{Hashing, Manner, Statement, publish};
 
-use crate::jobs::{Job, Published, State, family, is_gone, take};
+use crate::jobs::{Job, Published, Settles, State, family, is_gone};
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
-use crate::{Config, Error, Event, Listener, Mode, OnError, Status};
+use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Status};
 
 /// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
 const KEYLESS_WIDTH: usize = 8;
@@ -21,9 +22,9 @@ const KEYLESS_WIDTH: usize = 8;
 /// What the threads of one session share.
 pub(crate) struct Queue {
     state: Mutex<State>,
-    changed: Condvar,
+    pub(crate) changed: Condvar,
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
-    publishing: Mutex<()>,
+    pub(crate) publishing: Mutex<()>,
     /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
     turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
@@ -37,7 +38,30 @@ pub(crate) struct Queue {
     offline: bool,
     patient: bool,
     raise: bool,
-    identity: Option<String>,
+    settle: Duration,
+    pub(crate) identity: Option<String>,
+}
+
+/// How a checkpoint is taken in.
+#[derive(Clone, Copy)]
+pub(crate) struct Push {
+    /// Somebody waits for the outcome.
+    pub(crate) awaited: bool,
+    /// ... who asked for this very checkpoint: it is signed now, and a failure is told.
+    pub(crate) by_hand: bool,
+    /// It is a save, of which the settings may want each n-th only.
+    pub(crate) counts: bool,
+}
+
+impl Push {
+    /// Something that was saved before.
+    pub(crate) fn again() -> Self {
+        Self {
+            awaited: false,
+            by_hand: false,
+            counts: false,
+        }
+    }
 }
 
 impl fmt::Debug for Queue {
@@ -82,6 +106,7 @@ impl Queue {
             offline,
             patient: !config.saves_wait(),
             raise: config.on_error == OnError::Raise,
+            settle: config.settle,
             identity: config.signer(),
         })
     }
@@ -92,26 +117,37 @@ impl Queue {
         self: &Arc<Self>,
         record: Record,
         spooled: Option<PathBuf>,
-        awaited: bool,
+        push: Push,
     ) -> Option<u64> {
         let root = record.checkpoint.root.clone();
         let family = family(&record.checkpoint);
+        let grows = self.patient && !push.by_hand && push.counts && record.checkpoint.is_folder();
+        self.note_folder(&record.checkpoint);
         let mut state = self.lock();
         if let Some(older) = state.newest.get(&root) {
             older.control.cancel();
         }
-        let mut older = take(&mut state.failed, &root);
-        state.counts.failed -= older.len();
-        older.extend(take(&mut state.queue, &root));
-        older.extend(take(&mut state.hashed, &root));
-        let passed_over = state.held.remove(&family);
-        let due = state.is_due(&family, self.every);
-        let job = state.job(record, spooled, awaited && due, true);
-        let awaited = job.awaited.then_some(job.id);
-        if due {
-            state.queue.push_back(job);
+        let mut older = state.take_all(&root);
+        older.extend(state.overwriting.remove(&root).unwrap_or_default().parked);
+        let due = !push.counts || push.by_hand || state.is_due(&family, self.every);
+        let passed_over = if push.counts {
+            state.held.remove(&family)
         } else {
+            None
+        };
+        let mut job = state.job(record, spooled, push.awaited && due, true);
+        job.by_hand = push.by_hand;
+        let awaited = job.awaited.then_some(job.id);
+        if !due {
             state.held.insert(family, job);
+        } else if grows && !self.settle.is_zero() {
+            job.settles = Some(Settles {
+                at: Instant::now() + self.settle,
+                touched: BTreeSet::new(),
+            });
+            state.settling.push(job);
+        } else {
+            state.queue.push_back(job);
         }
         for job in &older {
             state.superseded(job);
@@ -132,17 +168,49 @@ impl Queue {
         awaited
     }
 
+    /// Whether this very checkpoint is signed already, or is going to be.
+    pub(crate) fn has(&self, checkpoint: &Checkpoint) -> bool {
+        let state = self.lock();
+        if let Some(newest) = state.newest.get(&checkpoint.root) {
+            return newest.own
+                && newest.checkpoint == *checkpoint
+                && !newest.control.is_cancelled();
+        }
+        let published = state
+            .published
+            .iter()
+            .find(|published| published.root == checkpoint.root);
+        published
+            .is_some_and(|published| published.checkpoint == *checkpoint && published.is_there())
+    }
+
+    /// Puts a record into the spool, if there is one; where that fails, says so.
+    pub(crate) fn spool_record(&self, record: &Record) -> Option<PathBuf> {
+        match self.spool.as_ref()?.put(record) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                (self.listener)(&Event::SpoolFailed { error });
+                None
+            }
+        }
+    }
+
     /// Puts failed and held jobs back, and lets another thread help, of normal priority: somebody waits now.
     pub(crate) fn hurry(self: &Arc<Self>) {
+        self.follow_moves();
         let mut state = self.lock();
         let again = std::mem::take(&mut state.failed);
         state.counts.failed -= again.len();
         state.queue.extend(again);
         let last = std::mem::take(&mut state.held);
         state.queue.extend(last.into_values());
+        state.ripen(None);
         let has_saved = state.workers > 0;
         drop(state);
         self.follow_checkpoints();
+        for checkpoint in self.regrown() {
+            self.push_again(checkpoint);
+        }
         if has_saved && !self.patient {
             // What a patient worker does first; here no save may wait for it.
             let _ = self.adopt(false);
@@ -191,7 +259,7 @@ impl Queue {
     pub(crate) fn status(&self) -> Status {
         let state = self.lock();
         Status {
-            pending: state.queue.len() + state.held.len() + state.running,
+            pending: state.queue.len() + state.held.len() + state.settling.len() + state.running,
             spooled: state.hashed.len(),
             ..state.counts
         }
@@ -231,7 +299,7 @@ impl Queue {
         Ok(others)
     }
 
-    fn start_worker(self: &Arc<Self>) {
+    pub(crate) fn start_worker(self: &Arc<Self>) {
         let mut state = self.lock();
         if state.workers >= self.width {
             return;
@@ -263,17 +331,37 @@ impl Queue {
     }
 
     /// A worker's life: one job after another, as long as nobody else does them.
-    fn work(&self) -> ! {
-        let nothing = |state: &mut State| state.queue.is_empty() || state.helpers > 0;
+    fn work(self: &Arc<Self>) -> ! {
         loop {
+            self.look(Instant::now());
             if !self.step(Role::Worker) {
-                drop(self.changed.wait_while(self.lock(), nothing));
+                let state = self.lock();
+                let next = state.next_look().filter(|_| state.helpers == 0);
+                let Some(next) = next else {
+                    if state.queue.is_empty() || state.helpers > 0 {
+                        drop(self.changed.wait(state));
+                    }
+                    continue;
+                };
+                let patience = next.saturating_duration_since(Instant::now());
+                drop(self.changed.wait_timeout(state, patience));
             }
         }
     }
 
+    /// Does what has become due by `now`.
+    fn look(self: &Arc<Self>, now: Instant) {
+        let mut state = self.lock();
+        state.ripen(Some(now));
+        let due = state.look_at.take_if(|at| *at <= now).is_some();
+        drop(state);
+        if due {
+            self.follow_checkpoints();
+        }
+    }
+
     /// Empties the queue for somebody who waits, what the worker hands over included.
-    fn help(&self) {
+    fn help(self: &Arc<Self>) {
         let over = |state: &State| state.queue.is_empty() && state.busy == 0;
         loop {
             while self.step(Role::Helper) {}
@@ -289,7 +377,7 @@ impl Queue {
     }
 
     /// Does the next job; false where there is none for this role.
-    fn step(&self, role: Role) -> bool {
+    fn step(self: &Arc<Self>, role: Role) -> bool {
         let mut state = self.lock();
         if role == Role::Worker && state.helpers > 0 {
             return false;
@@ -303,6 +391,7 @@ impl Queue {
         drop(state);
 
         let started = Instant::now();
+        self.settled(&mut job);
         let root = job.record.checkpoint.root.clone();
         let framework = job.record.checkpoint.framework.clone();
         let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, role)));
@@ -319,6 +408,27 @@ impl Queue {
             drop(state);
             self.changed.notify_all();
             return true;
+        }
+
+        if matches!(result, Ok(Outcome::Superseded)) {
+            self.follow_moves(); // it may be elsewhere
+        }
+        if job.control.is_cancelled() && matches!(result, Ok(Outcome::Superseded) | Err(_)) {
+            let mut state = self.lock();
+            if state.is_newest(&job) {
+                // Only because it is being written anew, and that may fail.
+                state.running -= 1;
+                state.busy -= busy;
+                if let Some(overwriting) = state.overwriting.get_mut(&root) {
+                    overwriting.parked.push(job);
+                } else {
+                    job.control.revive();
+                    state.queue.push_back(job);
+                }
+                drop(state);
+                self.changed.notify_all();
+                return true;
+            }
         }
 
         // Disk and listener first, the lock and whoever waits afterwards: all lines are written by then.
@@ -352,7 +462,7 @@ impl Queue {
                 if lost {
                     job.close();
                 }
-                if job.awaited && self.raise {
+                if job.awaited && (self.raise || job.by_hand) {
                     outcome = Err(error); // whoever waits is told
                 } else if news {
                     let spooled = job.spooled.is_some() && !lost;
@@ -421,9 +531,10 @@ impl Queue {
         if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }
-        publish(&signature, &bytes, true)?;
+        publish(&signature, &bytes, Manner::With(&checkpoint.root))?;
         Ok(Outcome::Signed(Published {
             root: checkpoint.root.clone(),
+            checkpoint: checkpoint.clone(),
             signature,
             bytes,
         }))
@@ -447,16 +558,19 @@ impl Queue {
         statement
     }
 
-    fn end_superseded(&self, job: &Job) {
+    pub(crate) fn end_superseded(&self, job: &Job) {
         job.close();
         (self.listener)(&job.superseded());
     }
 
     /// Removes the signatures and records of checkpoints that are gone.
-    fn follow_checkpoints(&self) {
+    fn follow_checkpoints(self: &Arc<Self>) {
+        self.follow_moves();
         let mut watched = std::mem::take(&mut self.lock().published);
         watched.retain(|published| !published.follow());
-        self.lock().published.extend(watched);
+        let mut state = self.lock();
+        state.published.extend(watched);
+        drop(state);
 
         let at = |job: &Job| (job.id, job.record.checkpoint.root.clone());
         let mut gone: Vec<_> = self.lock().hashed.iter().map(at).collect();
@@ -483,7 +597,7 @@ impl Queue {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,11 +60,11 @@ fn a_flush_takes_a_large_file_over_from_the_worker() {
     let fixture = Fixture::new();
     let session = fixture.start(&[]);
     let model = fixture.path("large.pt");
-    std::fs::File::create(&model)
-        .unwrap()
-        .set_len(1 << 26)
-        .unwrap();
     for _ in 0..3 {
+        std::fs::File::create(&model)
+            .unwrap()
+            .set_len(1 << 26)
+            .unwrap();
         session.saved(&model, "test").unwrap().wait().unwrap();
         assert_eq!(session.flush(PATIENCE).pending, 0);
         verified(&model).unwrap();

@@ -17,7 +17,7 @@ use crate::envelope::IN_TOTO;
 use crate::{Envelope, Error, json};
 
 /// A manifest costs about 121 bytes a file, so this is room for some 400,000 files.
-const MAX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// More log entries or timestamps than any signer puts into a bundle.
 const MAX_PROOFS: usize = 8;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";

@@ -66,9 +66,20 @@ impl Default for Hashing<'_> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn hash(path: &Path, ignore: &Ignore, hashing: Hashing<'_>) -> Result<Manifest, Error> {
-    let model = Model::open(path, ignore)?;
+    hash_model(|| Model::open(path, ignore), hashing)
+}
+
+/// The same for the model that `list` lists; called before and after.
+///
+/// # Errors
+/// Those of [`hash`] and of `list`.
+pub fn hash_model(
+    list: impl Fn() -> Result<Model, Error>,
+    hashing: Hashing<'_>,
+) -> Result<Manifest, Error> {
+    let model = list()?;
     let resources = hash_files(&model, model.files(), hashing)?;
-    let again = Model::list(path, ignore)?;
+    let again = list()?;
     if let Some(name) = first_difference(model.files(), again.files()) {
         return Err(Error::ChangedWhileHashing {
             path: model.path_of(name),

@@ -49,7 +49,7 @@ pub use digest::{Digest, HashAlgorithm};
 pub use envelope::Envelope;
 pub use environment::Environment;
 pub use error::Error;
-pub use hashing::{Hashing, Progress, hash};
+pub use hashing::{Hashing, Progress, hash, hash_model};
 pub use identity::{
     Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, SubjectType,
     Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
@@ -57,7 +57,7 @@ pub use identity::{
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
-pub use publish::{publish, retract, signature_path};
+pub use publish::{Manner, publish, retract, signature_path, take_back};
 pub use random::random;
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
@@ -83,7 +83,7 @@ pub fn sign(
 ) -> Result<Manifest, Error> {
     let manifest = hash(model, ignore, hashing)?;
     let statement = Statement::new(manifest, ignore.clone());
-    publish(signature, &seal(&statement, signer)?, false)?;
+    publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
     Ok(statement.manifest().clone())
 }
 

@@ -168,6 +168,8 @@ impl fmt::Display for FileKind {
 #[derive(Debug)]
 pub struct Model {
     root: PathBuf,
+    /// What names are relative to.
+    base: PathBuf,
     folder: OwnedFd,
     single: bool,
     files: Vec<ModelFile>,
@@ -199,18 +201,73 @@ impl Model {
         }
     }
 
+    /// Lists a model that is some files and not all of a folder: `names`, beside or below the file at `main`, which is
+    /// one of them and after which the model is named.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`].
+    pub fn listed(main: &Path, names: &[RelPath]) -> Result<Self, Error> {
+        let model = Self::find(main, names)?;
+        match names.iter().find(|name| !model.has(name)) {
+            Some(name) => Err(Error::io("open", model.path_of(name))(Errno::NOENT.into())),
+            None if model.files.is_empty() => Err(Error::EmptyModel { path: main.into() }),
+            None => Ok(model),
+        }
+    }
+
+    /// [`Model::listed`] that leaves out what is not there.
+    pub(crate) fn find(main: &Path, names: &[RelPath]) -> Result<Self, Error> {
+        let root = resolve(main)?;
+        let base = root.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let mut model = Self {
+            folder: open_folder(&base)?,
+            root,
+            base,
+            single: false,
+            files: Vec::new(),
+            ignored: Vec::new(),
+        };
+        for name in names {
+            let path = model.path_of(name);
+            let fail = |e: Errno| Error::io("look at", &path)(e.into());
+            let stat = match open_beneath(model.folder.as_fd(), name, FILE) {
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(Errno::LOOP) => {
+                    return Err(Error::not_a_file(&path, FileType::Symlink));
+                }
+                opened => rustix::fs::fstat(opened.map_err(fail)?).map_err(fail)?,
+            };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => model.files.push(ModelFile {
+                    name: name.clone(),
+                    state: FileState::of(&stat),
+                }),
+                kind => return Err(Error::not_a_file(&path, kind)),
+            }
+        }
+        model.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        model.files.dedup();
+        Ok(model)
+    }
+
+    fn has(&self, name: &RelPath) -> bool {
+        let found = self.files.binary_search_by(|file| file.name.cmp(name));
+        found.is_ok()
+    }
+
     fn single(path: &Path, entry: &Stat) -> Result<Self, Error> {
         let root = resolve(path)?;
         let name = RelPath::parse(utf8(&root, root.file_name().unwrap_or_default())?)?;
-        let parent = root.parent().unwrap_or(Path::new("/"));
+        let base = root.parent().unwrap_or(Path::new("/")).to_path_buf();
         Ok(Self {
-            folder: open_folder(parent)?,
+            folder: open_folder(&base)?,
             files: vec![ModelFile {
                 name,
                 state: FileState::of(entry),
             }],
             ignored: Vec::new(),
             single: true,
+            base,
             root,
         })
     }
@@ -218,6 +275,7 @@ impl Model {
     fn tree(root: PathBuf, ignore: &Ignore) -> Result<Self, Error> {
         let mut model = Self {
             folder: open_folder(&root)?,
+            base: root.clone(),
             root,
             single: false,
             files: Vec::new(),
@@ -243,7 +301,7 @@ impl Model {
         ignore: &Ignore,
         folders: &mut Vec<Option<RelPath>>,
     ) -> Result<(), Error> {
-        let shown = folder.map_or_else(|| self.root.clone(), |folder| folder.under(&self.root));
+        let shown = folder.map_or_else(|| self.base.clone(), |folder| folder.under(&self.base));
         let fail = |action| {
             let shown = shown.clone();
             move |e: Errno| Error::io(action, shown)(e.into())
@@ -318,11 +376,7 @@ impl Model {
 
     /// The path of a file of this model, for messages.
     pub(crate) fn path_of(&self, name: &RelPath) -> PathBuf {
-        if self.single {
-            self.root.clone()
-        } else {
-            name.under(&self.root)
-        }
+        name.under(&self.base)
     }
 
     pub(crate) fn open_file(&self, name: &RelPath) -> Result<OwnedFd, Error> {

@@ -8,8 +8,19 @@ use crate::Error;
 /// A relative path with `/` between its components, none of them empty, `.` or `..` (OMS v1.0).
 ///
 /// Sorts and compares byte by byte, which for UTF-8 is the order of code points that OMS asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(try_from = "String")]
 pub struct RelPath(String);
+
+impl TryFrom<String> for RelPath {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        Self::parse(&name)
+    }
+}
 
 impl RelPath {
     /// Parses a name.
@@ -65,7 +76,8 @@ impl RelPath {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    pub(crate) fn components(&self) -> impl Iterator<Item = &str> {
+    /// Its components.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 

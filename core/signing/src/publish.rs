@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
 use crate::Error;
+use crate::bundle::{MAX_BYTES, read_capped};
 
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
+const HEAD_BYTES: usize = 4096;
 
 /// Where a model's signature lies: `model.sig` inside a folder, `NAME.sig` beside a file.
 #[must_use]
@@ -24,13 +27,23 @@ pub fn signature_path(model: &Path) -> PathBuf {
     model.with_file_name(name)
 }
 
+/// How a signature appears in its folder.
+#[derive(Clone, Copy, Debug)]
+pub enum Manner<'a> {
+    /// As any new file.
+    Plain,
+    /// As if it had come with the model at this path: it has its mode and owner, and the folder has the times that it
+    /// had before, because trainers rotate by them.
+    With(&'a Path),
+}
+
 /// Writes `bytes` to `path` by way of a new file in the same folder: written, synced, renamed. A reader sees the old
-/// signature or the new one. With `keep_times` the folder's own times are put back, because trainers rotate by them.
+/// signature or the new one.
 ///
 /// # Errors
 /// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. The old
 /// content is untouched then and nothing is left behind.
-pub fn publish(path: &Path, bytes: &[u8], keep_times: bool) -> Result<(), Error> {
+pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Error> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let fail = |e: Errno| Error::io("write", path)(e.into());
     let parent = match path.parent() {
@@ -48,7 +61,7 @@ pub fn publish(path: &Path, bytes: &[u8], keep_times: bool) -> Result<(), Error>
         rustix::process::getpid().as_raw_nonzero(),
         COUNT.fetch_add(1, Ordering::Relaxed)
     );
-    let written = write_synced(folder.as_fd(), &temp, bytes).and_then(|()| {
+    let written = write_synced(folder.as_fd(), &temp, bytes, manner).and_then(|()| {
         rustix::fs::renameat(&folder, &temp, &folder, name).map_err(io::Error::from)
     });
     if let Err(error) = written {
@@ -58,7 +71,7 @@ pub fn publish(path: &Path, bytes: &[u8], keep_times: bool) -> Result<(), Error>
     }
     // Not every file system can sync a folder; the content itself is synced.
     let _ = rustix::fs::fsync(&folder);
-    if keep_times {
+    if let Manner::With(_) = manner {
         restore_times(&folder, &times);
     }
     Ok(())
@@ -91,6 +104,40 @@ pub fn retract(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Gives the signature the owner and the permissions of its model, but none to execute. Where that is not allowed, it is
+/// the writer's own, as any other file of it.
+fn follow(signature: &OwnedFd, model: &Path) {
+    let (Ok(model), Ok(own)) = (rustix::fs::stat(model), rustix::fs::fstat(signature)) else {
+        return;
+    };
+    if (model.st_uid, model.st_gid) != (own.st_uid, own.st_gid) {
+        let (user, group) = (Uid::from_raw(model.st_uid), Gid::from_raw(model.st_gid));
+        if rustix::fs::fchown(signature, Some(user), Some(group)).is_err() {
+            let _ = rustix::fs::fchown(signature, None, Some(group));
+        }
+    }
+    let mode = Mode::from_raw_mode(model.st_mode & 0o666);
+    let _ = rustix::fs::fchmod(signature, mode);
+}
+
+/// Removes the signature at `path` and returns it; nothing where there is none, or something else.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn take_back(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    if std::fs::symlink_metadata(path).is_err() {
+        return Ok(None);
+    }
+    let Ok(bytes) = read_capped(path, "bundle", MAX_BYTES) else {
+        return Ok(None);
+    };
+    if !is_signature(&bytes) {
+        return Ok(None);
+    }
+    retract(path)?;
+    Ok(Some(bytes))
+}
+
 /// Refuses to put a signature in the place of a model, a config, or anything else that is not one.
 fn replaceable(folder: &OwnedFd, path: &Path) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default();
@@ -107,22 +154,32 @@ fn replaceable(folder: &OwnedFd, path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::io("read", path)(e.into()))?;
     let mut head = Vec::new();
     std::fs::File::from(old)
-        .take(4096)
+        .take(HEAD_BYTES as u64)
         .read_to_end(&mut head)
         .map_err(Error::io("read", path))?;
-    if head.is_empty()
-        || head
-            .windows(BUNDLE_MARK.len())
-            .any(|part| part == BUNDLE_MARK)
-    {
+    if head.is_empty() || is_signature(&head) {
         return Ok(());
     }
     Err(Error::WouldOverwrite { path: path.into() })
 }
 
-fn write_synced(folder: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn is_signature(bytes: &[u8]) -> bool {
+    let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+    head.windows(BUNDLE_MARK.len())
+        .any(|part| part == BUNDLE_MARK)
+}
+
+fn write_synced(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    bytes: &[u8],
+    manner: Manner<'_>,
+) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?;
+    if let Manner::With(model) = manner {
+        follow(&opened, model);
+    }
     let mut file = std::fs::File::from(opened);
     file.write_all(bytes)?;
     file.sync_all()

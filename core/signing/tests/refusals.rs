@@ -16,8 +16,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use autosign_signing::{
-    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Progress, Signer, Statement, hash,
-    publish, seal, sign,
+    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Progress, Signer, Statement,
+    hash, publish, seal, sign,
 };
 use common::{Fixture, key, signer, verifier};
 use serde_json::{Value, json};
@@ -357,12 +357,15 @@ fn a_signature_never_takes_the_place_of_something_else() {
 
     let folder = fixture.folder.path().join("folder.sig");
     std::fs::create_dir(&folder).unwrap();
-    refused!(publish(&folder, b"{}", false), Error::NotAFile { .. });
+    refused!(
+        publish(&folder, b"{}", Manner::Plain),
+        Error::NotAFile { .. }
+    );
     let link = fixture.folder.path().join("link.sig");
     symlink(&one, &link).unwrap();
-    refused!(publish(&link, b"{}", false), Error::Symlink { .. });
+    refused!(publish(&link, b"{}", Manner::Plain), Error::Symlink { .. });
     refused!(
-        publish(Path::new("/none/x.sig"), b"{}", false),
+        publish(Path::new("/none/x.sig"), b"{}", Manner::Plain),
         Error::Io { .. }
     );
     assert_eq!(std::fs::read(&one).unwrap(), b"weights");
@@ -393,7 +396,7 @@ fn publishing_keeps_the_folders_times_when_asked() {
     publish(
         &fixture.signature,
         &seal(&statement, &signer("p256.pem")).unwrap(),
-        true,
+        Manner::With(&fixture.model),
     )
     .unwrap();
     assert_eq!(modified(), before);

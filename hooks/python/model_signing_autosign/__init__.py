@@ -54,6 +54,7 @@ __all__ = [
     "sign",
     "status",
     "verify",
+    "wait",
 ]
 
 __version__: str
@@ -171,11 +172,15 @@ def sign(  # noqa: PLR0913 - every argument is a name
     trust_config: str | os.PathLike[str] | None = None,
     signature: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Sign a model file or directory now, with a key or in the name that an identity token gives.
+    """Sign a model file or directory now: as the settings say, or with a key, or in the name that an identity token gives.
+
+    With the model alone it is signed as one that a framework has saved, at once, whatever is excluded and also where
+    hooks are off; a signature that was pending for it is this one then.
 
     Args:
         model: The file or directory.
-        private_key: PEM file with an ECDSA key; None signs through Sigstore.
+        private_key: PEM file with an ECDSA key; None signs as the settings say, or through Sigstore where another
+            argument is given.
         password: Password of the key file, if it has one.
         identity_token: OIDC token to sign with through Sigstore; None takes that of the environment.
         trust_config: ClientTrustConfig file of the Sigstore instance; None takes that of the environment.
@@ -195,6 +200,8 @@ def sign(  # noqa: PLR0913 - every argument is a name
         >>> autosign.sign("model.pt", private_key="key.pem").name
         'model.pt.sig'
     """
+    if (private_key, password, identity_token, trust_config, signature) == (None,) * 5:
+        return _session.current().sign(model)
     if private_key is None:
         if password is not None:
             message = "password goes with private_key"
@@ -204,6 +211,30 @@ def sign(  # noqa: PLR0913 - every argument is a name
         message = "identity_token and trust_config do not go with private_key"
         raise TypeError(message)
     return _core.sign_key(model, private_key=private_key, password=password, signature=signature)
+
+
+def wait(model: str | os.PathLike[str], timeout: float | None = None) -> Path:
+    """Wait until a checkpoint that was saved in this process is signed.
+
+    Args:
+        model: The file or directory that was saved.
+        timeout: Longest wait in seconds; None waits as long as it takes.
+
+    Returns:
+        Path of the signature.
+
+    Raises:
+        TimeoutError: If it takes longer.
+        UnsignedError: If there is no signature and none is to come, because the model was not saved, or is passed over.
+        SigningError: If it could not be signed; the message says why.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> # torch.save(model.state_dict(), "model.pt")
+        >>> autosign.wait("model.pt", timeout=60).name
+        'model.pt.sig'
+    """
+    return _session.current().wait_for(model, timeout)
 
 
 def verify(  # noqa: PLR0913 - every argument is a name

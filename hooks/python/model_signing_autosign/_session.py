@@ -20,7 +20,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _core, _patch
+from model_signing_autosign import _core, _life, _patch
 from model_signing_autosign._faults import say
 
 if TYPE_CHECKING:
@@ -56,11 +56,21 @@ def current() -> _core.Session:
 
 
 def begins(root: str) -> None:
-    """Tell the core that a checkpoint is about to be written, over what may have been signed there."""
+    """Tell the core that a checkpoint is about to be written, over what may have been signed there.
+
+    Args:
+        root: Absolute path of the file or directory.
+    """
+    current().begins(root)
 
 
 def broken_off(root: str) -> None:
-    """Tell the core that what had begun has failed."""
+    """Tell the core that the save that had begun at ``root`` has failed, so that what was there before may stay signed.
+
+    Args:
+        root: Absolute path of the file or directory.
+    """
+    current().broken_off(root)
 
 
 def saved(root: str, framework: str, files: Sequence[str] = ()) -> None:
@@ -76,7 +86,12 @@ def saved(root: str, framework: str, files: Sequence[str] = ()) -> None:
     """
     session = current()
     _drain_where_atexit_is_skipped()
-    session.saved(root, framework)
+    _life.listen(_opened)
+    session.saved(root, framework, list(files))
+
+
+def _opened() -> _core.Session | None:
+    return _session
 
 
 def _drain_where_atexit_is_skipped() -> None:

@@ -100,6 +100,17 @@ pub(super) const ROWS: &[Setting] = &[
         },
     },
     Setting {
+        variable: "MODEL_SIGNING_SETTLE",
+        values: "duration, such as 2s or 1m",
+        default: "2s",
+        about: "How long a folder must have been left alone before it is signed in the background: other saves into it often follow the first. A flush and the program's end do not wait for it.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.settle = values::duration(value.to_str()?)?;
+            Some(())
+        },
+    },
+    Setting {
         variable: "MODEL_SIGNING_IGNORE_GIT_PATHS",
         values: "true, false (or 1, 0, yes, no, on, off)",
         default: "true",

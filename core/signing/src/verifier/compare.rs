@@ -116,7 +116,7 @@ impl VerifiedManifest {
                 ignore.add(signed.clone());
             }
         }
-        let model = Model::list(path, &ignore)?;
+        let model = self.model(path, &ignore)?;
         let mut signed = self.expected(&model)?;
         let (mut present, mut unsigned) = (Vec::new(), Vec::new());
         let mut difference = Difference::default();
@@ -149,17 +149,29 @@ impl VerifiedManifest {
             return Err(Error::Differs(difference));
         }
         unsigned.sort_unstable();
-        let files = self
-            .manifest()
-            .resources()
-            .iter()
-            .map(|resource| resource.name.clone())
-            .collect();
+        let files = self.names().cloned().collect();
         Ok(VerifiedModel {
             manifest: self,
             files,
             unsigned,
         })
+    }
+
+    /// The model at `path`; where that is a file which was signed together with others, those of them that are there.
+    fn model(&self, path: &Path, ignore: &Ignore) -> Result<Model, Error> {
+        let model = Model::list(path, ignore)?;
+        let names: Vec<RelPath> = self.names().cloned().collect();
+        match (model.is_single(), model.files()) {
+            (true, [file]) if names.len() > 1 && names.contains(&file.name) => {
+                Model::find(path, &names)
+            }
+            _ => Ok(model),
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &RelPath> {
+        let resources = self.manifest().resources();
+        resources.iter().map(|resource| &resource.name)
     }
 
     /// Name to digest. Upstream's unnamed single file gets the name of the file at hand.

@@ -1,0 +1,428 @@
+//! What becomes of a checkpoint after its save: written anew, grown, renamed, linked, removed. Hooks tell of it before it
+//! happens; what has happened is then looked at.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use autosign_signing::{Manner, publish, take_back};
+
+use crate::jobs::{Folder, Job, Move, Overwriting, is_gone};
+use crate::spool::Record;
+use crate::worker::Queue;
+use crate::{Checkpoint, Error};
+
+/// So long after it was announced a rename or removal is looked at.
+const SOON: Duration = Duration::from_millis(100);
+/// What was announced and has not happened by then, will not.
+const NEVER: Duration = Duration::from_secs(10);
+
+impl Queue {
+    /// `root` is about to be written anew. Its signature is taken away and nothing publishes another one before
+    /// [`Queue::broken_off`], or the next job for it.
+    pub(crate) fn begins(&self, root: &Path) {
+        let root = settled(root);
+        let mut before = None;
+        if let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) {
+            let published = self.lock();
+            let published = published.published.iter().find(|p| p.root == root);
+            before = published
+                .map(|published| published.checkpoint.clone())
+                .or_else(|| Checkpoint::observe(&root, "", true, &[]).ok())
+                .zip(Some(bytes));
+        }
+        // Whoever publishes at this moment has done so when this lock can be had.
+        let _order = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        if let Some(newest) = state.newest.get(&root) {
+            newest.control.cancel();
+        }
+        let parked = state.take_all(&root);
+        if before.is_none() && parked.is_empty() && !state.newest.contains_key(&root) {
+            return;
+        }
+        state
+            .overwriting
+            .entry(root)
+            .or_default()
+            .add(before, parked);
+    }
+
+    /// The save that began has failed: what was there before is still to be signed, if it is still there.
+    pub(crate) fn broken_off(self: &Arc<Self>, root: &Path) {
+        let root = settled(root);
+        let Some(overwriting) = self.lock().overwriting.remove(&root) else {
+            return;
+        };
+        if let Some((before, bytes)) = overwriting.before
+            && before.is_unchanged()
+        {
+            let manner = Manner::With(&root);
+            let _ = publish(&before.signature(), &bytes, manner);
+        }
+        if !overwriting.parked.is_empty() {
+            for job in &overwriting.parked {
+                job.control.revive();
+            }
+            self.lock().queue.extend(overwriting.parked);
+            self.changed.notify_all();
+            self.start_worker();
+        }
+    }
+
+    /// What was saved at `root` is not signed by itself.
+    pub(crate) fn overwritten(&self, root: &Path) {
+        let parked = self.lock().overwriting.remove(&settled(root));
+        for job in parked.into_iter().flat_map(|gone| gone.parked) {
+            job.control.cancel();
+            self.lock().superseded(&job);
+            self.end_superseded(&job);
+        }
+    }
+
+    /// The folder of this process that `root`, just saved, is a part of, and who saved it.
+    pub(crate) fn part_of(&self, root: &Path) -> Option<(PathBuf, String)> {
+        let state = self.lock();
+        if state.newest.contains_key(root) || state.published.iter().any(|p| p.root == root) {
+            return None; // it has a signature of its own, and keeps one
+        }
+        let mut above = root.ancestors().skip(1);
+        let folder = above.find(|path| state.folders.contains_key(*path))?;
+        let known = state.folders.get(folder)?;
+        let inside = root.strip_prefix(folder).ok()?;
+        let first = inside.components().next()?.as_os_str().to_str()?;
+        let beside = inside.components().count() == 1 && root.is_file();
+        (beside || known.parts.contains(first))
+            .then(|| (folder.to_path_buf(), known.framework.clone()))
+    }
+
+    /// What in the folder `root` has a signature of its own, with it.
+    pub(crate) fn apart(&self, root: &Path) -> Vec<PathBuf> {
+        let roots = self.lock().roots();
+        let inside = roots
+            .iter()
+            .filter(|path| *path != root && path.starts_with(root));
+        inside
+            .flat_map(|path| [path.clone(), autosign_signing::signature_path(path)])
+            .collect()
+    }
+
+    /// Remembers what belongs to a folder.
+    pub(crate) fn note_folder(&self, checkpoint: &Checkpoint) {
+        let mut state = self.lock();
+        let root = &checkpoint.root;
+        // What is saved into a folder that is signed as a whole changes that folder.
+        if let Some(outer) = root
+            .ancestors()
+            .skip(1)
+            .find(|path| state.folders.contains_key(*path))
+            .map(Path::to_path_buf)
+            && let Some(outer) = state.folders.get_mut(&outer)
+        {
+            outer.touched.insert(root.clone());
+        }
+        if checkpoint.is_folder() {
+            let folder = Folder {
+                framework: checkpoint.framework.clone(),
+                parts: checkpoint.parts(),
+                touched: BTreeSet::new(),
+            };
+            state.folders.insert(root.clone(), folder);
+        }
+    }
+
+    /// This process is about to write to `path`, or to remove it.
+    pub(crate) fn touched(&self, path: &Path) {
+        if self.lock().folders.is_empty() {
+            return;
+        }
+        let path = settled(path);
+        let mut state = self.lock();
+        let Some(root) = path
+            .ancestors()
+            .find(|path| state.folders.contains_key(*path))
+        else {
+            return;
+        };
+        let root = root.to_path_buf();
+        let settling = state
+            .settling
+            .iter_mut()
+            .find(|job| job.record.checkpoint.root == root);
+        if let Some(settles) = settling.and_then(|job| job.settles.as_mut()) {
+            settles.touched.insert(path);
+        } else if path != root
+            && let Some(folder) = state.folders.get_mut(&root)
+        {
+            folder.touched.insert(path);
+        }
+    }
+
+    /// Takes the folders that this process has changed since they were signed, as they are now. Those that somebody else
+    /// has changed as well are left as they are: their signature does not fit them, and that is so.
+    pub(crate) fn regrown(&self) -> Vec<Checkpoint> {
+        let mut all = Vec::new();
+        let mut state = self.lock();
+        for (root, folder) in &mut state.folders {
+            let touched = std::mem::take(&mut folder.touched);
+            if !touched.is_empty() {
+                all.push((root.clone(), touched));
+            }
+        }
+        let published = |root: &Path| {
+            let found = state
+                .published
+                .iter()
+                .find(|published| published.root == root);
+            found.map(|published| published.checkpoint.clone())
+        };
+        let all: Vec<_> = all
+            .into_iter()
+            .filter_map(|(root, touched)| Some((published(&root)?, touched)))
+            .collect();
+        drop(state);
+        let grown = all.into_iter().filter_map(|(before, mut touched)| {
+            let apart = self.apart(&before.root);
+            touched.extend(apart.iter().cloned());
+            let now = before.again(&apart).ok()?;
+            (now != before && before.grew_into(&now, &touched, false)).then_some(now)
+        });
+        grown.collect()
+    }
+
+    /// A folder that has been left alone, as it is now: it may have grown.
+    pub(crate) fn settled(&self, job: &mut Job) {
+        let Some(settles) = job.settles.take() else {
+            return;
+        };
+        let before = &job.record.checkpoint;
+        let apart = self.apart(&before.root);
+        let Ok(now) = before.again(&apart) else {
+            return;
+        };
+        if now != *before && before.grew_into(&now, &settles.touched, true) {
+            job.record.checkpoint = now;
+            self.renew(job);
+        }
+    }
+
+    fn renew(&self, job: &Job) {
+        if let Some(path) = &job.spooled {
+            // Where this fails, the record is of the folder as it was first, and does not fit.
+            let _ = crate::Spool::update(path, &job.record);
+        }
+        let mut state = self.lock();
+        if let Some(folder) = state.folders.get_mut(&job.record.checkpoint.root) {
+            folder.parts = job.record.checkpoint.parts();
+        }
+        if state.is_newest(job)
+            && let Some(newest) = state.newest.get_mut(&job.record.checkpoint.root)
+        {
+            newest.checkpoint = job.record.checkpoint.clone();
+        }
+    }
+
+    /// `path` is about to be removed, with all below it. Nothing is published there from now on.
+    pub(crate) fn removing(&self, path: &Path) {
+        let path = settled(path);
+        let roots = self.lock().roots();
+        let below: Vec<_> = roots
+            .into_iter()
+            .filter(|root| root.starts_with(&path))
+            .collect();
+        if below.is_empty() {
+            self.touched(&path);
+            return;
+        }
+        let _order = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        let mut gone = Vec::new();
+        for root in &below {
+            gone.extend(state.take_all(root));
+            if let Some(newest) = state.newest.remove(root) {
+                newest.control.cancel();
+            }
+            state.folders.remove(root);
+        }
+        for job in &gone {
+            state.superseded(job);
+        }
+        state.look_at = Some(Instant::now() + SOON);
+        drop(state);
+        for job in &gone {
+            job.control.cancel();
+            self.end_superseded(job);
+        }
+        self.changed.notify_all();
+        self.touched(&path);
+    }
+
+    /// `from` is about to be renamed to `to`, or linked there as well.
+    pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
+        self.follow_moves(); // that of a moment ago may have made `from`
+        let (from, to) = (settled(from), settled(to));
+        let mut state = self.lock();
+        for root in state.roots() {
+            if let Ok(inside) = root.strip_prefix(&from)
+                && (root.is_file() || !linked)
+            {
+                let to = if inside.as_os_str().is_empty() {
+                    to.clone()
+                } else {
+                    to.join(inside)
+                };
+                state.moves.push(Move {
+                    from: root,
+                    to,
+                    linked,
+                    told: Instant::now(),
+                });
+            }
+        }
+        let known = !state.moves.is_empty();
+        if known {
+            state.look_at = Some(Instant::now() + SOON);
+        }
+        drop(state);
+        if known && !linked {
+            // What was signed under that name is replaced.
+            self.begins(&to);
+            self.overwritten(&to);
+        }
+        self.changed.notify_all();
+        self.touched(&from);
+        self.touched(&to);
+    }
+
+    /// Gives the checkpoints that have been renamed or linked their new names.
+    pub(crate) fn follow_moves(self: &Arc<Self>) {
+        let moves = std::mem::take(&mut self.lock().moves);
+        for moved in moves {
+            let happened = (moved.linked || is_gone(&moved.from)) && !is_gone(&moved.to);
+            if happened {
+                self.follow_move(&moved);
+            } else if moved.told.elapsed() < NEVER {
+                let mut state = self.lock();
+                state.moves.push(moved);
+                state.look_at.get_or_insert(Instant::now() + SOON);
+            }
+        }
+    }
+
+    fn follow_move(self: &Arc<Self>, moved: &Move) {
+        let mut state = self.lock();
+        let mut known = state
+            .newest
+            .get(&moved.from)
+            .map(|newest| newest.checkpoint.clone());
+        let signed = known.is_none();
+        if signed {
+            let published = state
+                .published
+                .iter()
+                .find(|published| published.root == moved.from);
+            known = published.map(|published| published.checkpoint.clone());
+        }
+        let Some(new) = known.and_then(|known| known.moved(moved.to.clone())) else {
+            return;
+        };
+        let mut gone = Vec::new();
+        if !moved.linked {
+            if let Some(folder) = state.folders.remove(&moved.from) {
+                state.folders.insert(moved.to.clone(), folder);
+            }
+            if signed && new.is_folder() {
+                // Its signature has moved with it, and names nothing outside of it.
+                for published in &mut state.published {
+                    if published.root == moved.from {
+                        published.root.clone_from(&moved.to);
+                        published.signature = new.signature();
+                        published.checkpoint = new.clone();
+                    }
+                }
+                return;
+            }
+            if let Some(newest) = state.newest.remove(&moved.from) {
+                newest.control.cancel();
+            }
+            gone = state.take_all(&moved.from);
+        }
+        drop(state);
+        for job in gone {
+            job.close();
+        }
+        if new.is_unchanged() {
+            self.push_again(new);
+        }
+    }
+
+    /// Queues a checkpoint that was saved some time ago.
+    pub(crate) fn push_again(self: &Arc<Self>, checkpoint: Checkpoint) {
+        let record = Record::new(checkpoint, self.identity.clone());
+        let spooled = self.spool_record(&record);
+        self.push(record, spooled, crate::worker::Push::again());
+    }
+
+    /// Waits at most `patience` for what was saved at `root` to be signed: its signature, or why there is none; nothing where
+    /// the time ran out.
+    pub(crate) fn signature_within(
+        &self,
+        root: &Path,
+        patience: Duration,
+    ) -> Option<Result<PathBuf, Error>> {
+        let root = settled(root);
+        let open = |state: &mut crate::jobs::State| {
+            let failed = state
+                .failed
+                .iter()
+                .any(|job| job.record.checkpoint.root == root);
+            state.newest.contains_key(&root) && !failed
+        };
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if open(&mut state) {
+            return None;
+        }
+        let failed = state
+            .failed
+            .iter()
+            .find(|job| job.record.checkpoint.root == root);
+        if let Some(reason) = failed.and_then(|job| job.record.error.clone()) {
+            return Some(Err(Error::NotSigned { path: root, reason }));
+        }
+        let signature = autosign_signing::signature_path(&root);
+        Some(if is_gone(&signature) {
+            Err(autosign_signing::Error::Unsigned { signature }.into())
+        } else {
+            Ok(signature)
+        })
+    }
+}
+
+impl Overwriting {
+    fn add(&mut self, before: Option<(Checkpoint, Vec<u8>)>, parked: Vec<Job>) {
+        self.before = before.or(self.before.take());
+        self.parked.extend(parked);
+    }
+}
+
+/// `path` without links on the way, also where there is nothing yet.
+fn settled(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    match (
+        path.parent().and_then(|parent| parent.canonicalize().ok()),
+        path.file_name(),
+    ) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => path.to_path_buf(),
+    }
+}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the program does to its files after a save: renames, links, removals, and more files in a folder.
+
+Python tells of each before it happens (``sys.addaudithook``, PEP 578), whoever does it, the framework's rotation and the
+script alike. It is heard from the first save on and cannot be unheard, so all that is not ours ends after one look into a
+dictionary. Nothing is raised: an exception would be one of ``os.remove`` or ``open``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model_signing_autosign._core import Session
+
+_WRITES: Final = os.O_WRONLY | os.O_RDWR
+_HERE: Final = -1  # for "relative to the working directory", where a descriptor of a folder could be
+
+_session: Callable[[], Session | None] = lambda: None  # noqa: E731 - until `listen`
+_listens = False
+
+
+def listen(session: Callable[[], Session | None]) -> None:
+    """Tell the session what happens to files from now on.
+
+    Args:
+        session: Returns the session of this process, or None where it has none, as in a forked child.
+    """
+    global _session, _listens  # noqa: PLW0603
+    _session = session
+    if not _listens:
+        _listens = True
+        sys.addaudithook(_hear)
+
+
+def _hear(event: str, details: tuple[Any, ...]) -> None:
+    act = _ACTS.get(event)
+    if act is None:
+        return
+    session = _session()
+    if session is not None:
+        try:
+            act(session, *details)
+        except Exception:  # noqa: BLE001, S110 - not even told: this may be anywhere, a signal handler included
+            pass
+
+
+def _path(path: Any) -> str:
+    # What is no text names no checkpoint; the error ends the matter.
+    return os.path.abspath(os.fspath(path)) if not isinstance(path, bytes) else os.fsdecode(os.path.abspath(path))
+
+
+def _opened(session: Session, path: Any, _mode: str | None, flags: int) -> None:
+    if flags & _WRITES and not isinstance(path, int):
+        session.touched(_path(path))
+
+
+def _moved(session: Session, path: Any, to: Any, source: int = _HERE, target: int = _HERE) -> None:
+    if source == target == _HERE:
+        session.moving(_path(path), _path(to), linked=False)
+
+
+def _linked(session: Session, path: Any, to: Any, source: int = _HERE, target: int = _HERE) -> None:
+    if source == target == _HERE:
+        session.moving(_path(path), _path(to), linked=True)
+
+
+def _removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
+    # `shutil.rmtree` says None.
+    if folder in (_HERE, None):
+        session.removing(_path(path))
+
+
+_ACTS: Final[dict[str, Callable[..., None]]] = {
+    "open": _opened,
+    "os.link": _linked,
+    "os.remove": _removed,
+    "os.rename": _moved,
+    "os.rmdir": _removed,
+    "shutil.rmtree": _removed,
+}
