@@ -74,8 +74,9 @@ fix:
 stubs: $(ENV)/.installed
 	$(TOOLS)/bin/maturin generate-stubs --quiet --profile dev --interpreter $(ENV)/bin/python --out hooks/python
 
-docs:
+docs: $(ENV)/.installed
 	cargo run --quiet --bin model-signing -- env --markdown > docs/reference/environment.md
+	PYTHONPATH=hooks/python $(ENV)/bin/python hooks/table.py
 
 clean:
 	rm -rf build target

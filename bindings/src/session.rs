@@ -88,6 +88,18 @@ impl Session {
         self.0.config().hooks.clone()
     }
 
+    /// `MODEL_SIGNING_PLUGINS`: names of plugins that frameworks are to load by themselves.
+    #[getter]
+    fn plugins(&self) -> Vec<String> {
+        self.0.config().plugins.clone()
+    }
+
+    /// Whether a save returns only when its signature is there.
+    #[getter]
+    fn waits(&self) -> bool {
+        self.0.config().saves_wait()
+    }
+
     /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
     /// `files` it is these, `path` among them, and not a folder.
     ///

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import textwrap
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
 
-PUBLIC = ("disable", "enable", "flush", "paused", "sign", "status", "verify")
+PUBLIC = ("disable", "enable", "flush", "paused", "sign", "status", "verify", "wait")
 
 
 @pytest.mark.parametrize("module", ["model_signing_autosign", "model_signing_autosign.errors"])
@@ -48,6 +49,16 @@ def test_the_template_for_a_new_hook() -> None:
     module: dict[str, Any] = {}
     exec(compile(textwrap.dedent(template), readme, "exec"), module)  # noqa: S102 - our own page
     assert [type(patch) for patch in module["PATCHES"]] == [Patch]
+
+
+def test_the_table_of_hooks_is_what_the_hooks_say() -> None:
+    path = Path(__file__).parents[2] / "hooks" / "table.py"
+    spec = importlib.util.spec_from_file_location("table", path)
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    assert table.PAGE.read_text(encoding="utf-8") == table.page(), "run `make docs`"
 
 
 def test_every_public_function_has_an_example() -> None:

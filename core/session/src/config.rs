@@ -87,6 +87,8 @@ pub struct Config {
     pub on_error: OnError,
     /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
     pub hooks: Vec<String>,
+    /// `MODEL_SIGNING_PLUGINS`
+    pub plugins: Vec<String>,
     /// Which saves are signed.
     pub selection: Selection,
     /// `MODEL_SIGNING_IGNORE_GIT_PATHS`
@@ -128,6 +130,7 @@ impl Config {
             mode: Mode::Background,
             on_error: OnError::Warn,
             hooks: vec!["auto".to_owned()],
+            plugins: Vec::new(),
             selection: Selection::default(),
             ignore_git_paths: true,
             method: Method::Auto,

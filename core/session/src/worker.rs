@@ -397,37 +397,15 @@ impl Queue {
         let result = catch_unwind(AssertUnwindSafe(|| self.sign(&mut job, role)));
         let result = result.unwrap_or(Err(Error::Panicked { path: root.clone() }));
 
-        if job.control.take_handed_over()
-            && !job.control.is_cancelled()
-            && matches!(result, Ok(Outcome::Superseded))
-        {
-            let mut state = self.lock();
-            state.running -= 1;
-            state.busy -= busy;
-            state.queue.push_front(job);
-            drop(state);
-            self.changed.notify_all();
-            return true;
-        }
-
         if matches!(result, Ok(Outcome::Superseded)) {
             self.follow_moves(); // it may be elsewhere
         }
-        if job.control.is_cancelled() && matches!(result, Ok(Outcome::Superseded) | Err(_)) {
-            let mut state = self.lock();
-            if state.is_newest(&job) {
-                // Only because it is being written anew, and that may fail.
-                state.running -= 1;
-                state.busy -= busy;
-                if let Some(overwriting) = state.overwriting.get_mut(&root) {
-                    overwriting.parked.push(job);
-                } else {
-                    job.control.revive();
-                    state.queue.push_back(job);
-                }
-                drop(state);
-                self.changed.notify_all();
-                return true;
+        let interrupted = matches!(result, Ok(Outcome::Superseded))
+            || (result.is_err() && job.control.is_cancelled());
+        if interrupted {
+            match self.put_back(job, busy) {
+                Some(ended) => job = ended,
+                None => return true,
             }
         }
 
@@ -500,6 +478,29 @@ impl Queue {
         }
         self.changed.notify_all();
         true
+    }
+
+    /// Keeps a job that was interrupted, because a helper does it faster or because its root is being written anew, which may
+    /// fail. One that has ended is returned.
+    fn put_back(&self, job: Job, busy: usize) -> Option<Job> {
+        let cancelled = job.control.is_cancelled();
+        let handed_over = job.control.take_handed_over() && !cancelled;
+        let root = &job.record.checkpoint.root;
+        let mut state = self.lock();
+        if !(handed_over || (cancelled && state.is_newest(&job))) {
+            return Some(job);
+        }
+        state.running -= 1;
+        state.busy -= busy;
+        if let Some(overwriting) = state.overwriting.get_mut(root) {
+            overwriting.parked.push(job);
+        } else {
+            job.control.revive();
+            state.queue.push_front(job);
+        }
+        drop(state);
+        self.changed.notify_all();
+        None
     }
 
     fn sign(&self, job: &mut Job, role: Role) -> Result<Outcome, Error> {

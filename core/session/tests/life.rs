@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use autosign_session::Session;
-use autosign_signing::signature_path;
+use autosign_signing::{RelPath, signature_path};
 use common::{Fixture, PATIENCE, verified};
 
 /// A session without a key signs nothing, so that what is pending stays so.
@@ -34,7 +34,7 @@ fn folder(fixture: &Fixture, name: &str) -> PathBuf {
 
 fn names(verified: Result<autosign_signing::VerifiedModel, autosign_signing::Error>) -> String {
     let verified = verified.unwrap();
-    let names: Vec<_> = verified.files().iter().map(|name| name.as_str()).collect();
+    let names: Vec<_> = verified.files().iter().map(RelPath::as_str).collect();
     names.join(" ")
 }
 

@@ -14,7 +14,7 @@ use crate::bundle::{MAX_BYTES, read_capped};
 
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
-const HEAD_BYTES: usize = 4096;
+const HEAD_BYTES: u16 = 4096;
 
 /// Where a model's signature lies: `model.sig` inside a folder, `NAME.sig` beside a file.
 #[must_use]
@@ -154,7 +154,7 @@ fn replaceable(folder: &OwnedFd, path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::io("read", path)(e.into()))?;
     let mut head = Vec::new();
     std::fs::File::from(old)
-        .take(HEAD_BYTES as u64)
+        .take(HEAD_BYTES.into())
         .read_to_end(&mut head)
         .map_err(Error::io("read", path))?;
     if head.is_empty() || is_signature(&head) {
@@ -164,7 +164,7 @@ fn replaceable(folder: &OwnedFd, path: &Path) -> Result<(), Error> {
 }
 
 fn is_signature(bytes: &[u8]) -> bool {
-    let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+    let head = bytes.get(..usize::from(HEAD_BYTES)).unwrap_or(bytes);
     head.windows(BUNDLE_MARK.len())
         .any(|part| part == BUNDLE_MARK)
 }

@@ -14,6 +14,14 @@ class Session:
     """
     Signs what it is told was saved. One for a process, and none across a fork.
     """
+    def begins(self, /, path: str | PathLike[str]) -> None:
+        """
+        Note that a checkpoint is about to be written to `path`.
+        """
+    def broken_off(self, /, path: str | PathLike[str]) -> None:
+        """
+        Note that the save that began at `path` has failed.
+        """
     def drain(self, /) -> Status:
         """
         At the end of the program: wait at most `MODEL_SIGNING_DRAIN_TIMEOUT`, and say what is left unsigned.
@@ -40,16 +48,54 @@ class Session:
         """
         `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
         """
-    def saved(self, /, path: str | PathLike[str], framework: str) -> None:
+    def moving(self, /, path: str | PathLike[str], to: str | PathLike[str], linked: bool) -> None:
         """
-        Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so.
+        Note that `path` is about to be renamed to `to`, or `linked` there.
+        """
+    @property
+    def plugins(self, /) -> list[str]:
+        """
+        `MODEL_SIGNING_PLUGINS`: names of plugins that frameworks are to load by themselves.
+        """
+    def removing(self, /, path: str | PathLike[str]) -> None:
+        """
+        Note that `path` is about to be removed, with all below it.
+        """
+    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ...) -> None:
+        """
+        Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
+        `files` it is these, `path` among them, and not a folder.
 
         Raises:
             AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
         """
+    def sign(self, /, path: str | PathLike[str]) -> Path:
+        """
+        Sign what is at `path` now, and return the path of the signature.
+
+        Raises:
+            AutosignError: There is no signature.
+        """
     def status(self, /) -> Status:
         """
         How many checkpoints stand where.
+        """
+    def touched(self, /, path: str | PathLike[str]) -> None:
+        """
+        Note that this process is about to write to the file at `path`.
+        """
+    def wait_for(self, /, path: str | PathLike[str], timeout: SupportsFloat | SupportsIndex | None = None) -> Path:
+        """
+        Wait at most `timeout` seconds for what was saved at `path`, and return the path of its signature.
+
+        Raises:
+            AutosignError: There is no signature.
+            TimeoutError: It takes longer.
+        """
+    @property
+    def waits(self, /) -> bool:
+        """
+        Whether a save returns only when its signature is there.
         """
 
 @final

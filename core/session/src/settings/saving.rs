@@ -42,16 +42,23 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_HOOKS",
-        values: "auto, none, or a list of safetensors, torch",
+        values: "auto, none, or a list of accelerate, datasets, deepspeed, diffusers, gguf, lightning, peft, safetensors, torch, torch_distributed, transformers",
         default: "auto",
         about: "Whose saves are signed. `auto` is every framework that the program imports.",
         show: Show::Whole,
         read: |config, value| {
-            let names = value
-                .to_str()?
-                .split(',')
-                .map(|name| name.trim().to_owned());
-            config.hooks = names.filter(|name| !name.is_empty()).collect();
+            config.hooks = names(value.to_str()?);
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_PLUGINS",
+        values: "list of lightning",
+        default: "",
+        about: "Frameworks that are to load our callback by themselves, where signing is not switched on otherwise.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.plugins = names(value.to_str()?);
             Some(())
         },
     },
@@ -162,3 +169,8 @@ pub(super) const ROWS: &[Setting] = &[
         },
     },
 ];
+
+fn names(list: &str) -> Vec<String> {
+    let names = list.split(',').map(|name| name.trim().to_owned());
+    names.filter(|name| !name.is_empty()).collect()
+}
