@@ -55,6 +55,8 @@ TRAINING = """
         accelerator.save_model(model, folder + "/final", max_shard_size=400)
         autosign.flush(timeout=30)
         print("sum", sum(p.double().sum().item() for p in model.parameters()))
+    else:
+        assert autosign.flush(timeout=30).signed == 0
     accelerator.end_training()
 """
 
