@@ -116,6 +116,8 @@ def test_other_formats_and_places(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     rows().to_csv("x.csv")
     rows().to_json("x.json")
+    (tmp_path / "memory:" / "d").mkdir(parents=True)  # not where a URL points to
+    (tmp_path / "memory:" / "d" / "x").write_bytes(b"of somebody else")
     rows().save_to_disk("memory://d")
     rows().to_parquet("memory://d.parquet")
     assert signatures() == []
@@ -229,18 +231,25 @@ def test_gguf(
     assert all(np.array_equal(read[name], values) for name, values in tensors())
 
 
-def test_gguf_tensor_by_tensor(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
-    """As gguf_new_metadata.py does."""
-    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
-    for name, values in tensors():
-        writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for _, values in tensors():
-        writer.write_tensor_data(values)
-    writer.close()
-    assert is_signed(tmp_path / "m.gguf")
+@pytest.mark.parametrize("endianess", list(gguf.GGUFEndian))
+@pytest.mark.parametrize("split", [0, 2])
+def test_gguf_tensor_by_tensor(
+    split: int, endianess: gguf.GGUFEndian, tmp_path: Path, signatures: Callable[[], list[str]]
+) -> None:
+    """As gguf_new_metadata.py does; one that stops early is not signed."""
+    for count in range(5):
+        writer = gguf.GGUFWriter(tmp_path / f"{count}.gguf", "llama", endianess=endianess, split_max_tensors=split)
+        for name, values in tensors():
+            writer.add_tensor_info(name, values.shape, values.dtype, values.nbytes)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for _, values in list(tensors())[:count]:
+            writer.write_tensor_data(values)
+        writer.close()
+    assert signatures() == ["4-00001-of-00002.gguf.sig" if split else "4.gguf.sig"]
+    write(tmp_path / "bulk.gguf", endianess=endianess, split_max_tensors=split).close()
+    assert len(signatures()) == 2
 
 
 def test_gguf_vocabulary(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
