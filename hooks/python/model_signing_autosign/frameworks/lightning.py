@@ -39,8 +39,10 @@ def local(path: object) -> str | None:
     return None if "://" in path or "::" in path else os.path.expanduser(path)
 
 
-def _path(position: int, name: str) -> Where:
-    return lambda call: local(call.argument(name, position))
+def file(path: object) -> str | None:
+    """Return the same where a file is written: over a folder, Lightning leaves one with a random name in there."""
+    where = local(path)
+    return None if where is None or os.path.isdir(where) else where
 
 
 def _folder(position: int, name: str, sharded: Callable[[Any], bool]) -> Where:
@@ -67,7 +69,7 @@ def _patches(fabric: tuple[Framework, str], trainer: tuple[Framework, str]) -> I
     """Yield the patches of one code tree: its part for Fabric and its part for the Trainer."""
     yield Patch(
         fabric[0],
-        saves(fabric[0], _path(2, "path")),
+        saves(fabric[0], lambda call: file(call.argument("path", 2))),
         (f"{fabric[1]}.plugins.io.torch_io:TorchCheckpointIO.save_checkpoint",),
         seen="`Trainer.save_checkpoint`, `ModelCheckpoint`, `AsyncCheckpointIO`, `Fabric.save`",
         signed="the file",

@@ -20,7 +20,7 @@ import model_signing_autosign
 from model_signing_autosign import _session
 from model_signing_autosign._faults import contained, say
 from model_signing_autosign._saving import Call, Scope
-from model_signing_autosign.frameworks.lightning import local
+from model_signing_autosign.frameworks.lightning import file
 
 _PACKAGES: Final = ("lightning.pytorch", "pytorch_lightning")
 
@@ -71,7 +71,7 @@ class _Saving:
         scope = None
         with contained("follow a save of lightning"):
             if not model_signing_autosign._disabled or model_signing_autosign._applied:
-                scope = Scope(local(Call(args, kwargs).argument("path", 1)), "lightning")
+                scope = Scope(file(Call(args, kwargs).argument("path", 1)), "lightning")
         save = type(self._io).save_checkpoint
         if scope is None:
             return save(self._io, *args, **kwargs)
