@@ -105,7 +105,7 @@ def test_callback(
     (found / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n", encoding="utf-8")
     (found / "entry_points.txt").write_text(ENTRY_POINTS, encoding="utf-8")
     options = ["enable"] if hooks == "auto" else []
-    result = run_script(SCRIPT, package, *options, HOOKS=hooks, PLUGINS=None)
+    result = run_script(SCRIPT, package, *options, timeout=120, HOOKS=hooks, PLUGINS=None)
     assert result.returncode == 0, result.stderr
     folders = {"sync", "async", "asked"} | ({"unasked", "misspelt"} if hooks == "auto" else set())
     signed = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.ckpt.sig")}

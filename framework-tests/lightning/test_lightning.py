@@ -86,6 +86,7 @@ TRAINING = (
     + """
     autosign.enable()
     load()
+    import shutil
     from importlib import import_module
     AsyncCheckpointIO = import_module(pl.__name__ + ".plugins.io").AsyncCheckpointIO
 
@@ -94,6 +95,8 @@ TRAINING = (
     resumed = trainer([keep(save_last=True, **best)], epochs=6, plugins=[AsyncCheckpointIO()])
     resumed.fit(model(), data(), ckpt_path="last")
     assert resumed.current_epoch == 6 and resumed.global_step == 12
+    assert autosign.flush(timeout=30).pending == 0
+    shutil.copytree("run", "copies")
     resumed = trainer([keep(save_last="link", **best)], epochs=8)
     resumed.fit(model(), data(), ckpt_path="last")
     assert resumed.global_step == 16
@@ -116,34 +119,21 @@ def test_rotation_and_resume(
         # In the same folder, because its path is in the checkpoints.
         result = run_script(TRAINING, package, MODE=mode, timeout=120)
         assert result.returncode == 0, result.stderr
-        (tmp_path / "run").rename(tmp_path / mode)
-        files = (path for path in (tmp_path / mode).iterdir() if path.suffix != ".sig")
-        kept.append({path.name: path.readlink() if path.is_symlink() else path.read_bytes() for path in files})
+        (tmp_path / mode).mkdir()
+        for folder in ("run", "copies"):
+            (tmp_path / folder).rename(tmp_path / mode / folder)
+        files = {path.relative_to(tmp_path / mode): path for path in (tmp_path / mode).rglob("*.ckpt")}
+        kept.append(
+            {str(name): path.readlink() if path.is_symlink() else path.read_bytes() for name, path in files.items()}
+        )
     assert kept[0] == kept[1]
-    assert kept[0].keys() == {"epoch=6.ckpt", "epoch=7.ckpt", "last.ckpt"}
-    assert str(kept[0]["last.ckpt"]) == "epoch=7.ckpt"
-    assert verified(tmp_path / "background") == {"epoch=6.ckpt", "epoch=7.ckpt"}
+    copies, signed = {"epoch=4.ckpt", "epoch=5.ckpt", "last.ckpt"}, {"epoch=6.ckpt", "epoch=7.ckpt"}
+    assert kept[0].keys() == {f"copies/{name}" for name in copies} | {f"run/{name}" for name in (*signed, "last.ckpt")}
+    assert str(kept[0]["run/last.ckpt"]) == "epoch=7.ckpt"
+    # A link has no signature, not even that of the file which it has replaced.
+    assert verified(tmp_path / "background/copies") == copies
+    assert verified(tmp_path / "background/run") == signed
     assert verified(tmp_path / "disabled") == set()
-
-
-@packages
-def test_last_is_a_copy_and_saved_in_a_thread(
-    package: str, run_script: Run, tmp_path: Path, verified: Callable[[Path], set[str]]
-) -> None:
-    script = (
-        COMMON
-        + """
-    load()
-    autosign.enable()
-    plugin = __import__(pl.__name__ + ".plugins.io", fromlist=["io"]).AsyncCheckpointIO()
-    trainer([keep(save_last=True, save_top_k=1)], epochs=3, plugins=[plugin]).fit(model(), data())
-    assert autosign.flush(timeout=30).pending == 0
-    """
-    )
-    result = run_script(script, package)
-    assert result.returncode == 0, result.stderr
-    assert {path.name for path in (tmp_path / "run").glob("*.ckpt")} == {"epoch=2.ckpt", "last.ckpt"}
-    assert verified(tmp_path / "run") == {"epoch=2.ckpt", "last.ckpt"}
 
 
 TRAINER_RANKS = (
@@ -296,6 +286,6 @@ CONTRACT = (
     ],
 )
 def test_orders(package: str, steps: str, run_script: Run) -> None:
-    result = run_script(CONTRACT, package, *steps.split())
+    result = run_script(CONTRACT, package, *steps.split(), timeout=120)
     fabric = "lightning" if package == "lightning" else "lightning_fabric"
     assert result.stdout == f"ok ['{fabric}']\n", result.stderr
