@@ -14,6 +14,7 @@ TOOLS := build/tools
 ENV := build/env
 UPSTREAM := build/upstream
 NODE := build/node
+FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
@@ -54,8 +55,7 @@ test-rust:
 # One framework a process.
 test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed
 	$(ENV)/bin/pytest framework-tests/contract
-	$(ENV)/bin/pytest framework-tests/torch
-	$(ENV)/bin/pytest framework-tests/safetensors
+	for name in $(FRAMEWORKS); do $(ENV)/bin/pytest framework-tests/$$name || exit; done
 	$(ENV)/bin/pytest framework-tests/launcher
 	$(ENV)/bin/pytest framework-tests/interop
 	$(ENV)/bin/pytest framework-tests/sigstore
@@ -89,6 +89,7 @@ $(TOOLS)/.installed: Makefile
 $(ENV)/.installed: pyproject.toml $(TOOLS)/.installed
 	$(UV) venv --quiet --clear --python $(TOOLS)/bin/python $(ENV)
 	$(UV) pip install --quiet --compile-bytecode --python $(ENV) --group check --group test
+	DS_BUILD_OPS=0 $(UV) pip install --quiet --python $(ENV) --no-build-isolation --group deepspeed
 	touch $@
 
 $(UPSTREAM)/.installed: pyproject.toml $(TOOLS)/.installed

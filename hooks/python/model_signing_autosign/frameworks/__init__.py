@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
     from model_signing_autosign._patch import Patch
 
-NAMES: Final = ("accelerate", "datasets", "deepspeed", "gguf", "safetensors", "torch")
+NAMES: Final = (
+    "accelerate",
+    "datasets",
+    "deepspeed",
+    "diffusers",
+    "gguf",
+    "lightning",
+    "peft",
+    "safetensors",
+    "torch",
+    "torch_distributed",
+    "transformers",
+)
 
 
 def patches(hooks: Iterable[str]) -> Iterator[Patch]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import sys
 from typing import Any, Final
 
@@ -81,8 +80,8 @@ class _Saving:
 
 def callbacks() -> list[AutosignCallback]:
     """Return what Lightning is to add to every Trainer: nothing, unless MODEL_SIGNING_PLUGINS names ``lightning``."""
-    if "lightning" in {name.strip() for name in os.environ.get("MODEL_SIGNING_PLUGINS", "").split(",")}:
-        with contained("add the callback that signs to a Trainer"):
+    with contained("add the callback that signs to a Trainer"):
+        if "lightning" in _session.current().plugins:
             return [AutosignCallback()]
     return []
 
