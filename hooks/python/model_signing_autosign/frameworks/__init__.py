@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from model_signing_autosign._patch import Patch
 
-NAMES: Final = ("safetensors", "torch")
+NAMES: Final = ("safetensors", "torch", "torch_distributed")
 
 
 def patches(hooks: Iterable[str]) -> Iterator[Patch]:
