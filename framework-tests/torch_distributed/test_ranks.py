@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,7 +167,7 @@ def test_groups_have_coordinators_of_their_own(
     assert [int(tensor[0]) for tensor in loaded.values()] == [0, 1, 2, 3]
 
 
-# Real training with sharded parameters: four epochs, the last two kept, broken off after the third and resumed.
+# Real training with sharded parameters, of which the last two epochs are kept.
 TRAINING = """
     import sys, shutil, warnings
     import model_signing.autosign as autosign
@@ -218,30 +219,30 @@ TRAINING = """
 """
 
 
-def kept(folder: Path) -> dict[str, int]:
-    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-
-
 def test_sharded_training_with_rotation_and_resume(
     torchrun: Callable[..., CompletedProcess[str]], tmp_path: Path, is_signed: Callable[[Path], bool]
 ) -> None:
-    runs = []
-    checkpoints = tmp_path / "checkpoints"
+    checkpoints, kept, weights = tmp_path / "checkpoints", [], []
     for mode in ("background", "disabled"):
-        torchrun(TRAINING, 2, "0", "3", MODE=mode)
-        torchrun(TRAINING, 2, "3", "4", MODE=mode)
-        found = kept(checkpoints)
-        signatures = {name for name in found if name.endswith(".sig")}
-        assert signatures == ({"2/model.sig", "3/model.sig"} if mode == "background" else set())
-        assert [path.name for path in tmp_path.rglob("*.sig") if checkpoints not in path.parents] == []
-        assert all(is_signed(checkpoints / epoch) == (mode == "background") for epoch in ("2", "3"))
-        weights = {"model": {"0.weight": torch.zeros(16, 8), "2.weight": torch.zeros(8, 16)}}
-        dcp.load(weights, checkpoint_id=checkpoints / "3", no_dist=True)
-        # .metadata names a random id of the save, of constant length.
-        runs.append(({name: size for name, size in found.items() if name not in signatures}, weights["model"]))
-        checkpoints.rename(tmp_path / f"{mode} {checkpoints.name}") if mode == "background" else None
-        for path in tmp_path.rglob("*.sig"):
-            path.unlink()
-    assert runs[0][0] == runs[1][0]
-    assert {name.split("/")[0] for name in runs[0][0]} == {"2", "3"}
-    assert all(torch.equal(runs[0][1][name], runs[1][1][name]) for name in runs[0][1])
+        if mode == "background":
+            torchrun(TRAINING, 2, "0", "3", MODE=mode)
+            torchrun(TRAINING, 2, "3", "4", MODE=mode)
+        else:  # in one go: what comes of it is the same
+            torchrun(TRAINING, 2, "0", "4", MODE=mode)
+        signatures = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.sig")}
+        if mode == "background":
+            assert signatures == {"checkpoints/2/model.sig", "checkpoints/3/model.sig"}
+            assert is_signed(checkpoints / "2")
+            assert is_signed(checkpoints / "3")
+        else:
+            assert signatures == set()
+        # .metadata names the save by a random id, always of the same length.
+        files = [path for path in checkpoints.rglob("*") if path.is_file() and path.suffix != ".sig"]
+        kept.append({str(path.relative_to(checkpoints)): path.stat().st_size for path in files})
+        loaded = {"model": {"0.weight": torch.zeros(16, 8), "2.weight": torch.zeros(8, 16)}}
+        dcp.load(loaded, checkpoint_id=checkpoints / "3", no_dist=True)
+        weights.append(loaded["model"])
+        shutil.rmtree(checkpoints)
+    assert kept[0] == kept[1]
+    assert {name.split("/")[0] for name in kept[0]} == {"2", "3"}
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
