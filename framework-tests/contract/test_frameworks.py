@@ -63,7 +63,7 @@ ORDERS = """
             assert all(name is serialize_file for name in names[2:])
             assert (type(serialize_file) is types.BuiltinFunctionType) is not enabled
             assert inspect.signature(serialize_file).parameters.keys() == {"tensor_dict", "filename", "metadata"}
-        if "torch" in sys.modules or not enabled:
+        if not enabled:  # else it waits for parts that torch imports later
             ours = [f for f in sys.meta_path if type(f).__module__.startswith("model_signing_autosign")]
             assert ours == [], ours
 
