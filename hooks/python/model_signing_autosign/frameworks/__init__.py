@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from model_signing_autosign._patch import Patch
 
-NAMES: Final = ("safetensors", "torch")
+NAMES: Final = ("diffusers", "peft", "safetensors", "torch", "transformers")
 
 
 def patches(hooks: Iterable[str]) -> Iterator[Patch]:
