@@ -51,7 +51,19 @@ def _jit_checkpoint(call: Call) -> str:
 
 def _model(call: Call) -> object:
     given = call.argument("output_dir", 1)
-    return call.args[0].args.output_dir if given is None else given
+    run_folder = call.args[0].args.output_dir
+    if given is None or given == run_folder:
+        _with_model.add(run_folder)
+        return run_folder
+    return given
+
+
+def _beside_model(call: Call) -> object:
+    run_folder = call.args[0].args.output_dir
+    return run_folder if run_folder in _with_model else None
+
+
+_with_model: Final[set[str]] = set()  # folders of runs, where save_model has been called for them
 
 
 _SAVES: Final = saves(FRAMEWORK, folder("save_directory", 1))
@@ -129,6 +141,17 @@ PATCHES: Final = (
         seen="`Trainer.save_model`",
         signed="the folder, by the process that writes it",
         complete="on return",
+    ),
+    *(
+        Patch(
+            FRAMEWORK,
+            saves(FRAMEWORK, _beside_model, owned=_trainer_saves),
+            (f"transformers.trainer:Trainer.{name}",),
+            seen=f"`Trainer.{name}`, where `save_model` has written into the same folder",
+            signed="the folder, again",
+            complete="on return",
+        )
+        for name in ("save_metrics", "save_state", "create_model_card")
     ),
     Patch(
         FRAMEWORK,
