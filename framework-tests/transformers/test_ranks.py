@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import model_signing_autosign
 import pytest
 import torch
-from model_signing_autosign import _ranks, _session
+from model_signing_autosign import _ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,6 @@ def test_end_of_a_process_that_still_waits(run_script: Callable[..., CompletedPr
     result = run_script(script, timeout=20)
     assert result.returncode == 0
     assert (
-        "model-signing: the process ends, and the wait for X is not over: that checkpoint is unsigned\n"
-        == result.stderr
+        result.stderr
+        == "model-signing: the process ends, and the wait for X is not over: that checkpoint is unsigned\n"
     )

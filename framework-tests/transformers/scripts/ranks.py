@@ -6,8 +6,8 @@ Four times: signed by the hooks, by the callback, by both, and by the hooks in t
 import os
 import time
 
-import model_signing.autosign as autosign
 import torch
+from model_signing import autosign
 from model_signing_autosign import _ranks
 from model_signing_autosign.plugins.transformers import AutosignCallback
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-import model_signing.autosign as autosign
 import torch
+from model_signing import autosign
 from tokenizers import Tokenizer, models
 from transformers import (
     BertConfig,
@@ -21,7 +21,7 @@ def trainer(folder: str, steps: int) -> Trainer:
     set_seed(1)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     model = BertForSequenceClassification(BertConfig(vocab_size=64, max_position_embeddings=16, **shape))
-    words = Tokenizer(models.WordLevel({"[UNK]": 0, "[PAD]": 1}, unk_token="[UNK]"))
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "[PAD]": 1}, unk_token="[UNK]"))  # noqa: S106
     data = [{"input_ids": torch.arange(index, index + 8), "labels": index % 2} for index in range(16)]
     arguments = TrainingArguments(
         folder,
@@ -43,7 +43,7 @@ def trainer(folder: str, steps: int) -> Trainer:
         args=arguments,
         train_dataset=data,
         eval_dataset=data[:8],
-        processing_class=PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]"),
+        processing_class=PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]"),  # noqa: S106
         compute_metrics=lambda _: {"chosen": next(chosen)},
     )
 

@@ -52,7 +52,7 @@ def _jit_checkpoint(call: Call) -> str:
 def _model(call: Call) -> object:
     given = call.argument("output_dir", 1)
     run_folder = call.args[0].args.output_dir
-    if given is None or given == run_folder:
+    if given is None or str(given) == run_folder:
         _with_model.add(run_folder)
         return run_folder
     return given
