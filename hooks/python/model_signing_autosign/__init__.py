@@ -19,6 +19,7 @@ Examples:
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign import _core, _session, frameworks
@@ -120,7 +121,9 @@ def flush(timeout: float | None = None) -> Status:
         >>> autosign.flush(timeout=30).pending
         0
     """
-    return _session.current().flush(timeout)
+    session, begun = _session.current(), time.monotonic()
+    _session.settle(timeout)
+    return session.flush(None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)))
 
 
 def status() -> Status:

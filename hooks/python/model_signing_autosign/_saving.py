@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from model_signing_autosign import _session
+from model_signing_autosign import _ranks, _session
 from model_signing_autosign._faults import contained
 
 if TYPE_CHECKING:
@@ -55,6 +55,16 @@ def argument(name: str, position: int) -> Where:
     return lambda call: call.argument(name, position)
 
 
+def folder(name: str, position: int) -> Where:
+    """Make a `Where` for functions that save into a folder, and return having done nothing where that is a file."""
+
+    def where(call: Call) -> object:
+        path = call.argument(name, position)
+        return None if isinstance(path, (str, os.PathLike)) and os.path.isfile(path) else path
+
+    return where
+
+
 class _Thread(threading.local):
     def __init__(self) -> None:
         self.scopes: list[Scope] = []  # outermost first
@@ -74,6 +84,7 @@ class Scope:
         owned: False where another process reports this save, which several make together: here it only covers what is
             saved inside it.
         open_ended: True where ``target`` is not known before the end, see `leave`.
+        gather: True where every rank of a training writes into the checkpoint: it is then reported when all have left.
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
@@ -84,12 +95,15 @@ class Scope:
             ``raise``.
     """
 
-    def __init__(self, target: object, framework: str, *, owned: bool = True, open_ended: bool = False) -> None:
+    def __init__(
+        self, target: object, framework: str, *, owned: bool = True, open_ended: bool = False, gather: bool = False
+    ) -> None:
         self.framework = framework
         # Made absolute now: a save may change the working directory before it ends.
         self.root = _path(target)
         self.files: list[str] = []
         self._owned = owned
+        self._gather = gather
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
         self._inner: list[Scope] = []  # those that have ended
@@ -130,7 +144,7 @@ class Scope:
             if self.root is None:  # then nobody knows what the inner ones are part of
                 return
         ended = [scope for scope in self._inner if not self._covers(scope)]
-        if completed and self._owned:
+        if completed and (self._owned or self._gather):
             ended.append(self)
         elif self.root is not None and self._owned:
             with contained(f"put the signature of {self.root} back"):
@@ -150,7 +164,10 @@ class Scope:
     def _report(self) -> None:
         if self.root is not None:
             with contained(f"sign {self.root}"):
-                _session.saved(self.root, self.framework, self.files)
+                if self._gather:
+                    _ranks.saved(self.root, self.framework, self.files, owned=self._owned)
+                else:
+                    _session.saved(self.root, self.framework, self.files)
 
 
 @contextlib.contextmanager
@@ -178,6 +195,7 @@ def saves(
     after: Callable[[Call, Any], object] | None = None,
     files: Callable[[str], Iterable[str]] | None = None,
     owned: Callable[[Call], bool] | None = None,
+    gather: bool = False,
 ) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
 
@@ -188,6 +206,7 @@ def saves(
         files: The files of the checkpoint, `where` among them, where it is neither a folder nor one file: called at the
             end with the absolute path that ``where`` gave.
         owned: False for a call whose checkpoint another rank reports, which saves it together with this one.
+        gather: True where every rank writes into the checkpoint, and the function does not wait for the others.
 
     Returns:
         A wrapper for `model_signing_autosign._patch.Patch`.
@@ -202,6 +221,7 @@ def saves(
                 framework.name,
                 owned=owned is None or owned(call),
                 open_ended=after is not None,
+                gather=gather,
             )
             scope.enter()
         if scope is None:

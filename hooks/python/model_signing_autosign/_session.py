@@ -18,6 +18,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign import _core, _life, _patch
@@ -26,6 +27,9 @@ from model_signing_autosign._faults import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LAST_WAIT: Final = 5.0
+"""Seconds that the end of a process waits for other ranks."""
+
 lock = threading.RLock()
 """Held while the session is opened and while hooks are enabled or disabled."""
 
@@ -33,6 +37,7 @@ _session: _core.Session | None = None
 # Sessions of parent processes. Their threads do not exist here and their locks may be held for ever, so not even
 # their destructors may run.
 _inherited: Final[list[_core.Session]] = []
+_reporting: Final[list[threading.Thread]] = []  # each of them is going to call `saved`
 _registered = False
 _finalizer: Any = None  # multiprocessing.util.Finalize
 
@@ -94,6 +99,23 @@ def _opened() -> _core.Session | None:
     return _session
 
 
+def saved_by(thread: threading.Thread) -> None:
+    """Start a thread that is going to call `saved`; `settle` and the end of the process wait for it."""
+    current()
+    _drain_where_atexit_is_skipped()
+    _reporting[:] = [other for other in _reporting if other.is_alive()]
+    _reporting.append(thread)
+    thread.start()
+
+
+def settle(timeout: float | None) -> list[threading.Thread]:
+    """Wait for the threads of `saved_by`, and return those that took longer than ``timeout`` seconds."""
+    end = None if timeout is None else time.monotonic() + timeout
+    for thread in tuple(_reporting):
+        thread.join(None if end is None else max(0.0, end - time.monotonic()))
+    return [thread for thread in _reporting if thread.is_alive()]
+
+
 def _drain_where_atexit_is_skipped() -> None:
     global _finalizer  # noqa: PLW0603
     process = sys.modules.get("multiprocessing.process")
@@ -108,6 +130,8 @@ def _drain() -> None:
     if _session is None:  # a forked child that saved nothing
         return
     try:
+        for thread in settle(_LAST_WAIT):
+            say(f"the process ends, and {thread.name} is not over: that checkpoint is unsigned")
         _session.drain()
     except BaseException as error:  # noqa: BLE001 - nobody is left to catch it, Ctrl-C included
         say(f"cannot finish signing: {type(error).__name__}: {error}; run `model-signing flush` to sign what is left")
@@ -118,6 +142,7 @@ def _forked() -> None:
     # Another thread of the parent may hold any of our locks, and that thread does not exist here.
     lock = threading.RLock()
     _patch.renew_lock()
+    _reporting.clear()
     _finalizer = None
     if _session is not None:
         _inherited.append(_session)
