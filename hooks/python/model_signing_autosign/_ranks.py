@@ -50,7 +50,7 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) 
         store.set(keys[distributed.get_rank()], "left")
         if not owned:
             return
-        if len(keys) > 1 and not _waits():
+        if len(keys) > 1 and not _session.current().waits:
             arguments = store, keys, root, framework, files
             name = f"the wait for the other ranks that save {root}"
             _session.saved_by(threading.Thread(target=_gather, args=arguments, name=name, daemon=True))
@@ -58,11 +58,6 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) 
             _gather(store, keys, root, framework, files)
     elif owned:
         _session.saved(root, framework, files)
-
-
-def _waits() -> bool:
-    """Whether a save returns only when its signature is there."""
-    return os.environ.get("MODEL_SIGNING_MODE") == "inline" or os.environ.get("MODEL_SIGNING_ON_ERROR") == "raise"
 
 
 def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str]) -> None:
