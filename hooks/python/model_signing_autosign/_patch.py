@@ -57,7 +57,8 @@ class Framework:
 
     def version(self) -> str | None:
         """Return the version that has been imported, or else is installed; None where it cannot be told."""
-        version = getattr(sys.modules.get(self.name), "__version__", None)
+        # Not getattr, which may run a module's own __getattr__ and so import something.
+        version = vars(sys.modules[self.name]).get("__version__") if self.name in sys.modules else None
         if isinstance(version, str):
             return version
         from importlib import metadata  # noqa: PLC0415 - slow, and seldom needed
