@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import model_signing_autosign
 import pytest
 import torch
-from model_signing_autosign import _ranks
+from model_signing_autosign import _ranks, _session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +76,13 @@ def test_store_that_fails(checkpoint: Path, is_signed: Callable[[Path], bool]) -
     assert not is_signed(checkpoint)
 
 
-@pytest.mark.parametrize("value", ["inline", "background"])
-def test_save_waits_where_the_settings_say_so(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODEL_SIGNING_MODE", value)
-    assert _ranks._waits() is (value == "inline")
+def test_wait_waits_for_ranks_too(checkpoint: Path, autosign: Any) -> None:
+    store = torch.distributed.HashStore()
+    store.set(KEYS[0], "left")
+    arguments = store, KEYS, str(checkpoint), "transformers", ()
+    _session.saved_by(threading.Thread(target=_ranks._gather, args=arguments, daemon=True))
+    threading.Timer(0.2, lambda: store.set(KEYS[1], "left")).start()
+    assert autosign.wait(checkpoint, timeout=30) == checkpoint / "model.sig"
 
 
 def test_end_of_a_process_that_still_waits(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:

@@ -237,7 +237,9 @@ def wait(model: str | os.PathLike[str], timeout: float | None = None) -> Path:
         >>> autosign.wait("model.pt", timeout=60).name
         'model.pt.sig'
     """
-    return _session.current().wait_for(model, timeout)
+    session, begun = _session.current(), time.monotonic()
+    _session.settle(timeout)
+    return session.wait_for(model, None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)))
 
 
 def verify(  # noqa: PLR0913 - every argument is a name
