@@ -19,7 +19,7 @@ END: Final = "<!-- up to here -->\n"
 
 def rows() -> Iterator[str]:
     """Yield the lines of the table; imports no framework."""
-    yield "| hook | framework, versions | tested with | saves | function hooked | what is signed | when it is complete |"
+    yield "| hook | framework, versions | tested with | saves | function hooked | what is signed | complete |"
     yield "|---|---|---|---|---|---|---|"
     for name in frameworks.NAMES:
         for patch in importlib.import_module(f"{frameworks.__name__}.{name}").PATCHES:

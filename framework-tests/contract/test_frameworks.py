@@ -114,8 +114,10 @@ def test_every_name_exists(name: str, run_script: Callable[..., CompletedProcess
             owner, name = _patch._lookup(patch.names[0])
             assert hasattr(getattr(owner, name), "__wrapped__"), patch.names[0]
     """
-    result = run_script(script, name)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    result = run_script(script, name, timeout=120)
+    # Some frameworks have something to say when they are imported; we have not.
+    assert result.returncode == 0, result.stderr
+    assert "model-signing" not in result.stdout + result.stderr
 
 
 def test_importing_the_package_does_nothing(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:

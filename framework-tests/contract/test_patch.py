@@ -142,20 +142,38 @@ class TestMissing:
     def test_name(
         self, make_package: Any, patch_of: Callable[..., Patch], capfd: pytest.CaptureFixture[str], tmp_path: Any
     ) -> None:
-        make_package(__init__="__version__ = '9.9'\nfrom tiny import writer\n", writer="value = 1\n")
+        make_package(__init__="__version__ = '1.9'\nfrom tiny import writer\n", writer="value = 1\n")
         patch_of("tiny.writer:save").apply()
         assert tiny().writer.value == 1
         out, err = capfd.readouterr()
         assert out == ""
         assert len(err.splitlines()) == 1
-        for part in ("tiny 9.9 ", " tiny.writer:save,", "not signed", "tiny >=0.5,<2"):
+        for part in ("tiny 1.9 ", " tiny.writer:save,", "not signed", "tiny >=0.5,<2"):
             assert part in err
 
     def test_module(self, make_package: Any, patch_of: Callable[..., Patch], capfd: pytest.CaptureFixture[str]) -> None:
-        make_package(__init__="__version__ = '9.9'\n")
+        make_package(__init__="__version__ = '1.9'\n")
         patch_of("tiny.moved.away:save").apply()
         tiny()
-        assert "tiny 9.9 has no tiny.moved.away," in capfd.readouterr().err
+        assert "tiny 1.9 has no tiny.moved.away," in capfd.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("version", "hooked"), [("0.4.9", False), ("0.5", True), ("1.9.9rc1+cpu", True), ("2.0", False), ("main", True)]
+    )
+    def test_version(
+        self,
+        version: str,
+        hooked: bool,
+        make_package: Any,
+        patch_of: Callable[..., Patch],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        make_package(__init__=f"__version__ = {version!r}\nfrom tiny.writer import save\n")
+        patch_of("tiny.writer:save", "tiny:save").apply()
+        assert hasattr(tiny().save, "__wrapped__") is hooked
+        err = capfd.readouterr().err
+        assert len(err.splitlines()) == (0 if hooked else 1)
+        assert hooked or (f"tiny {version} " in err and ">=0.5,<2" in err)
 
     def test_module_not_imported_yet(
         self, make_package: Any, patch_of: Callable[..., Patch], capfd: pytest.CaptureFixture[str]

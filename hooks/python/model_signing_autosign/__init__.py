@@ -175,7 +175,7 @@ def sign(  # noqa: PLR0913 - every argument is a name
     trust_config: str | os.PathLike[str] | None = None,
     signature: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Sign a model file or directory now: as the settings say, or with a key, or in the name that an identity token gives.
+    """Sign a model file or directory now: as the settings say, with a key, or in the name that an identity token gives.
 
     With the model alone it is signed as one that a framework has saved, at once, whatever is excluded and also where
     hooks are off; a signature that was pending for it is this one then.

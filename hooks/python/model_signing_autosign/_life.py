@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the program does to its files after a save: renames, links, removals, and more files in a folder.
 
-Python tells of each before it happens (``sys.addaudithook``, PEP 578), whoever does it, the framework's rotation and the
-script alike. It is heard from the first save on and cannot be unheard, so all that is not ours ends after one look into a
-dictionary. Nothing is raised: an exception would be one of ``os.remove`` or ``open``.
+Python tells of each before it happens (``sys.addaudithook``, PEP 578), whoever does it, the framework's rotation and
+the script alike. It is heard from the first save on and cannot be unheard, so all that is not ours ends after one look
+into a dictionary. Nothing is raised: an exception would be one of ``os.remove`` or ``open``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -43,10 +44,8 @@ def _hear(event: str, details: tuple[Any, ...]) -> None:
         return
     session = _session()
     if session is not None:
-        try:
+        with contextlib.suppress(Exception):  # not even told: this may be anywhere, a signal handler included
             act(session, *details)
-        except Exception:  # noqa: BLE001, S110 - not even told: this may be anywhere, a signal handler included
-            pass
 
 
 def _path(path: Any) -> str:

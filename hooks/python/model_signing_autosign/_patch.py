@@ -44,8 +44,8 @@ class Framework:
 
     Attributes:
         name: Name of the top-level package.
-        versions: The versions that the hook is made for, as in ``>=2.0,<3``. Others are left alone, with a line that says
-            so: what a private function means there is not known.
+        versions: The versions that the hook is made for, as in ``>=2.0,<3``. Others are left alone, with a line that
+            says so: what a private function means there is not known.
         tested: Versions that the tests have run with, with commas between them.
         distribution: Name under which it is installed, where that is not `name`.
     """

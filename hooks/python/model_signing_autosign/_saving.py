@@ -2,9 +2,9 @@
 """Which save is the outermost, what it covers, and reporting it once.
 
 A framework's ``save`` calls other saves: a Trainer checkpoint holds safetensors files and several ``torch.save``. Each
-hooked function opens a `Scope` for the path it writes. What ends inside another scope waits for that one to end: then it
-is part of it, where it lies within its root, or is reported beside it. Scopes are kept per thread, because frameworks
-that save in the background do the whole save in one thread.
+hooked function opens a `Scope` for the path it writes. What ends inside another scope waits for that one to end: then
+it is part of it, where it lies within its root, or is reported beside it. Scopes are kept per thread, because
+frameworks that save in the background do the whole save in one thread.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Scope:
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
-        files: Absolute paths of the files of the checkpoint, `root` among them, where it is neither a folder nor one file.
+        files: Absolute paths of the files of the checkpoint, `root` among them, where it is neither a folder nor one
+            file.
 
     Raises:
         AutosignError: At the end of the scope, if the checkpoint cannot be signed and MODEL_SIGNING_ON_ERROR is
@@ -188,7 +189,7 @@ def paused() -> Iterator[None]:
         _thread.pauses -= 1
 
 
-def saves(
+def saves(  # noqa: PLR0913 - every argument is a name
     framework: Framework,
     where: Where | None = None,
     *,

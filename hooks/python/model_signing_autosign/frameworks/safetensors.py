@@ -25,7 +25,7 @@ PATCHES: Final = (
             "safetensors.paddle:serialize_file",
             "safetensors.torch:serialize_file",
         ),
-        seen="`save_file`, `save_model` of torch, numpy, flax, mlx, paddle and tensorflow; not `save`, which returns bytes",
+        seen="`save_file`, `save_model` of torch, numpy, flax, mlx, paddle and tensorflow",
         signed="the file",
         complete="on return: it is renamed into place",
     ),
