@@ -65,6 +65,7 @@ test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed
 bench: $(ENV)/.wheel $(UPSTREAM)/.installed
 	$(ENV)/bin/python benches/save.py
 	$(ENV)/bin/python benches/flush.py
+	$(ENV)/bin/python benches/hooks.py
 
 fix:
 	cargo fmt --all

@@ -50,9 +50,9 @@ def test_sign_and_verify(stack: Any, model: Path) -> None:
 def test_the_environment_names_token_and_instance(stack: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_SIGNING_TRUST_CONFIG", str(stack.trust_config))
     with pytest.raises(autosign.ConfigError, match="no identity token"):
-        autosign.sign(model)
+        autosign.sign(model, trust_config=stack.trust_config)
     monkeypatch.setenv("MODEL_SIGNING_IDENTITY_TOKEN_FILE", str(stack.token_file))
-    autosign.sign(model)
+    autosign.sign(model, trust_config=stack.trust_config)
     trainer = "https://kubernetes.io/namespaces/ml/serviceaccounts/trainer"
     assert autosign.verify(model, identity=trainer, identity_provider=stack.provider("kubernetes")) == ["model.pt"]
 

@@ -21,7 +21,8 @@ const NEVER: Duration = Duration::from_secs(10);
 impl Queue {
     /// `root` is about to be written anew. Its signature is taken away and nothing publishes another one before
     /// [`Queue::broken_off`], or the next job for it.
-    pub(crate) fn begins(&self, root: &Path) {
+    pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
+        self.follow_moves(); // what was linked or renamed a moment ago has happened
         let root = settled(root);
         let mut before = None;
         if let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) {
@@ -227,7 +228,8 @@ impl Queue {
     }
 
     /// `path` is about to be removed, with all below it. Nothing is published there from now on.
-    pub(crate) fn removing(&self, path: &Path) {
+    pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
+        self.follow_moves();
         let path = settled(path);
         let roots = self.lock().roots();
         let below: Vec<_> = roots
@@ -266,7 +268,7 @@ impl Queue {
 
     /// `from` is about to be renamed to `to`, or linked there as well.
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
-        self.follow_moves(); // that of a moment ago may have made `from`
+        self.follow_moves();
         let (from, to) = (settled(from), settled(to));
         let mut state = self.lock();
         for root in state.roots() {

@@ -224,6 +224,21 @@ fn a_renamed_file_is_signed_under_its_new_name() {
 }
 
 #[test]
+fn a_link_outlives_the_name_that_it_was_made_of() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (last, kept) = (fixture.path("last.pt"), fixture.path("kept.pt"));
+    save(&session, &last, b"one");
+    session.moving(&last, &kept, true);
+    std::fs::hard_link(&last, &kept).unwrap();
+    session.removing(&last);
+    std::fs::remove_file(&last).unwrap();
+    session.flush(PATIENCE);
+    verified(&kept).unwrap();
+    assert!(!signature_path(&last).exists());
+}
+
+#[test]
 fn a_renamed_folder_keeps_its_signature() {
     for flushed in [false, true] {
         let fixture = Fixture::new();

@@ -50,7 +50,7 @@ def installed() -> list[tuple[str, str]]:
     from importlib import metadata  # noqa: PLC0415 - slow, and few ask
 
     found = []
-    for name in NAMES:
+    for name in sorted({patch.framework.distribution or patch.framework.name for patch in patches(["auto"])}):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append((name, metadata.version(name)))
     return found
