@@ -109,6 +109,15 @@ def test_a_failed_save_takes_the_old_signature_only_where_it_wrote(
     assert is_signed(save(tmp_path / "x.pt"))
 
 
+def test_written_over_in_a_pause(autosign: ModuleType, tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
+    assert is_signed(save(tmp_path / "x.pt"))
+    with autosign.paused():
+        save(tmp_path / "x.pt", 1)
+    assert not is_signed(tmp_path / "x.pt")
+    assert autosign.status().pending == 0
+    assert is_signed(save(tmp_path / "x.pt", 2))
+
+
 def test_files_that_follow_into_a_folder(
     autosign: ModuleType, tmp_path: Path, is_signed: Callable[[Path], bool]
 ) -> None:

@@ -247,10 +247,11 @@ impl State {
         taken
     }
 
-    /// Every root that is or was to be signed by this process.
-    pub(crate) fn roots(&self) -> BTreeSet<PathBuf> {
+    /// Every root at or below `path` that is or was to be signed by this process.
+    pub(crate) fn roots_below(&self, path: &Path) -> BTreeSet<PathBuf> {
         let published = self.published.iter().map(|published| &published.root);
-        self.newest.keys().chain(published).cloned().collect()
+        let all = self.newest.keys().chain(published);
+        all.filter(|root| root.starts_with(path)).cloned().collect()
     }
 
     /// Whether a save of `family`, which is now counted, is one of those that are signed in any case.

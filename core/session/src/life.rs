@@ -103,10 +103,8 @@ impl Queue {
 
     /// What in the folder `root` has a signature of its own, with it.
     pub(crate) fn apart(&self, root: &Path) -> Vec<PathBuf> {
-        let roots = self.lock().roots();
-        let inside = roots
-            .iter()
-            .filter(|path| *path != root && path.starts_with(root));
+        let roots = self.lock().roots_below(root);
+        let inside = roots.iter().filter(|path| *path != root);
         inside
             .flat_map(|path| [path.clone(), autosign_signing::signature_path(path)])
             .collect()
@@ -231,11 +229,7 @@ impl Queue {
     pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
         self.follow_moves();
         let path = settled(path);
-        let roots = self.lock().roots();
-        let below: Vec<_> = roots
-            .into_iter()
-            .filter(|root| root.starts_with(&path))
-            .collect();
+        let below = self.lock().roots_below(&path);
         if below.is_empty() {
             self.touched(&path);
             return;
@@ -271,7 +265,7 @@ impl Queue {
         self.follow_moves();
         let (from, to) = (settled(from), settled(to));
         let mut state = self.lock();
-        for root in state.roots() {
+        for root in state.roots_below(&from) {
             if let Ok(inside) = root.strip_prefix(&from)
                 && (root.is_file() || !linked)
             {

@@ -105,6 +105,7 @@ class Scope:
         self.files: list[str] = []
         self._owned = owned
         self._gather = gather
+        self._begun = False
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
         self._inner: list[Scope] = []  # those that have ended
@@ -128,6 +129,7 @@ class Scope:
         self._scopes.append(self)
         if self.root is not None and self._owned and not covered:
             with contained(f"take back the signature of {self.root}"):
+                self._begun = True
                 _session.begins(self.root)
 
     def leave(self, *, completed: bool, target: object = None) -> None:
@@ -142,19 +144,23 @@ class Scope:
         self._scopes.remove(self)
         if self._open_ended:
             self.root = _path(target)
-            if self.root is None:  # then nobody knows what the inner ones are part of
-                return
-        ended = [scope for scope in self._inner if not self._covers(scope)]
-        if completed and (self._owned or self._gather):
+        # Where nobody knows what the inner ones are part of, they are part of nothing.
+        ended = [scope for scope in self._inner if self.root is not None and not self._covers(scope)]
+        if completed and self.root is not None and (self._owned or self._gather):
             ended.append(self)
-        elif self.root is not None and self._owned:
-            with contained(f"put the signature of {self.root} back"):
-                _session.broken_off(self.root)
+        for scope in (*self._inner, self):
+            if scope not in ended or (_thread.pauses and not self._scopes):
+                scope._give_up()
         if self._scopes:
             self._scopes[-1]._inner += ended
         elif not _thread.pauses:
             for scope in ended:
                 scope._report()
+
+    def _give_up(self) -> None:
+        if self.root is not None and self._begun:
+            with contained(f"put the signature of {self.root} back"):
+                _session.broken_off(self.root)
 
     def _covers(self, inner: Scope) -> bool:
         if self.root is None or inner.root is None:

@@ -12,7 +12,7 @@ from typing import Final
 from model_signing_autosign._patch import Framework, Patch
 from model_signing_autosign._saving import argument, saves
 
-FRAMEWORK: Final = Framework("safetensors", versions=">=0.4,<1", tested="0.4.0, 0.8.0")
+FRAMEWORK: Final = Framework("safetensors", versions=">=0.4,<1", tested="0.8.0")
 
 PATCHES: Final = (
     Patch(

@@ -28,7 +28,7 @@ from model_signing_autosign._saving import Call, Scope, argument, saves
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAMEWORK: Final = Framework("torch", versions=">=2.0,<3", tested="2.0.1, 2.15.0")
+FRAMEWORK: Final = Framework("torch", versions=">=2.0,<3", tested="2.15.0")
 
 
 class _Opened:
