@@ -219,6 +219,20 @@ impl State {
         settles.map(|settles| settles.at).chain(self.look_at).min()
     }
 
+    /// Removes what was signed at `gone`, unless a rename is still to be followed.
+    pub(crate) fn take_published(&mut self, gone: &BTreeSet<PathBuf>) -> Vec<Published> {
+        let moves = &self.moves;
+        let stray = |published: &Published| {
+            gone.contains(&published.root)
+                && !moves.iter().any(|moved| moved.from == published.root)
+        };
+        let (stray, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.published)
+            .into_iter()
+            .partition(stray);
+        self.published = kept;
+        stray
+    }
+
     /// Whether `job` is the newest for its root.
     pub(crate) fn is_newest(&self, job: &Job) -> bool {
         let newest = self.newest.get(&job.record.checkpoint.root);
@@ -327,14 +341,12 @@ impl Published {
         std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
     }
 
-    /// Removes the signature if its checkpoint is gone: trainers remove old checkpoints and know nothing of
-    /// signatures. Only what is still, byte for byte, the signature put there; whether there is nothing left to watch.
-    pub(crate) fn follow(&self) -> bool {
-        let gone = is_gone(&self.root);
-        if gone && self.is_there() {
+    /// Removes the signature of a checkpoint that is gone: trainers remove old ones and know nothing of signatures. Only
+    /// what is still, byte for byte, the signature put there.
+    pub(crate) fn retract(&self) {
+        if self.is_there() {
             // A signature that cannot be removed is stray, but true of what it signed.
             let _ = retract(&self.signature);
         }
-        gone
     }
 }

@@ -75,6 +75,29 @@ impl Queue {
         }
     }
 
+    /// Keeps a job that was interrupted, because a helper does it faster or because its root is being written anew, which may
+    /// fail. One that has ended is returned.
+    pub(crate) fn put_back(&self, job: Job, busy: usize) -> Option<Job> {
+        let cancelled = job.control.is_cancelled();
+        let handed_over = job.control.take_handed_over() && !cancelled;
+        let root = &job.record.checkpoint.root;
+        let mut state = self.lock();
+        if !(handed_over || (cancelled && state.is_newest(&job))) {
+            return Some(job);
+        }
+        state.running -= 1;
+        state.busy -= busy;
+        if let Some(overwriting) = state.overwriting.get_mut(root) {
+            overwriting.parked.push(job);
+        } else {
+            job.control.revive();
+            state.queue.push_front(job);
+        }
+        drop(state);
+        self.changed.notify_all();
+        None
+    }
+
     /// What was saved at `root` is not signed by itself.
     pub(crate) fn overwritten(&self, root: &Path) {
         let parked = self.lock().overwriting.remove(&settled(root));
@@ -357,6 +380,22 @@ impl Queue {
         if new.is_unchanged() {
             self.push_again(new);
         }
+    }
+
+    /// Whether this very checkpoint is signed already, or is going to be.
+    pub(crate) fn has(&self, checkpoint: &Checkpoint) -> bool {
+        let state = self.lock();
+        if let Some(newest) = state.newest.get(&checkpoint.root) {
+            return newest.own
+                && newest.checkpoint == *checkpoint
+                && !newest.control.is_cancelled();
+        }
+        let published = state
+            .published
+            .iter()
+            .find(|published| published.root == checkpoint.root);
+        published
+            .is_some_and(|published| published.checkpoint == *checkpoint && published.is_there())
     }
 
     /// Queues a checkpoint that was saved some time ago.

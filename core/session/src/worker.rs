@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::jobs::{Job, Published, Settles, State, family, is_gone};
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
-use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Status};
+use crate::{Config, Error, Event, Listener, Mode, OnError, Status};
 
 /// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
 const KEYLESS_WIDTH: usize = 8;
@@ -166,22 +166,6 @@ impl Queue {
         self.changed.notify_all();
         self.start_worker();
         awaited
-    }
-
-    /// Whether this very checkpoint is signed already, or is going to be.
-    pub(crate) fn has(&self, checkpoint: &Checkpoint) -> bool {
-        let state = self.lock();
-        if let Some(newest) = state.newest.get(&checkpoint.root) {
-            return newest.own
-                && newest.checkpoint == *checkpoint
-                && !newest.control.is_cancelled();
-        }
-        let published = state
-            .published
-            .iter()
-            .find(|published| published.root == checkpoint.root);
-        published
-            .is_some_and(|published| published.checkpoint == *checkpoint && published.is_there())
     }
 
     /// Puts a record into the spool, if there is one; where that fails, says so.
@@ -480,29 +464,6 @@ impl Queue {
         true
     }
 
-    /// Keeps a job that was interrupted, because a helper does it faster or because its root is being written anew, which may
-    /// fail. One that has ended is returned.
-    fn put_back(&self, job: Job, busy: usize) -> Option<Job> {
-        let cancelled = job.control.is_cancelled();
-        let handed_over = job.control.take_handed_over() && !cancelled;
-        let root = &job.record.checkpoint.root;
-        let mut state = self.lock();
-        if !(handed_over || (cancelled && state.is_newest(&job))) {
-            return Some(job);
-        }
-        state.running -= 1;
-        state.busy -= busy;
-        if let Some(overwriting) = state.overwriting.get_mut(root) {
-            overwriting.parked.push(job);
-        } else {
-            job.control.revive();
-            state.queue.push_front(job);
-        }
-        drop(state);
-        self.changed.notify_all();
-        None
-    }
-
     fn sign(&self, job: &mut Job, role: Role) -> Result<Outcome, Error> {
         if self.offline && job.spooled.is_none() {
             return Err(Error::NoSpool);
@@ -567,11 +528,11 @@ impl Queue {
     /// Removes the signatures and records of checkpoints that are gone.
     fn follow_checkpoints(self: &Arc<Self>) {
         self.follow_moves();
-        let mut watched = std::mem::take(&mut self.lock().published);
-        watched.retain(|published| !published.follow());
-        let mut state = self.lock();
-        state.published.extend(watched);
-        drop(state);
+        let roots = self.lock().roots_below(Path::new("/"));
+        let gone: BTreeSet<_> = roots.into_iter().filter(|root| is_gone(root)).collect();
+        for stray in self.lock().take_published(&gone) {
+            stray.retract();
+        }
 
         let at = |job: &Job| (job.id, job.record.checkpoint.root.clone());
         let mut gone: Vec<_> = self.lock().hashed.iter().map(at).collect();
