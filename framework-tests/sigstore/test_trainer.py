@@ -54,7 +54,7 @@ def test_a_trainer_whose_token_is_rotated(
     assert "eyJ" not in ran.stdout + ran.stderr
     assert tokens > 2
     kept = [tmp_path / name for name in ("run-final", "run/checkpoint-3", "run/checkpoint-4")]
-    assert sorted(tmp_path.rglob("*.sig")) == [model / "model.sig" for model in kept]
+    assert set(tmp_path.rglob("*.sig")) == {model / "model.sig" for model in kept}
     assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint-3", "checkpoint-4"]
     expected = ["--identity", TRAINER, "--identity-provider", stack.provider("kubernetes")]
     for model in kept:
