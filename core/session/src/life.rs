@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{Manner, publish, take_back};
+use autosign_signing::{Manner, publish, read_signature, take_back};
 
-use crate::jobs::{Folder, Job, Move, Overwriting, is_gone};
+use crate::jobs::{Folder, Job, Move, Overwriting, Published, is_gone};
 use crate::spool::Record;
 use crate::worker::Queue;
 use crate::{Checkpoint, Error};
@@ -254,6 +254,7 @@ impl Queue {
         let path = settled(path);
         let below = self.lock().roots_below(&path);
         if below.is_empty() {
+            self.watch_stranger(&path);
             self.touched(&path);
             return;
         }
@@ -281,6 +282,28 @@ impl Queue {
         }
         self.changed.notify_all();
         self.touched(&path);
+    }
+
+    /// The signature of a file that an earlier process saved, and this one is about to remove, goes with it.
+    fn watch_stranger(&self, path: &Path) {
+        let signature = autosign_signing::signature_path(path);
+        if is_gone(&signature) || !path.is_file() {
+            return;
+        }
+        let read = read_signature(&signature).ok().flatten();
+        let observed = Checkpoint::observe(path, "", true, &[]).ok();
+        if let (Some(bytes), Some(checkpoint)) = (read, observed) {
+            let mut state = self.lock();
+            state.published.push(Published {
+                root: path.to_path_buf(),
+                checkpoint,
+                signature,
+                bytes,
+            });
+            state.look_at = Some(Instant::now() + SOON);
+            drop(state);
+            self.changed.notify_all();
+        }
     }
 
     /// `from` is about to be renamed to `to`, or linked there as well.

@@ -296,6 +296,25 @@ fn the_signature_of_a_removed_file_goes_soon_without_a_flush() {
 }
 
 #[test]
+fn the_signature_of_an_earlier_process_goes_with_its_file_too() {
+    let fixture = Fixture::new();
+    let (old, note) = (fixture.path("epoch=1.ckpt"), fixture.write("note", b"1"));
+    let session = fixture.start(&[]);
+    save(&session, &old, b"one");
+    session.flush(PATIENCE);
+    let session = fixture.start(&[]);
+    save(&session, &fixture.path("epoch=2.ckpt"), b"two");
+    std::fs::write(signature_path(&note), b"no signature").unwrap();
+    for removed in [&old, &note] {
+        session.removing(removed);
+        std::fs::remove_file(removed).unwrap();
+    }
+    session.flush(PATIENCE);
+    assert!(!signature_path(&old).exists());
+    assert!(signature_path(&note).exists());
+}
+
+#[test]
 fn a_group_is_signed_as_its_files_and_nothing_else() {
     let fixture = Fixture::new();
     let session = fixture.start(&[]);

@@ -57,7 +57,7 @@ pub use identity::{
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
 pub use name::RelPath;
-pub use publish::{Manner, publish, retract, signature_path, take_back};
+pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
 pub use random::random;
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{

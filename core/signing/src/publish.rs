@@ -120,22 +120,28 @@ fn follow(signature: &OwnedFd, model: &Path) {
     let _ = rustix::fs::fchmod(signature, mode);
 }
 
-/// Removes the signature at `path` and returns it; nothing where there is none, or something else.
+/// The bytes of the signature at `path`; nothing where there is none, or something else.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn take_back(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+/// [`Error::Io`] and others of a file that cannot be read.
+pub fn read_signature(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(None);
     }
-    let Ok(bytes) = read_capped(path, "bundle", MAX_BYTES) else {
-        return Ok(None);
-    };
-    if !is_signature(&bytes) {
-        return Ok(None);
+    let bytes = read_capped(path, "bundle", MAX_BYTES)?;
+    Ok(is_signature(&bytes).then_some(bytes))
+}
+
+/// Removes the signature at `path` and returns it; nothing where there is none, or something else.
+///
+/// # Errors
+/// [`Error::Io`] and others of a file that cannot be read or removed.
+pub fn take_back(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let found = read_signature(path)?;
+    if found.is_some() {
+        retract(path)?;
     }
-    retract(path)?;
-    Ok(Some(bytes))
+    Ok(found)
 }
 
 /// Refuses to put a signature in the place of a model, a config, or anything else that is not one.
