@@ -5,9 +5,6 @@ A Trainer's checkpoint is such: each rank writes its own ``rng_state_<rank>.pth`
 key in the store of torch.distributed, and the one that owns the checkpoint reports it when all keys are there. The
 store, and not a collective: it can be asked from a thread, and no training waits or hangs for a rank that does not
 sign.
-
-Other checkpoints may be such, or one rank's alone: accelerate's ``save_state`` is called by all ranks, or by the main
-one only. Such a one is reported at once, and again when another rank has left its part.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ _PAUSE: Final = 0.1  # between two questions to the store, in seconds
 _counts: Final[dict[str, int]] = {}  # how often each name was saved: the same in all ranks
 
 
-def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool, late: bool = False) -> None:
+def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) -> None:
     """Do as `_session.saved`, in the rank that owns the checkpoint and once all ranks have called this.
 
     Args:
@@ -38,7 +35,6 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool, 
         framework: Name of the framework that wrote it.
         files: As for `_session.saved`.
         owned: Whether this rank is the one that reports the checkpoint, or one of those.
-        late: Whether other ranks may have no part in it, so that it is not held back for them.
 
     Raises:
         AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
@@ -54,10 +50,7 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool, 
         store.set(keys[distributed.get_rank()], "left")
         if not owned:
             return
-        if late:
-            _session.saved(root, framework, files)
-            threading.Thread(target=_follow, args=(store, keys, root, framework, files), daemon=True).start()
-        elif len(keys) > 1 and not _session.current().waits:
+        if len(keys) > 1 and not _session.current().waits:
             arguments = store, keys, root, framework, files
             name = f"the wait for the other ranks that save {root}"
             _session.saved_by(threading.Thread(target=_gather, args=arguments, name=name, daemon=True))
@@ -77,15 +70,3 @@ def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, file
                 return
             time.sleep(_PAUSE)
         _session.saved(root, framework, files)
-
-
-def _follow(store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str]) -> None:
-    with contained(f"sign {root}"):
-        seen: set[int] = set()  # asked anew: some may have left before the first report
-        end = time.monotonic() + _TIMEOUT
-        while len(seen) < len(keys) and time.monotonic() < end:
-            time.sleep(_PAUSE)
-            left = {rank for rank, key in keys.items() if store.check([key])}
-            if left != seen:
-                seen = left
-                _session.saved(root, framework, files)

@@ -85,7 +85,6 @@ class Scope:
             saved inside it.
         open_ended: True where ``target`` is not known before the end, see `leave`.
         gather: True where every rank of a training writes into the checkpoint: it is then reported when all have left.
-        late: True where other ranks may write into it, or not: it is then reported again when another has left.
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
@@ -97,23 +96,15 @@ class Scope:
             ``raise``.
     """
 
-    def __init__(  # noqa: PLR0913 - every argument is a name
-        self,
-        target: object,
-        framework: str,
-        *,
-        owned: bool = True,
-        open_ended: bool = False,
-        gather: bool = False,
-        late: bool = False,
+    def __init__(
+        self, target: object, framework: str, *, owned: bool = True, open_ended: bool = False, gather: bool = False
     ) -> None:
         self.framework = framework
         # Made absolute now: a save may change the working directory before it ends.
         self.root = _path(target)
         self.files: list[str] = []
         self._owned = owned
-        self._gather = gather or late
-        self._late = late
+        self._gather = gather
         self._begun = False
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
@@ -181,7 +172,7 @@ class Scope:
         if self.root is not None:
             with contained(f"sign {self.root}"):
                 if self._gather:
-                    _ranks.saved(self.root, self.framework, self.files, owned=self._owned, late=self._late)
+                    _ranks.saved(self.root, self.framework, self.files, owned=self._owned)
                 else:
                     _session.saved(self.root, self.framework, self.files)
 
@@ -212,7 +203,6 @@ def saves(  # noqa: PLR0913 - every argument is a name
     files: Callable[[str], Iterable[str]] | None = None,
     owned: Callable[[Call], bool] | None = None,
     gather: bool = False,
-    late: bool = False,
 ) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
 
@@ -224,7 +214,6 @@ def saves(  # noqa: PLR0913 - every argument is a name
             end with the absolute path that ``where`` gave.
         owned: False for a call whose checkpoint another rank reports, which saves it together with this one.
         gather: True where every rank writes into the checkpoint, and the function does not wait for the others.
-        late: The same where it may be that no other rank does.
 
     Returns:
         A wrapper for `model_signing_autosign._patch.Patch`.
@@ -240,7 +229,6 @@ def saves(  # noqa: PLR0913 - every argument is a name
                 owned=owned is None or owned(call),
                 open_ended=after is not None,
                 gather=gather,
-                late=late,
             )
             scope.enter()
         if scope is None:
