@@ -68,5 +68,6 @@ def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, file
                 missing = ", ".join(str(rank) for rank, key in keys.items() if not store.check([key]))
                 say(f"{root} is unsigned: {_TIMEOUT:.0f} s after it was saved, nothing was heard of rank {missing}")
                 return
-            time.sleep(_PAUSE)
+            if _session.ending.wait(_PAUSE):
+                return
         _session.saved(root, framework, files)

@@ -37,6 +37,9 @@ _session: _core.Session | None = None
 # Sessions of parent processes. Their threads do not exist here and their locks may be held for ever, so not even
 # their destructors may run.
 _inherited: Final[list[_core.Session]] = []
+ending = threading.Event()
+"""Set when the process ends: a thread inside torch's store when the interpreter goes would abort the process."""
+
 _reporting: Final[list[threading.Thread]] = []  # each of them is going to call `saved`
 _registered = False
 _finalizer: Any = None  # multiprocessing.util.Finalize
@@ -132,6 +135,8 @@ def _drain() -> None:
     try:
         for thread in settle(_LAST_WAIT):
             say(f"the process ends, and {thread.name} is not over: that checkpoint is unsigned")
+        ending.set()
+        settle(_LAST_WAIT)
         _session.drain()
     except BaseException as error:  # noqa: BLE001 - nobody is left to catch it, Ctrl-C included
         say(f"cannot finish signing: {type(error).__name__}: {error}; run `model-signing flush` to sign what is left")
