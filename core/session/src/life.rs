@@ -251,7 +251,7 @@ impl Queue {
     /// `path` is about to be removed, with all below it. Nothing is published there from now on.
     pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
         self.follow_moves();
-        let path = settled(path);
+        let path = named(path);
         let below = self.lock().roots_below(&path);
         if below.is_empty() {
             self.watch_stranger(&path);
@@ -309,7 +309,7 @@ impl Queue {
     /// `from` is about to be renamed to `to`, or linked there as well.
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
         self.follow_moves();
-        let (from, to) = (settled(from), settled(to));
+        let (from, to) = (named(from), named(to));
         let mut state = self.lock();
         for root in state.roots_below(&from) {
             if let Ok(inside) = root.strip_prefix(&from)
@@ -473,9 +473,11 @@ impl Overwriting {
 
 /// `path` without links on the way, also where there is nothing yet.
 fn settled(path: &Path) -> PathBuf {
-    if let Ok(path) = path.canonicalize() {
-        return path;
-    }
+    path.canonicalize().unwrap_or_else(|_| named(path))
+}
+
+/// The same for the name itself: what is removed or renamed is a link, and not what it leads to.
+fn named(path: &Path) -> PathBuf {
     match (
         path.parent().and_then(|parent| parent.canonicalize().ok()),
         path.file_name(),

@@ -315,6 +315,20 @@ fn the_signature_of_an_earlier_process_goes_with_its_file_too() {
 }
 
 #[test]
+fn a_link_that_is_removed_is_not_what_it_leads_to() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[("MODEL_SIGNING_SETTLE", "60s")]);
+    let (model, latest) = (folder(&fixture, "step-1"), fixture.path("latest"));
+    std::fs::write(model.join("w"), b"w").unwrap();
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    std::os::unix::fs::symlink(&model, &latest).unwrap();
+    session.removing(&latest);
+    std::fs::remove_file(&latest).unwrap();
+    assert_eq!(session.flush(PATIENCE).signed, 1);
+    verified(&model).unwrap();
+}
+
+#[test]
 fn a_group_is_signed_as_its_files_and_nothing_else() {
     let fixture = Fixture::new();
     let session = fixture.start(&[]);
