@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import model_signing_autosign
@@ -95,20 +96,50 @@ def test_rotation_and_resume(run_script: Callable[..., CompletedProcess[str]], t
     assert runs["background"] == runs["disabled"]
 
 
-LAUNCHER = f"""
+LAUNCHER = """
     import sys
-    from pathlib import Path
-    from textwrap import dedent
     from torch.distributed.run import main
 
-    Path("ranks.py").write_text(dedent({TRAINING!r}))
-    main(["--standalone", "--nproc-per-node=2", "ranks.py", *sys.argv[1:]])
+    main(["--standalone", "--nproc-per-node=2", *sys.argv[1:]])
 """
 
 
 def test_ranks(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path, keys: Any) -> None:
     folder = tmp_path / "ranks"
-    result = run_script(LAUNCHER, str(folder), "0", "4", timeout=100)
+    (tmp_path / "ranks.py").write_text(textwrap.dedent(TRAINING), encoding="utf-8")
+    result = run_script(LAUNCHER, "ranks.py", str(folder), "0", "4", timeout=100)
     assert result.returncode == 0, result.stderr
     assert_signed(folder, ["checkpoints/checkpoint_2", "checkpoints/checkpoint_3", "final"], keys)
     assert len(list(folder.rglob("random_states_1.pkl"))) == 2
+
+
+LATE = """
+    import sys, time
+    import model_signing.autosign as autosign
+    import torch
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    model = accelerator.prepare(torch.nn.Linear(2, 2))
+    if not accelerator.is_main_process:
+        time.sleep(2)
+    accelerator.save_state("together")
+    if accelerator.is_main_process:
+        assert autosign.flush(timeout=30).signed == 1
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        time.sleep(1)
+        assert autosign.flush(timeout=30).signed == 2
+        accelerator.save_state("alone")  # followed when the process ends
+    accelerator.end_training()
+"""
+
+
+def test_a_rank_that_comes_late(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path, keys: Any) -> None:
+    """The main process does not wait for it, and signs again what has come; nor for one that does not come at all."""
+    (tmp_path / "late.py").write_text(textwrap.dedent(LATE), encoding="utf-8")
+    result = run_script(LAUNCHER, "late.py", timeout=100)
+    assert result.returncode == 0, result.stderr
+    for name, ranks in (("alone", 1), ("together", 2)):
+        files = model_signing_autosign.verify(tmp_path / name, public_key=keys.public)
+        assert {f"random_states_{rank}.pkl" for rank in range(ranks)} == {f for f in files if f.startswith("random")}

@@ -5,10 +5,14 @@ A Trainer's checkpoint is such: each rank writes its own ``rng_state_<rank>.pth`
 key in the store of torch.distributed, and the one that owns the checkpoint reports it when all keys are there. The
 store, and not a collective: it can be asked from a thread, and no training waits or hangs for a rank that does not
 sign.
+
+Other checkpoints may be such, or one rank's alone: accelerate's ``save_state`` is called by all ranks, or by the main
+one only. Such a one is reported at once, and again when another rank has left its part.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -24,7 +28,8 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 300.0
 _PAUSE: Final = 0.1  # between two questions to the store, in seconds
 
-_counts: Final[dict[str, int]] = {}  # how often each name was saved: the same in all ranks
+_counts: Final[dict[str, int]] = {}  # how often each name was saved here
+_followed: list[str] = []  # the root whose late parts are looked for, if any
 
 
 def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) -> None:
@@ -39,18 +44,15 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) 
     Raises:
         AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
     """
-    torch: Any = sys.modules.get("torch")
-    distributed = torch and torch.distributed
-    if distributed and distributed.is_available() and distributed.is_initialized():
+    store, rank, world = _store()
+    if store is not None:
         name = os.path.basename(root)
-        _counts[name] = _counts.get(name, 0) + 1
-        keys = {rank: f"{name}/{_counts[name]}/{rank}" for rank in range(distributed.get_world_size())}
-        default = distributed.distributed_c10d._get_default_store()
-        store = distributed.PrefixStore("model-signing", default)
-        store.set(keys[distributed.get_rank()], "left")
+        count = _counts[name] = _counts.get(name, 0) + 1
+        keys = {each: f"{name}/{count}/{each}" for each in range(world)}
+        store.set(keys[rank], "left")
         if not owned:
             return
-        if len(keys) > 1 and not _session.current().waits:
+        if world > 1 and not _session.current().waits:
             arguments = store, keys, root, framework, files
             name = f"the wait for the other ranks that save {root}"
             _session.saved_by(threading.Thread(target=_gather, args=arguments, name=name, daemon=True))
@@ -58,6 +60,53 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) 
             _gather(store, keys, root, framework, files)
     elif owned:
         _session.saved(root, framework, files)
+
+
+def part_saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) -> None:
+    """Do as `_session.saved` at once, in the rank that owns the checkpoint, and again when another has called this.
+
+    For as long as the next such checkpoint is not there: before a rank saves twice, the others have trained with it.
+
+    Args:
+        root: As for `saved`, and so on.
+        framework: Name of the framework that wrote it.
+        files: As for `_session.saved`.
+        owned: As for `saved`.
+
+    Raises:
+        AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
+    """
+    store, _, world = _store()
+    left, name = 0, os.path.basename(root)
+    if store is not None:
+        _counts[name] = _counts.get(name, 0) + 1
+        left = store.add(name, 1)
+    if owned:
+        _session.saved(root, framework, files)
+        _followed[:] = [root]
+        if store is not None and left < world * _counts[name]:
+            arguments = store, left, root, framework, files
+            _session.followed_by(threading.Thread(target=_follow, args=arguments, daemon=True))
+
+
+def begins(root: str) -> None:
+    """Forget the late parts of an earlier save: they are about to be overwritten.
+
+    Args:
+        root: Absolute path of the file or directory.
+    """
+    if root in _followed:
+        _followed.clear()
+
+
+def _store() -> tuple[Any, int, int]:
+    """Return our part of torch's store, or None where it has none, with the rank and the number of ranks."""
+    torch: Any = sys.modules.get("torch")
+    distributed = torch and torch.distributed
+    if not distributed or not distributed.is_available() or not distributed.is_initialized():
+        return None, 0, 1
+    store = distributed.PrefixStore("model-signing", distributed.distributed_c10d._get_default_store())
+    return store, distributed.get_rank(), distributed.get_world_size()
 
 
 def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str]) -> None:
@@ -71,3 +120,19 @@ def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, file
             if _session.ending.wait(_PAUSE):
                 return
         _session.saved(root, framework, files)
+
+
+def _follow(store: Any, left: int, root: str, framework: str, files: Sequence[str]) -> None:
+    # Nothing said: the store may go before this process does, and the checkpoint is signed as it was.
+    with contextlib.suppress(RuntimeError):
+        end = time.monotonic() + _TIMEOUT
+        over = False
+        while not over and time.monotonic() < end:
+            over = _session.ending.wait(_PAUSE)
+            now = store.add(os.path.basename(root), 0)
+            if _followed != [root] or not os.path.exists(root):
+                return
+            if now != left:
+                left = now
+                with contained(f"sign {root}"):
+                    _session.saved(root, framework, files)

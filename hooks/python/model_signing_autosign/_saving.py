@@ -85,6 +85,7 @@ class Scope:
             saved inside it.
         open_ended: True where ``target`` is not known before the end, see `leave`.
         gather: True where every rank of a training writes into the checkpoint: it is then reported when all have left.
+        late: True where other ranks may write into it, or not: it is then reported again when another has left.
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
@@ -96,15 +97,23 @@ class Scope:
             ``raise``.
     """
 
-    def __init__(
-        self, target: object, framework: str, *, owned: bool = True, open_ended: bool = False, gather: bool = False
+    def __init__(  # noqa: PLR0913 - every argument is a name
+        self,
+        target: object,
+        framework: str,
+        *,
+        owned: bool = True,
+        open_ended: bool = False,
+        gather: bool = False,
+        late: bool = False,
     ) -> None:
         self.framework = framework
         # Made absolute now: a save may change the working directory before it ends.
         self.root = _path(target)
         self.files: list[str] = []
         self._owned = owned
-        self._gather = gather
+        self._gather = gather or late
+        self._late = late
         self._begun = False
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
@@ -130,6 +139,7 @@ class Scope:
         if self.root is not None and self._owned and not covered:
             with contained(f"take back the signature of {self.root}"):
                 self._begun = True
+                _ranks.begins(self.root)
                 _session.begins(self.root)
 
     def leave(self, *, completed: bool, target: object = None) -> None:
@@ -171,7 +181,9 @@ class Scope:
     def _report(self) -> None:
         if self.root is not None:
             with contained(f"sign {self.root}"):
-                if self._gather:
+                if self._late:
+                    _ranks.part_saved(self.root, self.framework, self.files, owned=self._owned)
+                elif self._gather:
                     _ranks.saved(self.root, self.framework, self.files, owned=self._owned)
                 else:
                     _session.saved(self.root, self.framework, self.files)
@@ -203,6 +215,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
     files: Callable[[str], Iterable[str]] | None = None,
     owned: Callable[[Call], bool] | None = None,
     gather: bool = False,
+    late: bool = False,
 ) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
 
@@ -214,6 +227,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
             end with the absolute path that ``where`` gave.
         owned: False for a call whose checkpoint another rank reports, which saves it together with this one.
         gather: True where every rank writes into the checkpoint, and the function does not wait for the others.
+        late: The same where it may be that no other rank does.
 
     Returns:
         A wrapper for `model_signing_autosign._patch.Patch`.
@@ -229,6 +243,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
                 owned=owned is None or owned(call),
                 open_ended=after is not None,
                 gather=gather,
+                late=late,
             )
             scope.enter()
         if scope is None:

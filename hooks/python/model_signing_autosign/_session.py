@@ -41,6 +41,7 @@ ending = threading.Event()
 """Set when the process ends: a thread inside torch's store when the interpreter goes would abort the process."""
 
 _reporting: Final[list[threading.Thread]] = []  # each of them is going to call `saved`
+_following: Final[list[threading.Thread]] = []  # each of them may call `saved`
 _registered = False
 _finalizer: Any = None  # multiprocessing.util.Finalize
 
@@ -104,10 +105,19 @@ def _opened() -> _core.Session | None:
 
 def saved_by(thread: threading.Thread) -> None:
     """Start a thread that is going to call `saved`; `settle` and the end of the process wait for it."""
+    _start(thread, _reporting)
+
+
+def followed_by(thread: threading.Thread) -> None:
+    """Start a thread that may call `saved` until `ending` is set; nobody waits for it before."""
+    _start(thread, _following)
+
+
+def _start(thread: threading.Thread, among: list[threading.Thread]) -> None:
     current()
     _drain_where_atexit_is_skipped()
-    _reporting[:] = [other for other in _reporting if other.is_alive()]
-    _reporting.append(thread)
+    among[:] = [other for other in among if other.is_alive()]
+    among.append(thread)
     thread.start()
 
 
@@ -136,7 +146,8 @@ def _drain() -> None:
         for thread in settle(_LAST_WAIT):
             say(f"the process ends, and {thread.name} is not over: that checkpoint is unsigned")
         ending.set()
-        settle(_LAST_WAIT)
+        for thread in (*_reporting, *_following):
+            thread.join(_LAST_WAIT)
         _session.drain()
     except BaseException as error:  # noqa: BLE001 - nobody is left to catch it, Ctrl-C included
         say(f"cannot finish signing: {type(error).__name__}: {error}; run `model-signing flush` to sign what is left")
@@ -148,6 +159,7 @@ def _forked() -> None:
     lock = threading.RLock()
     _patch.renew_lock()
     _reporting.clear()
+    _following.clear()
     _finalizer = None
     if _session is not None:
         _inherited.append(_session)

@@ -49,11 +49,11 @@ PATCHES: Final = (
     # def save_state(self, output_dir=None, safe_serialization=True, **save_model_func_kwargs)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _state_folder, after=_returned, owned=_reports),
+        saves(FRAMEWORK, _state_folder, after=_returned, owned=_reports, late=True),
         ("accelerate.accelerator:Accelerator.save_state",),
         seen="`Accelerator.save_state`, also with automatic naming, FSDP and DeepSpeed",
         signed="the folder",
-        complete="on return in the main process; other ranks may still write `random_states_*.pkl`",
+        complete="on return in the main process, and anew when another rank has returned",
     ),
     # def save_model(self, model, save_directory, max_shard_size="10GB", safe_serialization=True)
     Patch(
