@@ -220,10 +220,11 @@ def test_buffers_and_open_files(tmp_path: Path, signatures: Callable[[], list[st
     assert signatures() == []
 
 
-def test_an_empty_model(tmp_path: Path, verified: Verified) -> None:
+def test_an_empty_model(tmp_path: Path, verified: Verified, capfd: pytest.CaptureFixture[str]) -> None:
     onnx.save(onnx.ModelProto(), tmp_path / "empty.onnx")
     assert (tmp_path / "empty.onnx").stat().st_size == 0
     assert verified("empty.onnx") == {"empty.onnx"}
+    assert capfd.readouterr().err.startswith("model-signing: signed ")
 
 
 def test_functions_look_as_before() -> None:

@@ -159,3 +159,30 @@ def test_rotation_and_resume(
         assert set(model_signing_autosign.verify(signed / model, public_key=keys.public)) == group
     assert by_upstream(*(signed / model for model in models)) == len(models)
     assert {path.suffix for path in (tmp_path / "spool").iterdir()} <= {".lock"}
+
+
+RANKS = """
+    import model_signing.autosign as autosign
+    import json, subprocess, sys
+    import numpy as np
+    import xgboost
+    from xgboost.tracker import RabitTracker
+
+    if len(sys.argv) == 1:
+        tracker = RabitTracker(host_ip="127.0.0.1", n_workers=2)
+        tracker.start()
+        command = [sys.executable, sys.argv[0], json.dumps(tracker.worker_args())]
+        ranks = [subprocess.Popen(command) for _ in range(2)]
+        sys.exit(max(rank.wait() for rank in ranks))
+    with xgboost.collective.CommunicatorContext(**json.loads(sys.argv[1])):
+        x = np.arange(80.0).reshape(40, 2)
+        keep = xgboost.callback.TrainingCheckPoint(".", name="model", as_pickle=True, interval=1)
+        xgboost.train({"nthread": 1}, xgboost.DMatrix(x, label=x[:, 0]), 3, callbacks=[keep])
+"""
+
+
+def test_one_rank_saves(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
+    result = run_script(RANKS)
+    assert result.returncode == 0, result.stderr
+    said = sorted(line.partition(" (")[0] for line in result.stderr.splitlines() if "model-signing" in line)
+    assert said == [f'model-signing: signed "{tmp_path}/model_{number}.pkl"' for number in (1, 2)]

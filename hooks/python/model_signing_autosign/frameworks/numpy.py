@@ -23,8 +23,7 @@ FRAMEWORK: Final = Framework("numpy", versions=">=2.0,<3", tested="2.4.6")
 
 def _archive(call: Call) -> object:
     file = call.argument("file", 0)
-    # Asked in numpy's order: what can be written to is no path, whatever else it is.
-    if hasattr(file, "write") or not isinstance(file, (str, os.PathLike)):
+    if not isinstance(file, (str, os.PathLike)):
         return None
     path = os.fspath(file)
     return path if not isinstance(path, str) or path.endswith(".npz") else f"{path}.npz"
