@@ -270,3 +270,20 @@ def test_bound_before_or_after(
     with_data = {name: [f"{name}.bin", f"{name}.onnx"] for name in "bcd"}
     assert json.loads(result.stdout) == {"a": ["a.onnx"]} | with_data
     assert result.stderr.count("model-signing: signed ") == 4
+
+
+EXPORT = """
+    import model_signing.autosign as autosign
+    import sys
+    import onnx, torch
+    torch.onnx.export(torch.nn.Linear(64, 64), (torch.zeros(1, 64),), "m.onnx", external_data=True, verbose=False)
+    autosign.flush(timeout=30)
+    print(sorted(autosign.verify("m.onnx", public_key=sys.argv[1])))
+"""
+
+
+def test_exported_by_torch(run_script: Callable[..., CompletedProcess[str]], keys: Any) -> None:
+    """Which saves with onnx in the end, and has a hook of its own."""
+    result = run_script(EXPORT, str(keys.public), timeout=120)
+    assert (result.returncode, result.stdout) == (0, "['m.onnx', 'm.onnx.data']\n"), result.stderr
+    assert result.stderr.count("model-signing: ") == result.stderr.count("model-signing: signed ") == 1
