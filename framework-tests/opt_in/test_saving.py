@@ -133,6 +133,7 @@ def test_buffers_and_open_files(tmp_path: Path, signatures: Callable[[], list[st
             assert save(file) is None
     np.save(tmp_path / "x.npy", X)
     pickle.loads(pickle.dumps(XGB))
+    assert joblib.Memory(tmp_path / "cache", verbose=0).cache(np.cumsum)(X[0]).shape == (3,)
     assert signatures() == []
 
 
