@@ -20,24 +20,31 @@ NAMES: Final = (
     "deepspeed",
     "diffusers",
     "gguf",
+    "joblib",
+    "lightgbm",
     "lightning",
+    "numpy",
+    "onnx",
     "peft",
     "safetensors",
     "torch",
     "torch_distributed",
     "transformers",
+    "xgboost",
 )
+OPT_IN: Final = ("joblib", "lightgbm", "numpy", "onnx", "xgboost")
+"""Those that ``auto`` leaves out, because programs save much with them that is no model. startup/ lists them, too."""
 
 
 def patches(hooks: Iterable[str]) -> Iterator[Patch]:
     """Yield the patches of the chosen frameworks; imports our file for a framework, never the framework.
 
     Args:
-        hooks: Names of frameworks, or ``auto`` for all of them and ``none`` for none.
+        hooks: Names of frameworks, or ``auto`` for all of them but `OPT_IN`, and ``none`` for none.
     """
     chosen = set(hooks) - {"none"}
     if "auto" in chosen:
-        chosen = chosen - {"auto"} | set(NAMES)
+        chosen = chosen - {"auto"} | set(NAMES).difference(OPT_IN)
     for unknown in sorted(chosen.difference(NAMES)):
         say(f"MODEL_SIGNING_HOOKS names {unknown!r}, which is no hook; there are: auto, none, {', '.join(NAMES)}")
     for name in NAMES:
@@ -46,11 +53,11 @@ def patches(hooks: Iterable[str]) -> Iterator[Patch]:
 
 
 def installed() -> list[tuple[str, str]]:
-    """Return name and version of each framework that has a hook and is installed; imports none."""
+    """Return name and version of each framework that has a hook, on or off, and is installed; imports none."""
     from importlib import metadata  # noqa: PLC0415 - slow, and few ask
 
     found = []
-    for name in sorted({patch.framework.distribution or patch.framework.name for patch in patches(["auto"])}):
+    for name in sorted({patch.framework.distribution or patch.framework.name for patch in patches(NAMES)}):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found.append((name, metadata.version(name)))
     return found
