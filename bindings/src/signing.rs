@@ -116,12 +116,12 @@ pub(crate) fn verify_sigstore(
     verified.map_err(error::verification)
 }
 
-/// Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
+/// Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name, version and the hooks to choose.
 #[pyfunction]
 #[pyo3(signature = (installed, *, fetch=false, sign_test=false))]
 pub(crate) fn doctor(
     py: Python<'_>,
-    installed: Vec<(String, String)>,
+    installed: Vec<(String, String, Vec<String>)>,
     fetch: bool,
     sign_test: bool,
 ) -> String {
@@ -164,13 +164,13 @@ fn verified(
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
-/// `installed` are frameworks with a hook, by name and version; `startup` is the folder that switches signing on.
+/// `installed` are frameworks with a hook, by name, version and the hooks to choose; `startup` is the folder that switches signing on.
 #[pyfunction]
 #[pyo3(signature = (args, installed=Vec::new(), startup=None))]
 pub(crate) fn run(
     py: Python<'_>,
     args: Vec<OsString>,
-    installed: Vec<(String, String)>,
+    installed: Vec<(String, String, Vec<String>)>,
     startup: Option<PathBuf>,
 ) -> u8 {
     py.detach(|| {
@@ -183,9 +183,13 @@ pub(crate) fn run(
     })
 }
 
-fn frameworks(installed: Vec<(String, String)>) -> Vec<Installed> {
+fn frameworks(installed: Vec<(String, String, Vec<String>)>) -> Vec<Installed> {
     let installed = installed.into_iter();
     installed
-        .map(|(name, version)| Installed { name, version })
+        .map(|(name, version, hooks)| Installed {
+            name,
+            version,
+            hooks,
+        })
         .collect()
 }

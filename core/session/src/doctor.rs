@@ -14,10 +14,13 @@ use crate::{Config, Error, Instance, Mode, Rank, Settings, Spool, every_setting,
 /// A framework that is installed and has a hook.
 #[derive(Clone, Debug, Serialize)]
 pub struct Installed {
-    /// The hook's name.
+    /// The name that it is installed under.
     pub name: String,
     /// The framework's version.
     pub version: String,
+    /// What of `MODEL_SIGNING_HOOKS` has it hooked: names of hooks, and `auto` unless it is off by default.
+    #[serde(skip)]
+    pub hooks: Vec<String>,
 }
 
 /// How far a [`Report`] goes.
@@ -132,7 +135,7 @@ impl Report {
             .iter()
             .cloned()
             .partition(|framework| {
-                let chosen = |hook: &String| hook == "auto" || *hook == framework.name;
+                let chosen = |hook| framework.hooks.contains(hook);
                 config.mode != Mode::Disabled && config.hooks.iter().any(chosen)
             });
         let set = every_setting().filter_map(|setting| {

@@ -132,15 +132,15 @@ class Status:
         Replaced or removed before they were signed.
         """
 
-def doctor(installed: SupportsGetItem[int, tuple[str, str]], *, fetch: bool = False, sign_test: bool = False) -> str:
+def doctor(installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]], *, fetch: bool = False, sign_test: bool = False) -> str:
     """
-    Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
+    Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name, version and the hooks to choose.
     """
 
-def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str]] = ..., startup: str | PathLike[str] | None = None) -> int:
+def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]] = ..., startup: str | PathLike[str] | None = None) -> int:
     """
     Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
-    `installed` are frameworks with a hook, by name and version; `startup` is the folder that switches signing on.
+    `installed` are frameworks with a hook, by name, version and the hooks to choose; `startup` is the folder that switches signing on.
     """
 
 def sign_key(model: str | PathLike[str], *, private_key: str | PathLike[str], password: str | None = None, signature: str | PathLike[str] | None = None) -> Path:

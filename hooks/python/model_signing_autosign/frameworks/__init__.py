@@ -52,12 +52,20 @@ def patches(hooks: Iterable[str]) -> Iterator[Patch]:
             yield from importlib.import_module(f"{__name__}.{name}").PATCHES
 
 
-def installed() -> list[tuple[str, str]]:
-    """Return name and version of each framework that has a hook, on or off, and is installed; imports none."""
+def installed() -> list[tuple[str, str, list[str]]]:
+    """Return what has a hook, on or off, and is installed: name, version, and what to choose in MODEL_SIGNING_HOOKS.
+
+    Imports no framework.
+    """
     from importlib import metadata  # noqa: PLC0415 - slow, and few ask
 
+    chosen: dict[str, list[str]] = {}
+    for name in NAMES:
+        for framework in {patch.framework for patch in patches([name])}:
+            hooks = chosen.setdefault(framework.distribution or framework.name, [])
+            hooks += [name] if name in OPT_IN else [name, "auto"]
     found = []
-    for name in sorted({patch.framework.distribution or patch.framework.name for patch in patches(NAMES)}):
+    for name, hooks in sorted(chosen.items()):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found.append((name, metadata.version(name)))
+            found.append((name, metadata.version(name), hooks))
     return found
