@@ -38,6 +38,15 @@ def listen(session: Callable[[], Session | None]) -> None:
         sys.addaudithook(_hear)
 
 
+def removing(path: str) -> None:
+    """Do as if Python had told that a file or folder is about to be removed: for what is not removed by Python.
+
+    Args:
+        path: Its path.
+    """
+    _hear("os.remove", (path,))
+
+
 def _hear(event: str, details: tuple[Any, ...]) -> None:
     act = _ACTS.get(event)
     if act is None:

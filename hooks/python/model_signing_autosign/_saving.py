@@ -10,6 +10,7 @@ frameworks that save in the background do the whole save in one thread.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -207,6 +208,11 @@ def paused() -> Iterator[None]:
         _thread.pauses -= 1
 
 
+def is_paused() -> bool:
+    """Tell whether this thread is inside `paused`: for a save that another thread ends."""
+    return _thread.pauses > 0
+
+
 def saves(  # noqa: PLR0913 - every argument is a name
     framework: Framework,
     where: Where | None = None,
@@ -218,6 +224,9 @@ def saves(  # noqa: PLR0913 - every argument is a name
     late: bool = False,
 ) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
+
+    A coroutine function has when it has been awaited. There all is done then, and what is written over is not told
+    before: nothing here may be open while other coroutines of the thread go on, since what they save is no part of it.
 
     Args:
         framework: The framework.
@@ -233,7 +242,13 @@ def saves(  # noqa: PLR0913 - every argument is a name
         A wrapper for `model_signing_autosign._patch.Patch`.
     """
 
+    async def awaits(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = await original(*args, **kwargs)
+        return wrapper(lambda *_args, **_kwargs: result, *args, **kwargs)
+
     def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if inspect.iscoroutinefunction(original):
+            return awaits(original, *args, **kwargs)
         scope = None
         with contained(f"follow a save of {framework.name}"):
             call = Call(args, kwargs)

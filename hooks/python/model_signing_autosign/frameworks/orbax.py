@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""orbax: folders that are written under a temporary name, often in a background thread, and then committed.
+
+All checkpointers, of the API of today and of ``experimental.v1``, commit through ``on_commit_callback``, which renames
+the folder, or writes ``commit_success.txt`` where renaming is not atomic. They look it up at each call, and only on the
+primary host, when all hosts have written theirs. The items of a step are committed before it and not through it. It
+is a coroutine function by now, and was none up to 0.11.
+
+Partial saves commit through it, too, into a folder that ends in ``.partial_save`` and that further ones write into;
+``partial.finalize`` makes a checkpoint of that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from model_signing_autosign._faults import contained, say
+from model_signing_autosign._patch import Framework, Patch
+from model_signing_autosign._saving import Call, is_paused, saves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FRAMEWORK: Final = Framework("orbax", versions=">=0.9,<1", tested="0.12.8", distribution="orbax-checkpoint")
+
+_PARTIAL: Final = ".partial_save"
+_PARTIAL_SAVING: Final = "orbax.checkpoint.experimental.v1._src.partial.saving"
+
+# Temporary paths of what is saved while signing is paused: another thread commits them.
+_paused: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_told: Final[set[str]] = set()  # schemes of paths that are not on this machine
+
+
+def local(path: object) -> str | None:
+    """Return the path of a checkpoint where it is a local one; says once for each other kind that it is not signed."""
+    found = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(found, str):
+        return None
+    scheme, separator, _ = found.partition("://")
+    if separator and scheme not in _told:
+        _told.add(scheme)
+        say(f"orbax saves to {found}: what it saves to {scheme}:// is not signed")
+    return None if separator else found
+
+
+def _begin(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    result = original(*args, **kwargs)
+    with contained("leave a save of orbax unsigned"):
+        if is_paused():
+            _paused.add(args[0])
+    return result
+
+
+def _committed(call: Call) -> object:
+    temporary = call.argument("tmp_dir", 0)
+    # The class of our plugin signs by itself.
+    if temporary in _paused or getattr(temporary, "signs", False):
+        return None
+    final = local(temporary.get_final())
+    return None if final is None or final.endswith(_PARTIAL) else final
+
+
+def _finalized(call: Call, _result: object) -> object:
+    saving: Any = sys.modules[_PARTIAL_SAVING]
+    context = saving.context_lib.get_context()
+    if not saving.multihost.is_primary_host(context.multiprocessing_options.primary_host):
+        return None
+    path = local(call.argument("path", 0))
+    return None if path is None else path.removesuffix(_PARTIAL)
+
+
+PATCHES: Final = (
+    Patch(
+        FRAMEWORK,
+        saves(FRAMEWORK, _committed),
+        ("orbax.checkpoint._src.path.atomicity:on_commit_callback",),
+        seen="`Checkpointer`, `StandardCheckpointer`, `AsyncCheckpointer`, `CheckpointManager`, `v1.save`, "
+        "`v1.training.Checkpointer`, and what saves through them, such as Flax and Keras' `OrbaxCheckpoint`",
+        signed="the folder, with all items of a step, by the primary host",
+        complete="when it has been committed, in whichever thread",
+    ),
+    Patch(
+        FRAMEWORK,
+        _begin,
+        ("orbax.checkpoint._src.path.atomicity:TemporaryPathBase.__init__",),
+        seen="whether signing is paused where a save begins that another thread ends, from 0.12",
+        signed="nothing yet",
+        complete="-",
+        optional=True,
+    ),
+    Patch(
+        FRAMEWORK,
+        saves(FRAMEWORK, after=_finalized),
+        (f"{_PARTIAL_SAVING}:finalize", "orbax.checkpoint.experimental.v1.partial:finalize"),
+        seen="`v1.partial.finalize`",
+        signed="the folder, by the primary host",
+        complete="on return",
+        optional=True,
+    ),
+)
