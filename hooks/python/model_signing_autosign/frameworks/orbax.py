@@ -7,13 +7,12 @@ primary host, when all hosts have written theirs. The items of a step are commit
 is a coroutine function by now, and was none up to 0.11.
 
 Partial saves commit through it, too, into a folder that ends in ``.partial_save`` and that further ones write into;
-``partial.finalize`` makes a checkpoint of that.
+``partial.finalize`` renames that, on the primary host, by a function that it looks up, too.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 FRAMEWORK: Final = Framework("orbax", versions=">=0.9,<1", tested="0.12.8", distribution="orbax-checkpoint")
 
 _PARTIAL: Final = ".partial_save"
-_PARTIAL_SAVING: Final = "orbax.checkpoint.experimental.v1._src.partial.saving"
 
 # Temporary paths of what is saved while signing is paused: another thread commits them.
 _paused: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
@@ -63,13 +61,9 @@ def _committed(call: Call) -> object:
     return None if final is None or final.endswith(_PARTIAL) else final
 
 
-def _finalized(call: Call, _result: object) -> object:
-    saving: Any = sys.modules[_PARTIAL_SAVING]
-    context = saving.context_lib.get_context()
-    if not saving.multihost.is_primary_host(context.multiprocessing_options.primary_host):
-        return None
-    path = local(call.argument("path", 0))
-    return None if path is None else path.removesuffix(_PARTIAL)
+def _renamed(call: Call) -> object:
+    source, target = (os.fspath(call.argument(name, place)) for place, name in enumerate(("src", "dst")))
+    return local(target) if source == target + _PARTIAL else None
 
 
 PATCHES: Final = (
@@ -93,11 +87,11 @@ PATCHES: Final = (
     ),
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, after=_finalized),
-        (f"{_PARTIAL_SAVING}:finalize", "orbax.checkpoint.experimental.v1.partial:finalize"),
+        saves(FRAMEWORK, _renamed),
+        ("orbax.checkpoint._src.path.async_path:rename",),
         seen="`v1.partial.finalize`",
         signed="the folder, by the primary host",
-        complete="on return",
+        complete="when it has been renamed",
         optional=True,
     ),
 )
