@@ -185,6 +185,26 @@ def test_partial(tmp_path: Path, is_signed: Callable[[Path], bool], signatures: 
     assert is_signed(tmp_path / "step")
 
 
+def test_deleted_item(
+    tmp_path: Path, autosign: ModuleType, is_signed: Callable[[Path], bool], signatures: Callable[[], list[str]]
+) -> None:
+    with v1.training.Checkpointer(tmp_path / "run") as checkpointer:
+        for step in range(2):
+            checkpointer.save_checkpointables(step, {"model": STATE, "optimizer": STATE})
+        assert is_signed(tmp_path / "run/1")
+        checkpointer.delete(1, checkpointable_name="optimizer")
+        assert is_signed(tmp_path / "run/1")
+        assert sorted(checkpointer.load_checkpointables(1)) == ["model"]
+        checkpointer.delete(0)
+    assert signatures() == ["run/1/model.sig"]
+    # One that was saved by somebody else.
+    autosign.disable()
+    new_parts(tmp_path / "other")
+    autosign.enable()
+    v1.delete(tmp_path / "other", checkpointable_name="meta")
+    assert signatures() == ["run/1/model.sig"]
+
+
 def test_several_at_a_time(tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
     responses = [v1.save_async(tmp_path / str(step), STATE) for step in range(3)]
     for response in responses:
@@ -224,6 +244,7 @@ def test_not_a_local_path(capfd: pytest.CaptureFixture[str]) -> None:
         "orbax.checkpoint._src.path.atomicity:on_commit_callback",
         "orbax.checkpoint._src.path.atomicity:TemporaryPathBase.__init__",
         "orbax.checkpoint._src.path.async_path:rename",
+        "orbax.checkpoint.experimental.v1._src.deletion.execution:_execute",
     ],
 )
 def test_looks_like_the_original(name: str, autosign: ModuleType) -> None:

@@ -4,10 +4,13 @@
 All checkpointers, of the API of today and of ``experimental.v1``, commit through ``on_commit_callback``, which renames
 the folder, or writes ``commit_success.txt`` where renaming is not atomic. They look it up at each call, and only on the
 primary host, when all hosts have written theirs. The items of a step are committed before it and not through it. It
-is a coroutine function by now, and was none up to 0.11.
+is a coroutine function by now, and was none in 0.11.20.
 
 Partial saves commit through it, too, into a folder that ends in ``.partial_save`` and that further ones write into;
 ``partial.finalize`` renames that, on the primary host, by a function that it looks up, too.
+
+``v1.delete`` may take one item out of a checkpoint. One that this process has saved is then signed again; of another it
+is not known what else has changed, so its signature is left to say that it is not what was signed.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ _PARTIAL: Final = ".partial_save"
 
 # Temporary paths of what is saved while signing is paused: another thread commits them.
 _paused: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_saved: Final[set[str]] = set()
 _told: Final[set[str]] = set()  # schemes of paths that are not on this machine
 
 
@@ -58,7 +62,16 @@ def _committed(call: Call) -> object:
     if temporary in _paused or getattr(temporary, "signs", False):
         return None
     final = local(temporary.get_final())
-    return None if final is None or final.endswith(_PARTIAL) else final
+    if final is None or final.endswith(_PARTIAL):
+        return None
+    _saved.add(final)
+    return final
+
+
+def _thinned(call: Call) -> object:
+    plan = call.argument("plan", 0)
+    path = os.fspath(plan.path) if plan is not None and plan.record is not None else None
+    return path if path in _saved else None
 
 
 def _renamed(call: Call) -> object:
@@ -92,6 +105,15 @@ PATCHES: Final = (
         seen="`v1.partial.finalize`",
         signed="the folder, by the primary host",
         complete="when it has been renamed",
+        optional=True,
+    ),
+    Patch(
+        FRAMEWORK,
+        saves(FRAMEWORK, _thinned),
+        ("orbax.checkpoint.experimental.v1._src.deletion.execution:_execute",),
+        seen="`v1.delete` and `v1.training.Checkpointer.delete` of one item of a checkpoint that this process saved",
+        signed="the folder, again, by the primary host",
+        complete="when its metadata has been written",
         optional=True,
     ),
 )
