@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from subprocess import CompletedProcess
 
     Run = Callable[..., CompletedProcess[str]]
@@ -128,6 +128,22 @@ def test_rotation_and_resume(run_script: Run, tmp_path: Path, verified: Callable
     names = verified(tmp_path / "background")
     # What was signed before orbax moved it away is still signed.
     assert {name for name in names if not name.startswith("trash/trash/")} == KEPT
+
+
+EXAMPLE = """
+    import runpy, sys
+    example = sys.argv.pop(1)
+    for epochs in "23":
+        sys.argv[1:] = ["runs", "--epochs", epochs]
+        runpy.run_path(example, run_name="__main__")
+"""
+
+
+def test_example(run_script: Run, tmp_path: Path, verified: Callable[[Path], set[str]]) -> None:
+    example = Path(__file__).parents[2] / "examples/train_jax.py"
+    result = run_script(EXAMPLE, str(example), timeout=120)
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["epoch 1", "epoch 2", "epoch 3"], result
+    assert verified(tmp_path) == {"runs/2", "runs/3"}
 
 
 THROUGH_OTHERS = """
