@@ -20,6 +20,7 @@ NAMES: Final = (
     "deepspeed",
     "diffusers",
     "gguf",
+    "keras",
     "lightning",
     "peft",
     "safetensors",
