@@ -102,8 +102,11 @@ def _tf_shards(root: str) -> list[str]:
     if not root.endswith(".index"):
         return []
     folder, prefix = os.path.split(root.removesuffix(".index"))
-    # The file `checkpoint` beside them is about all that are saved there, and changes.
-    return [root, *(path.path for path in os.scandir(folder) if path.name.startswith(f"{prefix}.data-"))]
+    # The file `checkpoint` beside them is about all that are saved there, and changes. An earlier save may have left
+    # shards of another number, as in "-of-00002".
+    shards = [path for path in os.scandir(folder) if path.name.startswith(f"{prefix}.data-")]
+    newest = max(shards, key=lambda path: path.stat().st_mtime_ns).name[-9:]
+    return [root, *(path.path for path in shards if path.name.endswith(newest))]
 
 
 class _Declined(Exception):  # noqa: N818 - it is no error
