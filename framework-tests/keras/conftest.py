@@ -42,3 +42,14 @@ def verified(keys: Any) -> Callable[..., dict[str, list[str]]]:
         return found
 
     return verified
+
+
+@pytest.fixture
+def complaints(tmp_path: Path) -> Callable[[str], list[str]]:
+    """List what we have said but that something in the test's folder was signed."""
+
+    def complaints(stderr: str) -> list[str]:
+        ours = [line for line in stderr.splitlines() if line.startswith("model-signing: ")]
+        return [line for line in ours if not line.startswith(f'model-signing: signed "{tmp_path}')]
+
+    return complaints

@@ -83,6 +83,7 @@ SAVES = """
         kept.load_weights(path("sharded.weights.json"))
         assert numpy.array_equal(kept.predict(inputs, verbose=0), model.predict(inputs, verbose=0))
         wrong(path)
+        autosign.flush()  # else one that is about to be overwritten is not signed before
         asked(path)
         pickle.loads(pickle.dumps(model))
         model.save("ram://x.keras")
@@ -170,6 +171,7 @@ def test_every_format(
     run_script: Callable[..., CompletedProcess[str]],
     tmp_path: Path,
     verified: Callable[[Path], dict[str, list[str]]],
+    complaints: Callable[[str], list[str]],
 ) -> None:
     result = run_script(SAVES, backend, *steps.split(), timeout=280)
     assert result.returncode == 0, result.stderr
@@ -186,7 +188,7 @@ def test_every_format(
             assert set(files) == inside - {"model.sig"}
         else:
             assert files == [model.name]
-    # One line each, however often.
-    assert [result.stderr.count(f"what Keras saves to {scheme}:// is not signed") for scheme in ("ram", "hf")] == [1, 1]
-    assert "model-signing: cannot" not in result.stderr
-    assert "is not signed, " not in result.stderr.replace("is not signed, only", "")
+    # One line each, however often; TensorFlow's hook says its own.
+    said = [line for line in complaints(result.stderr) if "all else that TensorFlow saves" not in line]
+    remote = "model-signing: what Keras saves to {}:// is not signed, only what it saves to a plain path"
+    assert sorted(said) == [remote.format("hf"), remote.format("ram")]

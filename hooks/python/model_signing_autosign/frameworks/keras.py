@@ -244,21 +244,14 @@ PATCHES: Final = (
         complete=_RETURN,
     ),
     # def write_out(self, filepath, options=None, verbose=True)
-    *(
-        Patch(
-            FRAMEWORK,
-            saves(FRAMEWORK, _file),
-            (f"keras.src.export.{name}.write_out",),
-            seen=f"`ExportArchive.write_out`{versions}",
-            signed="the folder",
-            complete=_RETURN,
-            optional=True,
-        )
-        for name, versions in (
-            ("saved_model_export_archive:SavedModelExportArchive", ""),
-            ("saved_model:ExportArchive", " of older versions"),
-            ("export_lib:ExportArchive", " of still older versions"),
-        )
+    Patch(
+        FRAMEWORK,
+        saves(FRAMEWORK, _file),
+        ("keras.src.export.saved_model_export_archive:SavedModelExportArchive.write_out",),
+        seen="`ExportArchive.write_out`",
+        signed="the folder",
+        complete=_RETURN,
+        optional=True,  # it has been in other modules, where the hook of TensorFlow sees it
     ),
     # def save_model(model, filepath, weights_format="h5")
     Patch(
