@@ -192,3 +192,18 @@ def test_every_format(
     said = [line for line in complaints(result.stderr) if "all else that TensorFlow saves" not in line]
     remote = "model-signing: what Keras saves to {}:// is not signed, only what it saves to a plain path"
     assert sorted(said) == [remote.format("hf"), remote.format("ram")]
+
+
+def test_weights_beside_an_export(tmp_path: Path) -> None:
+    """Of formats that no package here writes, or not so small."""
+    from model_signing_autosign.frameworks.keras import _exported
+
+    names = ["a.xml", "a.bin", "small.onnx", "small.onnx.data", "large.onnx", "large.onnx.data", "a.tflite"]
+    paths = {name: str(tmp_path / name) for name in names}
+    for name, path in paths.items():
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("weights are in large.onnx.data" if name == "large.onnx" else "no path")
+    assert _exported(paths["a.xml"]) == [paths["a.xml"], paths["a.bin"]]
+    assert _exported(paths["small.onnx"]) == []
+    assert _exported(paths["large.onnx"]) == [paths["large.onnx"], paths["large.onnx.data"]]
+    assert _exported(paths["a.tflite"]) == _exported(str(tmp_path)) == []

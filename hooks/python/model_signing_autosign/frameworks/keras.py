@@ -253,59 +253,47 @@ PATCHES: Final = (
         complete=_RETURN,
         optional=True,  # it has been in other modules, where the hook of TensorFlow sees it
     ),
-    # def save_model(model, filepath, weights_format="h5")
-    Patch(
-        TF_KERAS,
-        saves(TF_KERAS, _file),
-        ("tf_keras.src.saving.saving_lib:save_model",),
-        seen="`Model.save`, `save_model` and `ModelCheckpoint`, to a `.keras` file",
-        signed="the file",
-        complete=_RETURN,
-    ),
-    # def save_model_to_hdf5(model, filepath, overwrite=True, include_optimizer=True)
-    Patch(
-        TF_KERAS,
-        _asking(saves(TF_KERAS, _file), _file),
-        ("tf_keras.src.saving.legacy.hdf5_format:save_model_to_hdf5",),
-        seen="the same to an `.h5` file",
-        signed="the file",
-        complete=_RETURN,
-    ),
-    # def save(model, filepath, overwrite, include_optimizer, signatures=None, options=None, save_traces=True)
-    Patch(
-        TF_KERAS,
-        _asking(saves(TF_KERAS, _file), _file),
-        ("tf_keras.src.saving.legacy.saved_model.save:save",),
-        seen="the same as a SavedModel",
-        signed="the folder",
-        complete="on return: `keras_metadata.pb` is last",
-    ),
-    # def save_weights_only(model, filepath)
-    Patch(
-        TF_KERAS,
-        saves(TF_KERAS, _file),
-        ("tf_keras.src.saving.saving_lib:save_weights_only",),
-        seen="`Model.save_weights` to a `.weights.h5` file",
-        signed="the file",
-        complete=_RETURN,
-    ),
-    # def save_weights(model, filepath, overwrite=True, save_format=None, options=None)
-    Patch(
-        TF_KERAS,
-        _asking(saves(TF_KERAS, _tf_weights, files=_tf_shards), _tf_weights),
-        ("tf_keras.src.saving.legacy.save:save_weights",),
-        seen="the same to other names, as HDF5 or in the format of tf.train.Checkpoint",
-        signed="the file, or `P.index` with all `P.data-*`",
-        complete=_RETURN,
-    ),
-    # def write_out(self, filepath, options=None)
-    Patch(
-        TF_KERAS,
-        saves(TF_KERAS, _file),
-        ("tf_keras.src.export.export_lib:ExportArchive.write_out",),
-        seen="`Model.export` and `ExportArchive.write_out`",
-        signed="the folder",
-        complete=_RETURN,
+    # All of them have the model, or the archive, and then the path.
+    *(
+        Patch(TF_KERAS, wrapper, (f"tf_keras.src.{name}",), seen=seen, signed=signed, complete=_RETURN)
+        for name, wrapper, seen, signed in (
+            (
+                "saving.saving_lib:save_model",
+                saves(TF_KERAS, _file),
+                "`Model.save`, `save_model` and `ModelCheckpoint`, to a `.keras` file",
+                "the file",
+            ),
+            (
+                "saving.legacy.hdf5_format:save_model_to_hdf5",
+                _asking(saves(TF_KERAS, _file), _file),
+                "the same to an `.h5` file",
+                "the file",
+            ),
+            (
+                "saving.legacy.saved_model.save:save",
+                _asking(saves(TF_KERAS, _file), _file),
+                "the same as a SavedModel",
+                "the folder",
+            ),
+            (
+                "saving.saving_lib:save_weights_only",
+                saves(TF_KERAS, _file),
+                "`Model.save_weights` to a `.weights.h5` file",
+                "the file",
+            ),
+            (
+                "saving.legacy.save:save_weights",
+                _asking(saves(TF_KERAS, _tf_weights, files=_tf_shards), _tf_weights),
+                "the same to other names, as HDF5 or in the format of tf.train.Checkpoint",
+                "the file, or `P.index` with `P.data-*`",
+            ),
+            (
+                "export.export_lib:ExportArchive.write_out",
+                saves(TF_KERAS, _file),
+                "`Model.export` and `ExportArchive.write_out`",
+                "the folder",
+            ),
+        )
     ),
     # def serialize_model_as_bytecode(model)
     Patch(
