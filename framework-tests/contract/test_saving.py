@@ -68,6 +68,17 @@ def test_inner_save_elsewhere_is_its_own(folder: Path, tmp_path: Path, signature
     assert signatures() == ["checkpoint/model.sig", "checkpoint2.sig"]
 
 
+def test_inner_save_that_the_outer_one_removes(
+    folder: Path, tmp_path: Path, signatures: Callable[[], list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Scope(tmp_path / "x", "test"):
+        write(folder / "in-passing")
+        (folder / "in-passing").unlink()
+        (tmp_path / "x").write_bytes(b"made of it")
+    assert signatures() == ["x.sig"]
+    assert "in-passing" not in capfd.readouterr().err
+
+
 def test_cover_seen_through_symlink(folder: Path, tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
     (tmp_path / "last").symlink_to(folder)
     with Scope(folder, "test"):

@@ -157,6 +157,8 @@ class Scope:
             self.root = _path(target)
         # Where nobody knows what the inner ones are part of, they are part of nothing.
         ended = [scope for scope in self._inner if self.root is not None and not self._covers(scope)]
+        # Nor is what this save wrote in passing, and has removed again.
+        ended = [scope for scope in ended if scope.root is not None and os.path.lexists(scope.root)]
         if completed and self.root is not None and (self._owned or self._gather):
             ended.append(self)
         for scope in (*self._inner, self):

@@ -22,6 +22,7 @@ NAMES: Final = (
     "flax",
     "gguf",
     "joblib",
+    "keras",
     "lightgbm",
     "lightning",
     "numpy",
