@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::envelope::IN_TOTO;
-use crate::{Envelope, Error, json};
+use crate::{Digest, Envelope, Error, json};
 
 /// A manifest costs about 121 bytes a file, so this is room for some 400,000 files.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// More log entries or timestamps than any signer puts into a bundle.
 const MAX_PROOFS: usize = 8;
+/// More certificates than any signer puts into a bundle.
+const MAX_CHAIN: usize = 10;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -52,6 +54,8 @@ impl fmt::Display for Method {
 pub struct Bundle {
     method: Method,
     key_hint: Option<String>,
+    /// DER, leaf first.
+    chain: Vec<Vec<u8>>,
     keyless: Option<Keyless>,
     envelope: Envelope,
 }
@@ -72,6 +76,18 @@ impl Bundle {
         Self {
             method: Method::Key,
             key_hint: Some(key_hint),
+            chain: Vec::new(),
+            keyless: None,
+            envelope,
+        }
+    }
+
+    /// `chain` is DER, leaf first.
+    pub(crate) fn signed_with_chain(envelope: Envelope, chain: Vec<Vec<u8>>) -> Self {
+        Self {
+            method: Method::Certificate,
+            key_hint: None,
+            chain,
             keyless: None,
             envelope,
         }
@@ -81,6 +97,7 @@ impl Bundle {
         Self {
             method: Method::Sigstore,
             key_hint: None,
+            chain: Vec::new(),
             keyless: Some(keyless),
             envelope,
         }
@@ -106,7 +123,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond 64 MiB, [`Error::Json`], [`Error::MediaType`], [`Error::SignatureCount`],
-    /// [`Error::PayloadType`], [`Error::Base64`].
+    /// [`Error::PayloadType`], [`Error::Base64`], [`Error::Material`], [`Error::TooMany`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_BYTES) {
             return Err(Error::TooLarge {
@@ -139,8 +156,16 @@ impl Bundle {
         let log_entries = material.tlog_entries.unwrap_or_default();
         let stamps = material.timestamp_verification_data.unwrap_or_default();
         let stamps = stamps.rfc3161_timestamps.unwrap_or_default();
-        within("log entries", log_entries.len())?;
-        within("timestamps", stamps.len())?;
+        within("log entries", log_entries.len(), MAX_PROOFS)?;
+        within("timestamps", stamps.len(), MAX_PROOFS)?;
+        let chain = material.x509_certificate_chain;
+        let chain = chain.map_or_else(Vec::new, |chain| chain.certificates);
+        within("certificates", chain.len(), MAX_CHAIN)?;
+        if method == Method::Certificate && chain.is_empty() {
+            return Err(Error::Material);
+        }
+        let chain = chain.iter().map(|one| decode("rawBytes", &one.raw_bytes));
+        let chain = chain.collect::<Result<_, _>>()?;
         let stamps = stamps
             .iter()
             .map(|one| decode("signedTimestamp", &one.signed_timestamp));
@@ -155,6 +180,7 @@ impl Bundle {
         Ok(Self {
             method,
             key_hint,
+            chain,
             keyless,
             envelope,
         })
@@ -184,6 +210,18 @@ impl Bundle {
     }
 
     fn material(&self) -> Material {
+        if self.method == Method::Certificate {
+            let certificates = self.chain.iter().map(|der| Certificate {
+                raw_bytes: BASE64.encode(der),
+            });
+            return Material {
+                x509_certificate_chain: Some(Chain {
+                    certificates: certificates.collect(),
+                }),
+                tlog_entries: Some(Vec::new()),
+                ..Material::default()
+            };
+        }
         let Some(keyless) = &self.keyless else {
             return Material {
                 public_key: Some(PublicKey {
@@ -218,6 +256,17 @@ impl Bundle {
     #[must_use]
     pub fn key_hint(&self) -> Option<&str> {
         self.key_hint.as_deref()
+    }
+
+    /// The certificates that it brings along, leaf first, DER. Claims.
+    pub(crate) fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// SHA-256 of each certificate of its chain, leaf first; nothing where it has none.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<Digest> {
+        self.chain.iter().map(|der| Digest::of(der)).collect()
     }
 
     pub(crate) fn keyless(&self) -> Option<&Keyless> {
@@ -257,13 +306,9 @@ pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
     Ok(bytes)
 }
 
-fn within(what: &'static str, found: usize) -> Result<(), Error> {
-    if found > MAX_PROOFS {
-        return Err(Error::TooMany {
-            what,
-            found,
-            limit: MAX_PROOFS,
-        });
+fn within(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
+    if found > limit {
+        return Err(Error::TooMany { what, found, limit });
     }
     Ok(())
 }
@@ -286,7 +331,7 @@ struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<PublicKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    x509_certificate_chain: Option<Value>,
+    x509_certificate_chain: Option<Chain>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     certificate: Option<Certificate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -322,6 +367,11 @@ struct PublicKey {
 #[serde(rename_all = "camelCase")]
 struct Certificate {
     raw_bytes: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Chain {
+    certificates: Vec<Certificate>,
 }
 
 #[derive(Default, Serialize, Deserialize)]

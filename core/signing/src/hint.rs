@@ -20,13 +20,14 @@ impl Error {
             | Self::Timestamp { .. } => {
                 "check that the trusted root is that of the signer's Sigstore instance; if it is, do not trust the model"
             }
+            Self::CertificateRefused { fault, .. } => fault.hint(),
             Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
             Self::Differs(_) => {
                 "do not load this model: restore it from a trusted copy, or ask its producer"
             }
             Self::EmptyModel { .. } => "name a file, or a folder that holds at least one",
             Self::Identity { .. } => {
-                "give the identity and the identity provider of the producer; if they are, do not trust the model"
+                "give the identity of the producer, with its identity provider if it has one; if they are, do not trust the model"
             }
             Self::IdentityPattern { .. } => {
                 "give the identity itself, or `glob:PATTERN`, or `re:REGULAR-EXPRESSION`"
@@ -54,6 +55,9 @@ impl Error {
             }
             Self::NoRekor { .. } => {
                 "set MODEL_SIGNING_REKOR_VERSION to a version that it has, or to `auto`"
+            }
+            Self::NoRoot { .. } => {
+                "give the root certificate of the producer, or the producer's own if it signed itself"
             }
             Self::NoSigningConfig => {
                 "set MODEL_SIGNING_SIGNING_CONFIG to its signing_config.json beside MODEL_SIGNING_TRUSTED_ROOT, or give a ClientTrustConfig that has one"

@@ -2,10 +2,13 @@
 //!
 //! A caller takes both steps, or calls [`crate::verify`], which does.
 
+mod certificate;
 mod compare;
 mod key;
 mod keyless;
+mod path;
 
+pub use certificate::CertificateVerifier;
 pub use compare::{Difference, Policy, VerifiedModel};
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
@@ -19,7 +22,7 @@ pub trait Verifier: Send + Sync {
     /// Checks the signature, then reads the statement below it.
     ///
     /// # Errors
-    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], and those of [`Statement::parse`].
+    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], [`Error::CertificateRefused`], and those of [`Statement::parse`].
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error>;
 }
 
@@ -51,7 +54,8 @@ impl VerifiedManifest {
         &self.statement
     }
 
-    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider.
+    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
+    /// the certified names and the root that stands for them.
     #[must_use]
     pub fn signer(&self) -> &str {
         &self.signer
