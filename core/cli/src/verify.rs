@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_session::{Config, Error, Settings};
+use autosign_session::{Config, Error, Settings, refuse_trust_in};
 use autosign_signing::{
     Bundle, CertificateVerifier, Digest, ExpectedSigner, Hashing, KeyVerifier, KeylessVerifier,
     Policy, VerifiedModel, Verifier, signature_path, verify,
@@ -162,6 +162,8 @@ impl Key {
 
 impl Certificate {
     fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
+        let given = self.certificate_chain.iter().map(PathBuf::as_path);
+        refuse_trust_in(&self.model.model, given)?;
         let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
         if let Some(identity) = &self.certificate_identity {
             verifier = verifier.with_identity(identity)?;

@@ -93,7 +93,7 @@ impl Error {
             Self::TrustRootMissing => {
                 "set MODEL_SIGNING_TRUSTED_ROOT to the trusted_root.json of the same instance"
             }
-            Self::TrustInModel { .. } => "take the trust config from a place that you control",
+            Self::TrustInModel { .. } => "take whom to trust from a place that you control",
             Self::TrustRefresh { .. } => {
                 "check the network and `model-signing trust refresh`; if it persists, ask the operator of the instance"
             }
