@@ -118,25 +118,32 @@ pub(crate) fn verify_key(
 }
 
 /// Verify that the certificate of whoever signed `model` leads to a root of the PEM files `certificate_chain`, and that it
-/// names `certificate_identity` if that is given; return the names of its verified files.
+/// names `certificate_identity` if that is given; return the names of its verified files. Each of
+/// `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root.
 ///
 /// Raises:
 ///     UnsignedError: There is no signature.
 ///     VerificationError: Somebody else signed, or the certificate breaks a rule, or the model is not what was signed.
 #[pyfunction]
-#[pyo3(signature = (model, *, certificate_chain, certificate_identity=None, signature=None))]
+#[pyo3(signature = (model, *, certificate_chain, certificate_identity=None, timestamp_certificate_chain=Vec::new(), signature=None))]
 pub(crate) fn verify_certificate(
     py: Python<'_>,
     model: PathBuf,
     certificate_chain: Vec<PathBuf>,
     certificate_identity: Option<&str>,
+    timestamp_certificate_chain: Vec<PathBuf>,
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
     let verified = py.detach(|| {
-        refuse_trust_in(&model, certificate_chain.iter().map(PathBuf::as_path))?;
+        let given = [&certificate_chain, &timestamp_certificate_chain];
+        let given = given.into_iter().flatten().map(PathBuf::as_path);
+        refuse_trust_in(&model, given)?;
         let mut verifier = CertificateVerifier::read(&certificate_chain)?;
         if let Some(identity) = certificate_identity {
             verifier = verifier.with_identity(identity)?;
+        }
+        for chain in &timestamp_certificate_chain {
+            verifier = verifier.with_timestamp_authority(chain)?;
         }
         verified(&model, signature, &verifier)
     });

@@ -102,6 +102,16 @@ def test_the_two_say_the_same(pki: Pki) -> None:
     assert len(bundles[0]["verificationMaterial"]["x509CertificateChain"]["certificates"]) == 3
 
 
+def test_upstream_passes_over_a_timestamp(pki: Pki) -> None:
+    pki.sign(OURS, "leaf0", ["root"])
+    bundle = json.loads(pki.signature.read_text())
+    stamps = {"rfc3161Timestamps": [{"signedTimestamp": "AAAA"}]}
+    bundle["verificationMaterial"]["timestampVerificationData"] = stamps
+    pki.signature.write_text(json.dumps(bundle))
+    pki.verify(UPSTREAM, ["root"])
+    pki.verify(OURS, ["root"])
+
+
 def test_the_same_fingerprints_are_logged(pki: Pki) -> None:
     pki.sign(OURS, "leaf1", ["one"])
     logged = [

@@ -76,6 +76,9 @@ pub(crate) struct Certificate {
     /// Certificates of its issuers, which the signature carries along, a PEM file; may be given several times.
     #[arg(long, value_name = "PATH", num_args = 1)]
     certificate_chain: Vec<PathBuf>,
+    /// Have the signature timestamped by this authority (RFC 3161): it then holds beyond the certificate's end.
+    #[arg(long, value_name = "URL")]
+    timestamp_url: Option<String>,
 }
 
 #[derive(Args)]
@@ -95,7 +98,7 @@ impl Sign {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let signed = match self {
             Self::Key(key) => key.sign(),
-            Self::Certificate(certificate) => certificate.sign(),
+            Self::Certificate(certificate) => certificate.sign(settings),
             Self::Sigstore(sigstore) => match config(settings, err) {
                 Some(config) => sigstore.sign(config, settings, err),
                 None => return USAGE,
@@ -155,14 +158,19 @@ impl Key {
 }
 
 impl Certificate {
-    fn sign(self) -> Result<(), Error> {
+    fn sign(self, settings: &Settings) -> Result<(), Error> {
         let password = self.key.password()?;
-        let signer = CertificateSigner::read(
+        let mut signer = CertificateSigner::read(
             &self.key.private_key,
             password.as_deref().map(String::as_bytes),
             &self.signing_certificate,
             &self.certificate_chain,
         )?;
+        if let Some(url) = self.timestamp_url {
+            settings.unlocked("MODEL_SIGNING_TIMESTAMP_URL")?;
+            let keyless = Config::read_strictly(settings)?.keyless;
+            signer = signer.with_timestamps(keyless.connection()?, url);
+        }
         self.model.sign(&signer)
     }
 }

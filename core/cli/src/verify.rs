@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use autosign_session::{Config, Error, Settings, refuse_trust_in};
 use autosign_signing::{
-    Bundle, CertificateVerifier, Digest, ExpectedSigner, Hashing, KeyVerifier, KeylessVerifier,
-    Policy, VerifiedModel, Verifier, signature_path, verify,
+    Bundle, CertificateVerifier, Digest, ExpectedSigner, Hashing, JudgedAt, KeyVerifier,
+    KeylessVerifier, Policy, VerifiedModel, Verifier, signature_path, verify,
 };
 use clap::{Args, Subcommand};
 
@@ -94,11 +94,15 @@ pub(crate) struct Certificate {
     /// exactly; or glob:PATTERN, where * stands for anything but / and ** for anything; or re:EXPRESSION, for the whole.
     #[arg(long, value_name = "IDENTITY")]
     certificate_identity: Option<String>,
+    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
+    /// timestamps to its root; may be given several times.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    timestamp_certificate_chain: Vec<PathBuf>,
     /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
     #[arg(long)]
     log_fingerprints: bool,
-    /// Judge certificates as of the day when the signer's began, not now. The key of a certificate that ended can still
-    /// sign: only for models that are known to be older.
+    /// Without a timestamp, judge certificates as of the day when the signer's began, not now. The key of a certificate
+    /// that ended can still sign: only for models that are known to be older.
     #[arg(long)]
     legacy: bool,
 }
@@ -117,6 +121,10 @@ impl Verify {
         match verified {
             Ok(verified) => {
                 tell_unsigned(&verified, err);
+                let judged = verified.manifest().judged_at();
+                if let Some(judged) = judged.filter(|at| !matches!(at, JudgedAt::Now(_))) {
+                    say(err, format_args!("Certificates are judged as of {judged}"));
+                }
                 if tell_signer {
                     say(
                         out,
@@ -162,11 +170,15 @@ impl Key {
 
 impl Certificate {
     fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
-        let given = self.certificate_chain.iter().map(PathBuf::as_path);
+        let given = [&self.certificate_chain, &self.timestamp_certificate_chain];
+        let given = given.into_iter().flatten().map(PathBuf::as_path);
         refuse_trust_in(&self.model.model, given)?;
         let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
         if let Some(identity) = &self.certificate_identity {
             verifier = verifier.with_identity(identity)?;
+        }
+        for chain in &self.timestamp_certificate_chain {
+            verifier = verifier.with_timestamp_authority(chain)?;
         }
         if self.legacy {
             verifier = verifier.with_legacy_time();

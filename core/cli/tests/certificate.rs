@@ -131,3 +131,18 @@ fn a_certificate_that_ended() {
     let place = place(|leaf| leaf.not_after = rcgen::date_time_ymd(2020, 1, 1));
     place.refuses(SIGN, &["\"CN=Alice\" ended at 2020-01-01T00:00:00Z"]);
 }
+
+#[test]
+fn the_time_is_told_where_it_is_not_now() {
+    let mut place = place(|leaf| leaf.not_before = rcgen::date_time_ymd(2020, 1, 1));
+    place.run(SIGN);
+    let said = place.run(&format!("{VERIFY} --certificate-chain @root.pem --legacy"));
+    assert_eq!(said.code, GOOD);
+    let line = "Certificates are judged as of 2020-01-01T00:00:00Z, when the signer's begins: nothing proves the time of signing\n";
+    assert_eq!(said.err, line);
+    let stamped = format!("{SIGN} --timestamp_url http://127.0.0.1:1/");
+    place
+        .settings
+        .push(("MODEL_SIGNING_RETRIES".into(), "0".into()));
+    place.refuses(&stamped, &["the timestamp authority", "127.0.0.1:1"]);
+}

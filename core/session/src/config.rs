@@ -255,7 +255,10 @@ impl Config {
         let certificate = self.certificate.as_ref().ok_or(Error::NoCertificate)?;
         let chain = self.certificate_chain.as_slice();
         let signer = CertificateSigner::read(path, password, certificate, chain)?;
-        Ok(Arc::new(signer))
+        Ok(match &self.keyless.timestamp_url {
+            Some(url) => Arc::new(signer.with_timestamps(self.keyless.connection()?, url.clone())),
+            None => Arc::new(signer),
+        })
     }
 
     /// Until when this job can sign, where its only token cannot be renewed.

@@ -54,10 +54,18 @@ impl fmt::Display for Method {
 pub struct Bundle {
     method: Method,
     key_hint: Option<String>,
-    /// DER, leaf first.
-    chain: Vec<Vec<u8>>,
+    chained: Option<Chained>,
     keyless: Option<Keyless>,
     envelope: Envelope,
+}
+
+/// What a signature with a certificate rests on. Claims, like the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chained {
+    /// DER, leaf first, at least one.
+    pub(crate) certificates: Vec<Vec<u8>>,
+    /// RFC 3161 responses, DER.
+    pub(crate) timestamps: Vec<Vec<u8>>,
 }
 
 /// What a keyless signature rests on. Claims, like the rest.
@@ -76,18 +84,17 @@ impl Bundle {
         Self {
             method: Method::Key,
             key_hint: Some(key_hint),
-            chain: Vec::new(),
+            chained: None,
             keyless: None,
             envelope,
         }
     }
 
-    /// `chain` is DER, leaf first.
-    pub(crate) fn signed_with_chain(envelope: Envelope, chain: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn signed_with_chain(envelope: Envelope, chained: Chained) -> Self {
         Self {
             method: Method::Certificate,
             key_hint: None,
-            chain,
+            chained: Some(chained),
             keyless: None,
             envelope,
         }
@@ -97,7 +104,7 @@ impl Bundle {
         Self {
             method: Method::Sigstore,
             key_hint: None,
-            chain: Vec::new(),
+            chained: None,
             keyless: Some(keyless),
             envelope,
         }
@@ -158,18 +165,12 @@ impl Bundle {
         let stamps = stamps.rfc3161_timestamps.unwrap_or_default();
         within("log entries", log_entries.len(), MAX_PROOFS)?;
         within("timestamps", stamps.len(), MAX_PROOFS)?;
-        let chain = material.x509_certificate_chain;
-        let chain = chain.map_or_else(Vec::new, |chain| chain.certificates);
-        within("certificates", chain.len(), MAX_CHAIN)?;
-        if method == Method::Certificate && chain.is_empty() {
-            return Err(Error::Material);
-        }
-        let chain = chain.iter().map(|one| decode("rawBytes", &one.raw_bytes));
-        let chain = chain.collect::<Result<_, _>>()?;
         let stamps = stamps
             .iter()
             .map(|one| decode("signedTimestamp", &one.signed_timestamp));
-        let timestamps = stamps.collect::<Result<_, _>>()?;
+        let timestamps = stamps.collect::<Result<Vec<_>, _>>()?;
+        let chain = material.x509_certificate_chain;
+        let chained = chain.map(|chain| chain.decode(&timestamps)).transpose()?;
         let certificate = material.certificate;
         let certificate = certificate.map(|one| decode("rawBytes", &one.raw_bytes));
         let keyless = certificate.transpose()?.map(|certificate| Keyless {
@@ -180,7 +181,7 @@ impl Bundle {
         Ok(Self {
             method,
             key_hint,
-            chain,
+            chained,
             keyless,
             envelope,
         })
@@ -210,15 +211,17 @@ impl Bundle {
     }
 
     fn material(&self) -> Material {
-        if self.method == Method::Certificate {
-            let certificates = self.chain.iter().map(|der| Certificate {
+        if let Some(chained) = &self.chained {
+            let certificates = chained.certificates.iter().map(|der| Certificate {
                 raw_bytes: BASE64.encode(der),
             });
+            let stamps = (!chained.timestamps.is_empty()).then_some(&chained.timestamps);
             return Material {
                 x509_certificate_chain: Some(Chain {
                     certificates: certificates.collect(),
                 }),
                 tlog_entries: Some(Vec::new()),
+                timestamp_verification_data: stamps.map(|stamps| Timestamps::encode(stamps)),
                 ..Material::default()
             };
         }
@@ -231,17 +234,12 @@ impl Bundle {
                 ..Material::default()
             };
         };
-        let stamps = keyless.timestamps.iter().map(|stamp| Timestamp {
-            signed_timestamp: BASE64.encode(stamp),
-        });
         Material {
             certificate: Some(Certificate {
                 raw_bytes: BASE64.encode(&keyless.certificate),
             }),
             tlog_entries: Some(keyless.log_entries.clone()),
-            timestamp_verification_data: Some(Timestamps {
-                rfc3161_timestamps: Some(stamps.collect()),
-            }),
+            timestamp_verification_data: Some(Timestamps::encode(&keyless.timestamps)),
             ..Material::default()
         }
     }
@@ -258,15 +256,16 @@ impl Bundle {
         self.key_hint.as_deref()
     }
 
-    /// The certificates that it brings along, leaf first, DER. Claims.
-    pub(crate) fn chain(&self) -> &[Vec<u8>] {
-        &self.chain
+    pub(crate) fn chained(&self) -> Option<&Chained> {
+        self.chained.as_ref()
     }
 
     /// SHA-256 of each certificate of its chain, leaf first; nothing where it has none.
     #[must_use]
     pub fn fingerprints(&self) -> Vec<Digest> {
-        self.chain.iter().map(|der| Digest::of(der)).collect()
+        let chained = self.chained.iter();
+        let certificates = chained.flat_map(|chained| &chained.certificates);
+        certificates.map(|der| Digest::of(der)).collect()
     }
 
     pub(crate) fn keyless(&self) -> Option<&Keyless> {
@@ -374,6 +373,21 @@ struct Chain {
     certificates: Vec<Certificate>,
 }
 
+impl Chain {
+    fn decode(&self, timestamps: &[Vec<u8>]) -> Result<Chained, Error> {
+        within("certificates", self.certificates.len(), MAX_CHAIN)?;
+        if self.certificates.is_empty() {
+            return Err(Error::Material);
+        }
+        let all = self.certificates.iter();
+        let all = all.map(|one| decode("rawBytes", &one.raw_bytes));
+        Ok(Chained {
+            certificates: all.collect::<Result<_, _>>()?,
+            timestamps: timestamps.to_vec(),
+        })
+    }
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Timestamps {
     #[serde(
@@ -382,6 +396,17 @@ struct Timestamps {
         skip_serializing_if = "Option::is_none"
     )]
     rfc3161_timestamps: Option<Vec<Timestamp>>,
+}
+
+impl Timestamps {
+    fn encode(stamps: &[Vec<u8>]) -> Self {
+        let stamps = stamps.iter().map(|stamp| Timestamp {
+            signed_timestamp: BASE64.encode(stamp),
+        });
+        Self {
+            rfc3161_timestamps: Some(stamps.collect()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

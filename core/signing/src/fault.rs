@@ -120,7 +120,7 @@ impl CertificateFault {
                 "the producer needs a certificate with key usage digitalSignature and extended key usage codeSigning"
             }
             Self::Expired { .. } => {
-                "ask the producer to sign again with a new certificate; `verify certificate --legacy` judges as of the day the certificate began, as upstream does, though whoever has the old key could sign today"
+                "ask the producer to sign again with a new certificate; where the signature has a timestamp, name its authority with --timestamp-certificate-chain; `verify certificate --legacy` judges as of the day the certificate began, as upstream does, though whoever has the old key could sign today"
             }
             Self::NotYetValid { .. } => {
                 "check this machine's clock; `verify certificate --legacy` judges as of the day the certificate began"

@@ -70,8 +70,8 @@ pub use signer::{
 pub use statement::Statement;
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
-    CertificateVerifier, Difference, ExpectedSigner, KeyVerifier, KeylessVerifier, Policy,
-    VerifiedManifest, VerifiedModel, Verifier,
+    CertificateVerifier, Difference, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
+    Policy, VerifiedManifest, VerifiedModel, Verifier,
 };
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.

@@ -100,6 +100,7 @@ fn libraries_are_named_where_they_belong() {
             "trust/mod.rs",
             "trust/tuf.rs",
             "verifier/keyless.rs",
+            "verifier/timestamp.rs",
             "services/rekor.rs",
         ],
     );

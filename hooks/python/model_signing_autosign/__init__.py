@@ -269,6 +269,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
     trust_config: str | os.PathLike[str] | None = None,
     certificate_chain: Sequence[str | os.PathLike[str]] | None = None,
     certificate_identity: str | None = None,
+    timestamp_certificate_chain: Sequence[str | os.PathLike[str]] = (),
     signature: str | os.PathLike[str] | None = None,
 ) -> list[str]:
     """Check a model file or directory against its signature, by a key, an identity or a root. Needs no network.
@@ -283,9 +284,11 @@ def verify(  # noqa: PLR0913 - every argument is a name
         trust_config: ClientTrustConfig or trusted root of the Sigstore instance that is believed; None takes that of
             the environment.
         certificate_chain: PEM files with the root certificates that are believed, and no others. They may hold
-            certificates between a root and the signer's, too. All must be valid now.
+            certificates between a root and the signer's, too. All must be valid now, or when a timestamp was made.
         certificate_identity: Who must have signed with a certificate: an email address, URI or DNS name of it, or its
             subject as RFC 4514 writes it; exactly, or ``glob:`` or ``re:`` as with ``identity``.
+        timestamp_certificate_chain: PEM files of timestamp authorities that are believed, each from the certificate
+            that signs timestamps to its root.
         signature: Where the signature is; None for the place where `sign` puts it.
 
     Returns:
@@ -304,7 +307,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
         1
     """
     keyless = (identity, identity_provider, trust_config) != (None,) * 3
-    with_certificate = (certificate_chain, certificate_identity) != (None, None)
+    with_certificate = (certificate_chain, certificate_identity) != (None, None) or bool(timestamp_certificate_chain)
     if public_key is not None and not keyless and not with_certificate:
         return _core.verify_key(model, public_key=public_key, signature=signature)
     if certificate_chain is not None and public_key is None and not keyless:
@@ -312,6 +315,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
             model,
             certificate_chain=certificate_chain,
             certificate_identity=certificate_identity,
+            timestamp_certificate_chain=timestamp_certificate_chain,
             signature=signature,
         )
     if public_key is None and identity is not None and identity_provider is not None and not with_certificate:

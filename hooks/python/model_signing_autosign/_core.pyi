@@ -170,10 +170,11 @@ def sign_sigstore(model: str | PathLike[str], *, identity_token: str | None = No
         SigningError: The token, a service, the model or the signature's place is not as it must be.
     """
 
-def verify_certificate(model: str | PathLike[str], *, certificate_chain: SupportsGetItem[int, str | PathLike[str]], certificate_identity: str | None = None, signature: str | PathLike[str] | None = None) -> list[str]:
+def verify_certificate(model: str | PathLike[str], *, certificate_chain: SupportsGetItem[int, str | PathLike[str]], certificate_identity: str | None = None, timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., signature: str | PathLike[str] | None = None) -> list[str]:
     """
     Verify that the certificate of whoever signed `model` leads to a root of the PEM files `certificate_chain`, and that it
-    names `certificate_identity` if that is given; return the names of its verified files.
+    names `certificate_identity` if that is given; return the names of its verified files. Each of
+    `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root.
 
     Raises:
         UnsignedError: There is no signature.

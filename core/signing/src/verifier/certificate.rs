@@ -4,17 +4,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::path::path;
-use super::{VerifiedManifest, Verifier};
-use crate::bundle::Method;
+use super::timestamp::{TimestampAuthority, proven_time};
+use super::{JudgedAt, VerifiedManifest, Verifier};
+use crate::bundle::{Chained, Method};
 use crate::certificate::Certificate;
 use crate::pattern::Pattern;
 use crate::services::{Clock, SystemClock};
 use crate::{Bundle, CertificateFault as Fault, Digest, Error};
 
-/// Believes whom given roots stand for. Certificates must be valid now, unless it is told otherwise.
+/// Believes whom given roots stand for. Certificates must be valid at the time of a timestamp over the signature, if there
+/// is one and its authority is believed, else now, unless it is told otherwise.
 ///
 /// The leaf's key usage has digitalSignature, its extended key usage, where there is one, codeSigning; both are there
 /// where it is a certificate authority's. Revocation is not looked at.
@@ -43,6 +44,7 @@ pub struct CertificateVerifier {
     roots: Vec<Certificate>,
     others: Vec<Certificate>,
     expected: Option<Pattern>,
+    authorities: Vec<TimestampAuthority>,
     legacy: bool,
     clock: Arc<dyn Clock>,
 }
@@ -102,6 +104,7 @@ impl CertificateVerifier {
             roots,
             others,
             expected: None,
+            authorities: Vec::new(),
             legacy: false,
             clock: Arc::new(SystemClock),
         }
@@ -118,7 +121,19 @@ impl CertificateVerifier {
         Ok(self)
     }
 
-    /// Judges all certificates as of the leaf's `notBefore`, as upstream does. That proves nothing of the time of signing:
+    /// Also believes the timestamps of an authority: the PEM file at `chain` goes from the certificate that signs them
+    /// (extended key usage timeStamping, ECDSA) to its root, which is at least two. Not one that signs models, too.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
+    pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
+        let certificates = Certificate::read(chain)?;
+        let authority = TimestampAuthority::new(certificates).map_err(Error::at(chain))?;
+        self.authorities.push(authority);
+        Ok(self)
+    }
+
+    /// Judges all certificates as of the leaf's `notBefore` where no timestamp proves a time, as upstream does. That proves nothing of the time of signing:
     /// the key of a certificate that ended long ago can still sign. Not for what a job loads by itself.
     #[must_use]
     pub fn with_legacy_time(mut self) -> Self {
@@ -140,29 +155,41 @@ impl CertificateVerifier {
         all.map(Certificate::fingerprint).collect()
     }
 
-    fn judged_at(&self, leaf: &Certificate) -> SystemTime {
-        if self.legacy {
-            leaf.begins()
-        } else {
-            self.clock.now()
-        }
+    fn judged_at(
+        &self,
+        leaf: &Certificate,
+        stamps: &[Vec<u8>],
+        signature: &[u8],
+    ) -> Result<JudgedAt, Error> {
+        let proven = proven_time(&self.authorities, stamps, signature)?;
+        Ok(match (proven, self.legacy) {
+            (Some(time), _) => JudgedAt::Timestamp(time),
+            (None, true) => JudgedAt::Begin(leaf.begins()),
+            (None, false) => JudgedAt::Now(self.clock.now()),
+        })
     }
 }
 
 impl Verifier for CertificateVerifier {
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
-        if bundle.method() != Method::Certificate {
+        let Some(Chained {
+            certificates,
+            timestamps,
+        }) = bundle.chained()
+        else {
             return Err(Error::MethodMismatch {
                 expected: Method::Certificate,
                 found: bundle.method(),
             });
-        }
-        let chain = bundle.chain().iter().map(|der| Certificate::parse(der));
+        };
+        let chain = certificates.iter().map(|der| Certificate::parse(der));
         let chain: Vec<_> = chain.collect::<Result<_, _>>()?;
         let (leaf, brought) = chain.split_first().ok_or(Error::Material)?;
         let others = brought.iter().chain(&self.others);
-        let path = path(leaf, &self.roots, others, self.judged_at(leaf))?;
-        if !leaf.public_key()?.signed(bundle.envelope()) {
+        let envelope = bundle.envelope();
+        let judged = self.judged_at(leaf, timestamps, &envelope.signature)?;
+        let path = path(leaf, &self.roots, others, judged.time())?;
+        if !leaf.public_key()?.signed(envelope) {
             return Err(leaf.refused(Fault::SignatureInvalid));
         }
         let mut names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();
@@ -180,7 +207,11 @@ impl Verifier for CertificateVerifier {
             return Err(Error::Identity { expected, found });
         }
         let root = path.last().map(|root| root.subject()).unwrap_or_default();
-        VerifiedManifest::accept(bundle, format!("{found} (by {})", shown(&root)))
+        let signer = format!("{found} (by {})", shown(&root));
+        Ok(VerifiedManifest {
+            judged: Some(judged),
+            ..VerifiedManifest::accept(bundle, signer)?
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod compare;
 mod key;
 mod keyless;
 mod path;
+mod timestamp;
 
 pub use certificate::CertificateVerifier;
 pub use compare::{Difference, Policy, VerifiedModel};
@@ -14,6 +15,7 @@ pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
 pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
+pub use timestamp::JudgedAt;
 
 use crate::{Bundle, Error, Manifest, Statement};
 
@@ -31,6 +33,7 @@ pub trait Verifier: Send + Sync {
 pub struct VerifiedManifest {
     statement: Statement,
     signer: String,
+    judged: Option<JudgedAt>,
 }
 
 impl VerifiedManifest {
@@ -39,6 +42,7 @@ impl VerifiedManifest {
         Ok(Self {
             statement: Statement::parse(&bundle.envelope().payload)?,
             signer,
+            judged: None,
         })
     }
 
@@ -52,6 +56,12 @@ impl VerifiedManifest {
     #[must_use]
     pub fn statement(&self) -> &Statement {
         &self.statement
+    }
+
+    /// The time at which the certificates of method `certificate` were judged.
+    #[must_use]
+    pub fn judged_at(&self) -> Option<JudgedAt> {
+        self.judged
     }
 
     /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
