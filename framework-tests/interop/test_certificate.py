@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import model_signing_autosign as autosign
 import pytest
 
 if TYPE_CHECKING:
@@ -61,17 +62,17 @@ class Pki:
         (self.model / "a.bin").write_bytes(b"weights")
 
     def sign(self, side: Sequence[str], leaf: str, chain: list[str], code: int = 0) -> str:
-        own = ["--private_key", self._pem(f"{leaf}.key"), "--signing_certificate", self._pem(leaf)]
+        own = ["--private_key", self.file(f"{leaf}.key"), "--signing_certificate", self.file(leaf)]
         return self._run([*side, "sign", "certificate", *own, *self._chain(chain)], code)
 
     def verify(self, side: Sequence[str], given: list[str], *options: str, code: int = 0) -> str:
         return self._run([*side, "verify", "certificate", *self._chain(given), *options], code)
 
-    def _pem(self, name: str) -> str:
+    def file(self, name: str) -> str:
         return str(self.certificates / f"{name}.pem")
 
     def _chain(self, names: list[str]) -> list[str]:
-        return [word for name in names for word in ("--certificate_chain", self._pem(name))]
+        return [word for name in names for word in ("--certificate_chain", self.file(name))]
 
     def _run(self, command: list[str], code: int) -> str:
         command = [*command, "--signature", str(self.signature), str(self.model)]
@@ -151,3 +152,33 @@ def test_who_signed_is_told_and_can_be_required(pki: Pki) -> None:
     assert "Signed by alice@example.com (by CN=Root)" in pki.verify(OURS, ["root"])
     pki.verify(OURS, ["root"], "--certificate_identity", "alice@example.com")
     assert "alice@example.com" in pki.verify(OURS, ["root"], "--certificate_identity=bob@example.com", code=1)
+
+
+def test_from_python(pki: Pki) -> None:
+    own = {"private_key": pki.file("leaf1.key"), "signing_certificate": pki.file("leaf1")}
+    autosign.sign(pki.model, **own, certificate_chain=[pki.file("one")], signature=pki.signature)
+    pki.verify(UPSTREAM, ["root"])
+
+    def verify(**given: Any) -> list[str]:
+        return autosign.verify(pki.model, **given, signature=pki.signature)
+
+    root = [pki.file("root")]
+    assert verify(certificate_chain=root, certificate_identity="alice@example.com") == ["a.bin"]
+    with pytest.raises(autosign.VerificationError, match=r"alice@example\.com"):
+        verify(certificate_chain=root, certificate_identity="bob@example.com")
+    with pytest.raises(autosign.VerificationError, match="neither a given root"):
+        verify(certificate_chain=[pki.file("other")])
+    for wrong in (
+        {"certificate_identity": "alice@example.com"},
+        {"certificate_chain": root, "public_key": root[0]},
+        {"certificate_chain": root, "identity": "alice", "identity_provider": "https://issuer.example"},
+        {"certificate_chain": root[0]},
+    ):
+        with pytest.raises(TypeError):
+            verify(**wrong)
+    with pytest.raises(TypeError):
+        autosign.sign(pki.model, signing_certificate=pki.file("leaf1"))
+    with pytest.raises(TypeError):
+        autosign.sign(pki.model, private_key=pki.file("leaf1.key"), certificate_chain=[pki.file("one")])
+    with pytest.raises(autosign.SigningError, match="for another key"):
+        autosign.sign(pki.model, private_key=pki.file("one.key"), signing_certificate=pki.file("leaf1"))
