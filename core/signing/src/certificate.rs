@@ -1,5 +1,6 @@
 //! One X.509 certificate (RFC 5280): what a signature over a model rests on, and each rule that it must keep.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -8,9 +9,8 @@ use der::oid::db::rfc5280::{
     ID_CE_BASIC_CONSTRAINTS, ID_CE_EXT_KEY_USAGE, ID_CE_KEY_USAGE, ID_CE_NAME_CONSTRAINTS,
     ID_CE_SUBJECT_ALT_NAME, ID_KP_CODE_SIGNING,
 };
-use der::{Decode, Encode, Reader, SliceReader};
+use der::{Decode, Encode, Reader, SliceReader, Tag};
 use webpki::ALL_VERIFICATION_ALGS;
-use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName};
 use x509_cert::name::Name;
@@ -23,6 +23,9 @@ use crate::{CertificateFault as Fault, Digest, Error};
 
 /// More than any file of certificates has, the roots of a whole operating system among them.
 const MAX_FILE: u64 = 4 << 20;
+
+/// As much as rustls-webpki reads of one, in bytes.
+const MAX_DER: u64 = 0xffff;
 
 /// A well-formed certificate of version 3. Nothing of it is proven.
 #[derive(Clone)]
@@ -65,6 +68,12 @@ impl Certificate {
 
     /// Takes a certificate in DER.
     pub(crate) fn parse(der: &[u8]) -> Result<Self, Error> {
+        if u64::try_from(der.len()).is_ok_and(|size| size > MAX_DER) {
+            return Err(Error::TooLarge {
+                what: "certificate",
+                limit: MAX_DER,
+            });
+        }
         let parsed = Self::decode(der).map_err(|error| error.to_string());
         let mut certificate = parsed.map_err(|reason| Error::CertificateRefused {
             certificate: Digest::of(der).to_string(),
@@ -83,7 +92,8 @@ impl Certificate {
             let signed = reader.tlv_bytes()?;
             let algorithm: AlgorithmIdentifierOwned = reader.decode()?;
             let signature: der::asn1::BitStringRef<'_> = reader.decode()?;
-            Ok((signed.to_vec(), algorithm, signature.raw_bytes().to_vec()))
+            let signature = signature.as_bytes().ok_or(Tag::BitString.value_error())?;
+            Ok((signed.to_vec(), algorithm, signature.to_vec()))
         });
         let (signed, algorithm, signature) = parts?;
         Ok(Self {
@@ -110,9 +120,9 @@ impl Certificate {
             return Err(Malformed::TwoAlgorithms);
         }
         let extensions = self.fields.extensions.take().unwrap_or_default();
-        for (at, extension) in extensions.iter().enumerate() {
-            let twin = |other: &Extension| other.extn_id == extension.extn_id;
-            if extensions.iter().skip(at + 1).any(twin) {
+        let mut seen = BTreeSet::new();
+        for extension in &extensions {
+            if !seen.insert(extension.extn_id) {
                 return Err(Malformed::ExtensionTwice(extension.extn_id));
             }
             let value = extension.extn_value.as_bytes();
@@ -268,7 +278,7 @@ impl Certificate {
         });
         let oid = self.algorithm.oid.to_string();
         let algorithm = algorithm.ok_or_else(|| self.refused(Fault::SignatureAlgorithm { oid }))?;
-        let key = key.subject_public_key.raw_bytes();
+        let key = key.subject_public_key.as_bytes().unwrap_or_default();
         let proven = algorithm.verify_signature(key, &self.signed, &self.signature);
         proven.map_err(|_| {
             let issuer = issuer.subject();

@@ -37,6 +37,12 @@ impl Error {
                 "get its root.json from its operator, and run `model-signing trust add URL root.json`"
             }
             Self::Io { .. } => "check that the path exists and that you may use it",
+            Self::KeyForm {
+                expected: "certificate",
+                ..
+            } => {
+                "give a PEM file; `openssl x509 -inform DER -in CERTIFICATE -out certificate.pem` converts the other form"
+            }
             Self::KeyForm { .. } => {
                 "give a PEM file; `openssl pkcs8 -topk8 -in KEY -out key.pem` converts most private keys, `openssl pkey -in KEY -pubout` gives the public one"
             }
