@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -24,7 +24,7 @@ SERVES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 
 
 class Issued(NamedTuple):
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     certificate: x509.Certificate
 
 
@@ -46,11 +46,11 @@ def issue(
     name: str,
     by: Issued | None,
     *extensions: x509.ExtensionType,
-    curve: ec.EllipticCurve | None = None,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
     begins: datetime.datetime = NOW - DAY,
     ends: datetime.datetime = NOW + DAY,
 ) -> Issued:
-    key = ec.generate_private_key(curve or ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()
@@ -66,28 +66,31 @@ def issue(
     return Issued(key, builder.sign(by.key if by else key, hashes.SHA256()))
 
 
-def authority(name: str, by: Issued | None = None) -> Issued:
+def authority(name: str, by: Issued | None = None, key: rsa.RSAPrivateKey | None = None) -> Issued:
     # Its validity is longer than that of any leaf.
     basic = x509.BasicConstraints(ca=True, path_length=None)
-    return issue(name, by, basic, usage(certifies=True), begins=NOW - 900 * DAY, ends=NOW + 900 * DAY)
+    return issue(name, by, basic, usage(certifies=True), key=key, begins=NOW - 900 * DAY, ends=NOW + 900 * DAY)
 
 
 def main(folder: Path) -> None:
     root, other = authority("Root"), authority("Other")
     one = authority("One", root)
     two = authority("Two", one)
+    old = authority("RSA", None, rsa.generate_private_key(public_exponent=65537, key_size=2048))
     leaf = (usage(signs=True), SIGNS_CODE, x509.SubjectAlternativeName([x509.RFC822Name("alice@example.com")]))
     as_authority = x509.BasicConstraints(ca=True, path_length=None)
     issued = {
         "root": root,
         "other": other,
+        "rsa": old,
         "one": one,
         "two": two,
         "leaf0": issue("Leaf", root, *leaf),
         "leaf1": issue("Leaf", one, *leaf),
         "leaf2": issue("Leaf", two, *leaf),
-        "p384": issue("Leaf", root, *leaf, curve=ec.SECP384R1()),
-        "p521": issue("Leaf", root, *leaf, curve=ec.SECP521R1()),
+        "p384": issue("Leaf", root, *leaf, key=ec.generate_private_key(ec.SECP384R1())),
+        "p521": issue("Leaf", root, *leaf, key=ec.generate_private_key(ec.SECP521R1())),
+        "by rsa": issue("Leaf", old, *leaf),
         "authority": issue("Leaf", one, as_authority, *leaf),
         "alone": issue("Alone", None, *leaf),
         "expired": issue("Leaf", root, *leaf, begins=NOW - 300 * DAY, ends=NOW - 200 * DAY),

@@ -32,6 +32,7 @@ CHAINS: dict[str, tuple[str, list[str], list[str]]] = {
     "the verifier has the intermediates": ("leaf2", ["root"], ["root", "one", "two"]),
     "P-384": ("p384", ["root"], ["root"]),
     "P-521": ("p521", ["root"], ["root"]),
+    "an RSA root": ("by rsa", ["rsa"], ["rsa"]),
     "a leaf that is an authority's": ("authority", ["one"], ["root"]),
     "signed by itself": ("alone", ["alone"], ["alone"]),
 }
