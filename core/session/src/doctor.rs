@@ -160,7 +160,9 @@ impl Report {
                 .chain(&errors)
                 .map(ToString::to_string)
                 .collect(),
-            method: if config.signs_with_key() {
+            method: if config.signs_with_certificate() {
+                "certificate"
+            } else if config.signs_with_key() {
                 "key"
             } else {
                 "sigstore"
@@ -184,7 +186,9 @@ impl Report {
             let spool = spool.map(|folder| Spool::new(folder.clone(), String::new()));
             spool.map_or(Ok(()), |spool| spool.list().map(drop))
         } else if config.signs_with_key() {
-            config.key_signer().and_then(|signer| try_out(&signer))
+            config
+                .key_signer()
+                .and_then(|signer| try_out(signer.as_ref()))
         } else {
             report.look_at_keyless(&config, examination)
         };

@@ -22,10 +22,12 @@
 //! ```
 
 mod bundle;
+mod certificate;
 mod digest;
 mod envelope;
 mod environment;
 mod error;
+mod fault;
 mod hashing;
 mod hint;
 mod identity;
@@ -49,6 +51,7 @@ pub use digest::{Digest, HashAlgorithm};
 pub use envelope::Envelope;
 pub use environment::Environment;
 pub use error::Error;
+pub use fault::CertificateFault;
 pub use hashing::{Hashing, Progress, hash, hash_model};
 pub use identity::{
     Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, SubjectType,
@@ -61,13 +64,14 @@ pub use publish::{Manner, publish, read_signature, retract, signature_path, take
 pub use random::random;
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
-    AUDIENCE, Introduction, KeySigner, KeylessSigner, Rate, Signer, generate_key, read_password,
+    AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
+    generate_key, read_password,
 };
 pub use statement::Statement;
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
-    Difference, ExpectedSigner, KeyVerifier, KeylessVerifier, Policy, VerifiedManifest,
-    VerifiedModel, Verifier,
+    CertificateVerifier, Difference, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
+    Policy, VerifiedManifest, VerifiedModel, Verifier,
 };
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.

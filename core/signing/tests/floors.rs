@@ -100,9 +100,11 @@ fn libraries_are_named_where_they_belong() {
             "trust/mod.rs",
             "trust/tuf.rs",
             "verifier/keyless.rs",
+            "verifier/timestamp.rs",
             "services/rekor.rs",
         ],
     );
+    only_in("webpki::", &["certificate.rs", "verifier/path.rs"]);
     only_in("h2::", &["services/grpc.rs"]);
     only_in("tokio::", &["services/grpc.rs"]);
     only_in("ureq::", &["services/http.rs", "trust/mod.rs"]);
