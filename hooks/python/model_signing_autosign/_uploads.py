@@ -121,7 +121,10 @@ def _wait(path: str) -> None:
     """Wait for what is pending at a path, or below it."""
     session, end = _session.current(), time.monotonic() + _LONGEST_WAIT
     _session.settle(_LONGEST_WAIT)
-    # A folder that is signed may have got more files since, and is then signed again when asked for.
+    # What was renamed or linked a moment ago is pending once the next event is heard; this one is of no checkpoint.
+    session.moving(os.devnull, os.devnull, linked=True)
+    # A folder that is signed may have got more files since, and is then signed again when asked for. Else nothing is
+    # asked for that cannot be pending: it would have other folders signed too early, and failed ones tried again.
     asks = os.path.isfile(os.path.join(path, "model.sig"))
     for root in _below(path):
         if not asks and not session.status().pending:
