@@ -180,13 +180,14 @@ def test_wrong_calls_raise_as_ever(artifact: Any, tmp_path: Path, autosign: Modu
 
 
 def test_what_is_pending_elsewhere_is_not_waited_for(
-    artifact: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artifact: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_uploads, "_LONGEST_WAIT", 0.0)
     (tmp_path / "plain.txt").write_bytes(b"something")
     save(tmp_path / "other.pt")
     artifact.add_file(str(tmp_path / "plain.txt"))
     assert names(artifact) == {"plain.txt"}
+    assert "any longer" not in capfd.readouterr().err
 
 
 def test_functions_stay_as_they_are(autosign: ModuleType) -> None:

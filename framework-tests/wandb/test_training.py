@@ -110,6 +110,38 @@ def test_lightning_with_its_logger(
     upstream_verifies(tmp_path / "background/logged/4/model.ckpt")
 
 
+TRANSFORMERS = (
+    COMMON
+    + """
+    autosign.enable()
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+
+    watch()
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_positions=16, n_embd=16, n_layer=2, n_head=2))
+    data = [{"input_ids": torch.arange(index, index + 8), "labels": torch.arange(8)} for index in range(4)]
+    settings = {"max_steps": 2, "save_steps": 1, "save_total_limit": 1, "use_cpu": True, "disable_tqdm": True}
+    arguments = TrainingArguments("run", report_to=["wandb"], **settings)
+    Trainer(model=model, args=arguments, train_dataset=data).train()
+    assert os.listdir("run") == ["checkpoint-2"]
+"""
+)
+
+
+def test_checkpoints_of_transformers(
+    run_script: Run, tmp_path: Path, keys: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    """Folders, of which each is logged as soon as it is saved."""
+    monkeypatch.setitem(settings, "WANDB_LOG_MODEL", "checkpoint")
+    result = run_script(TRANSFORMERS, timeout=120)
+    assert result.returncode == 0, result.stderr
+    folders = [path.parent for path in (tmp_path / "logged").glob("*/trainer_state.json")]
+    assert len(folders) == 2
+    for folder in folders:
+        verified = model_signing_autosign.verify(folder, public_key=keys.public)
+        assert set(verified) == files(folder).keys() - {"model.sig"}
+
+
 RUN = (
     COMMON
     + """

@@ -23,11 +23,15 @@ from model_signing_autosign.errors import AutosignError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from model_signing_autosign._core import Session
     from model_signing_autosign._patch import Framework, Wrapper
     from model_signing_autosign._saving import Where
 
 _LONGEST_WAIT: Final = 30.0
 """Seconds that an upload waits for signatures."""
+
+_FIRST_WAIT: Final = 0.2
+"""Seconds until it looks whether it waits in vain, and then again after twice as long."""
 
 Beside: TypeAlias = Callable[[Callable[..., Any], Call, Any, str], object]
 """Uploads a file's signature to the place of the file: called with the function, its call, what it returned, and the
@@ -130,13 +134,29 @@ def _wait(path: str) -> None:
         if not asks and not session.status().pending:
             break
         asks = False
-        try:
-            session.wait_for(root, max(0.0, end - time.monotonic()))
-        except TimeoutError:
+        if not _is_settled(session, root, end):
             say(f"{path} is uploaded without waiting any longer for the signature of {root}")
             break
+
+
+def _is_settled(session: Session, root: str, end: float) -> bool:
+    """Wait until a checkpoint has a signature, or none is to come; False where the time runs out."""
+    patience = _FIRST_WAIT
+    while True:
+        left = end - time.monotonic()
+        try:
+            session.wait_for(root, max(0.0, min(patience, left)))
+        except TimeoutError:
+            status = session.status()
+            if status.spooled or not status.pending:
+                return True  # mode offline: it is signed elsewhere
+            if left <= patience:
+                return False
+            patience *= 2
         except AutosignError:
-            pass  # It was not saved here; or could not be signed, which the core has said.
+            return True  # It was not saved here; or could not be signed, which the core has said.
+        else:
+            return True
 
 
 def _below(path: str) -> Iterator[str]:
