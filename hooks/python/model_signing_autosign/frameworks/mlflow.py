@@ -37,39 +37,29 @@ def _is_model(folder: str) -> bool:
 
 
 PATCHES: Final = (
-    Patch(
-        FRAMEWORK,
-        uploads(FRAMEWORK, argument("local_path", 2), beside=_beside),
-        (f"{_CLIENT}.log_artifact",),
-        seen="`log_artifact` of a file or folder, by whomever",
-        signed="nothing: the signature of the file is uploaded to the same place",
-        complete="-",
+    *(
+        Patch(
+            FRAMEWORK,
+            uploads(FRAMEWORK, argument("local_path", 2), beside=_beside),
+            (f"{_CLIENT}.{name}",),
+            seen=f"`{name}` of a file or folder, by whomever",
+            signed="nothing: the signature of a file is uploaded to the same place",
+            complete="-",
+            optional=name == "log_model_artifact",  # since 3.0
+        )
+        for name in ("log_artifact", "log_model_artifact")
     ),
-    Patch(
-        FRAMEWORK,
-        uploads(FRAMEWORK, argument("local_dir", 2), filled=_is_model),
-        (f"{_CLIENT}.log_artifacts",),
-        seen="`log_artifacts`, which waits for the signatures in the folder",
-        signed="nothing",
-        complete="-",
-    ),
-    Patch(
-        FRAMEWORK,
-        uploads(FRAMEWORK, argument("local_path", 2), beside=_beside),
-        (f"{_CLIENT}.log_model_artifact",),
-        seen="`MlflowClient.log_model_artifact`",
-        signed="nothing: the signature of the file is uploaded to the same place",
-        complete="-",
-        optional=True,  # since 3.0
-    ),
-    Patch(
-        FRAMEWORK,
-        uploads(FRAMEWORK, argument("local_dir", 2), filled=_is_model),
-        (f"{_CLIENT}.log_model_artifacts",),
-        seen="`MlflowClient.log_model_artifacts`, which waits for the signatures in the folder",
-        signed="nothing",
-        complete="-",
-        optional=True,
+    *(
+        Patch(
+            FRAMEWORK,
+            uploads(FRAMEWORK, argument("local_dir", 2), filled=_is_model),
+            (f"{_CLIENT}.{name}",),
+            seen=f"`{name}`, which waits for the signatures in the folder",
+            signed="nothing",
+            complete="-",
+            optional=name == "log_model_artifacts",
+        )
+        for name in ("log_artifacts", "log_model_artifacts")
     ),
     Patch(
         FRAMEWORK,
