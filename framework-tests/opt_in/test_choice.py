@@ -79,7 +79,9 @@ def test_a_slip_is_told_all_names(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_installed_are_all_that_have_a_hook() -> None:
-    assert {name for name, _, _ in frameworks.installed()} >= {*frameworks.OPT_IN, "safetensors", "torch"}
+    hooks = {hook for _, _, hooks in frameworks.installed() for hook in hooks}
+    assert hooks >= {*frameworks.OPT_IN, "auto"}
+    assert {name for name, _, _ in frameworks.installed()} >= {"mlflow-skinny", "onnx", "safetensors", "torch"}
 
 
 def test_the_doctor_tells_them_apart(run_script: Run) -> None:

@@ -25,6 +25,7 @@ NAMES: Final = (
     "keras",
     "lightgbm",
     "lightning",
+    "mlflow",
     "numpy",
     "onnx",
     "orbax",
@@ -33,10 +34,12 @@ NAMES: Final = (
     "torch",
     "torch_distributed",
     "transformers",
+    "wandb",
     "xgboost",
 )
-OPT_IN: Final = ("joblib", "lightgbm", "numpy", "onnx", "xgboost")
-"""Those that ``auto`` leaves out, because programs save much with them that is no model. startup/ lists them, too."""
+OPT_IN: Final = ("joblib", "lightgbm", "mlflow", "numpy", "onnx", "wandb", "xgboost")
+"""Those that ``auto`` leaves out: programs save much with them that is no model, or they delay uploads. startup/ lists
+them, too."""
 
 
 def patches(hooks: Iterable[str]) -> Iterator[Patch]:

@@ -24,7 +24,7 @@ _FOLDER = os.path.dirname(__file__)
 _FRAMEWORKS = {os.path.splitext(name)[0] for name in os.listdir(os.path.join(os.path.dirname(_FOLDER), "frameworks"))}
 
 # Those that are signed only where they are asked for.
-_OPT_IN = {"joblib", "lightgbm", "numpy", "onnx", "xgboost"}
+_OPT_IN = {"joblib", "lightgbm", "mlflow", "numpy", "onnx", "wandb", "xgboost"}
 
 
 def _asked_for(name: str) -> bool:
