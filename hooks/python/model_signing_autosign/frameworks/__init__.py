@@ -30,6 +30,7 @@ NAMES: Final = (
     "orbax",
     "peft",
     "safetensors",
+    "tensorflow",
     "torch",
     "torch_distributed",
     "transformers",
