@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 UPSTREAM = Path(__file__).parents[2] / "build/upstream/bin/model_signing"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_ENABLE_ONEDNN_OPTS": "0"}
+SAME_EACH_TIME = {"TF_NUM_INTRAOP_THREADS": "1"}  # sums in the same order
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet(environment: None, settings: dict[str, str]) -> None:
-    settings.update(QUIET)
-    os.environ.update(QUIET)
+    settings.update(QUIET | SAME_EACH_TIME)
+    os.environ.update(QUIET | SAME_EACH_TIME)
 
 
 @pytest.fixture(scope="session")
