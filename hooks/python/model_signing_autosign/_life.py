@@ -35,19 +35,16 @@ def listen(session: Callable[[], Session | None]) -> None:
     _session = session
     if not _listens:
         _listens = True
-        sys.addaudithook(_hear)
+        sys.addaudithook(hear)
 
 
-def removing(path: str) -> None:
-    """Do as if Python had told that a file or folder is about to be removed: for what is not removed by Python.
+def hear(event: str, details: tuple[Any, ...]) -> None:
+    """Tell the session of an audit event, or of what C++ does as if Python did it.
 
     Args:
-        path: Its path.
+        event: Its name; those without an act are nothing to us.
+        details: Its arguments.
     """
-    _hear("os.remove", (path,))
-
-
-def _hear(event: str, details: tuple[Any, ...]) -> None:
     act = _ACTS.get(event)
     if act is None:
         return

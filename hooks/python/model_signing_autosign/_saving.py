@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from model_signing_autosign import _ranks, _session
+from model_signing_autosign import _life, _ranks, _session
 from model_signing_autosign._faults import contained
 
 if TYPE_CHECKING:
@@ -273,10 +273,28 @@ def saves(  # noqa: PLR0913 - every argument is a name
             if completed:
                 with contained(f"follow a save of {framework.name}"):
                     target = after(call, result) if after else None
-                    if files and scope.root is not None:
-                        scope.files = [os.path.abspath(file) for file in files(scope.root)]
+                    root = scope.root or _path(target)
+                    if files and root is not None:
+                        scope.files = [os.path.abspath(file) for file in files(root)]
             scope.leave(completed=completed, target=target)
         return result
+
+    return wrapper
+
+
+def tells(event: str, *paths: Where) -> Wrapper:
+    """Make the wrapper for a function that removes or renames files in C++, which Python tells nobody of.
+
+    Args:
+        event: What Python would call it: ``os.remove``, ``os.rename`` or ``shutil.rmtree``.
+        paths: What it is done to.
+    """
+
+    def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with contained(f"follow {event}"):
+            call = Call(args, kwargs)
+            _life.hear(event, tuple(path(call) for path in paths))
+        return original(*args, **kwargs)
 
     return wrapper
 

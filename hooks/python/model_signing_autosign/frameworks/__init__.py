@@ -31,6 +31,7 @@ NAMES: Final = (
     "orbax",
     "peft",
     "safetensors",
+    "tensorflow",
     "torch",
     "torch_distributed",
     "transformers",

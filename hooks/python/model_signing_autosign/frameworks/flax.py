@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _life
 from model_signing_autosign._faults import contained, say
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import Call
+from model_signing_autosign._saving import Call, argument, tells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 FRAMEWORK: Final = Framework("flax", versions=">=0.7,<1", tested="0.12.8")
 
 _told: Final[set[str]] = set()
-
-
-def _remove(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with contained("look after what Flax removes"):
-        _life.removing(Call(args, kwargs).argument("path", 0))
-    return original(*args, **kwargs)
 
 
 def _leave(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -44,7 +37,7 @@ def _leave(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 PATCHES: Final = (
     Patch(
         FRAMEWORK,
-        _remove,
+        tells("shutil.rmtree", argument("path", 0)),
         ("flax.io:rmtree",),
         seen="old checkpoints that `flax.training.checkpoints` removes; what it saves with orbax is seen there",
         signed="nothing: what is pending is cancelled",
