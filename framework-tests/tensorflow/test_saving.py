@@ -197,7 +197,7 @@ def test_not_signed(tf: Any, tmp_path: Path, verified: Verified, capfd: pytest.C
     tf.function(lambda: made.write("traced"))()  # runs without Python, the second time
     assert (tmp_path / "traced.index").exists()
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("model-signing")]
-    assert lines == ["model-signing: ram://here/ckpt is unsigned, and so is all else that TensorFlow saves to ram://"]
+    assert lines == ["model-signing: ram://here/ckpt is unsigned, and so is all else that is saved to ram://"]
     assert verified(tmp_path) == {}
 
 

@@ -14,10 +14,10 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from model_signing_autosign import _life, _ranks, _session
-from model_signing_autosign._faults import contained
+from model_signing_autosign._faults import contained, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,29 @@ def folder(name: str, position: int) -> Where:
         return None if isinstance(path, (str, os.PathLike)) and os.path.isfile(path) else path
 
     return where
+
+
+_remote: Final[set[str]] = set()  # schemes that a line has told of
+
+
+def local(path: object) -> str | None:
+    """Return the path of what is saved on this machine, where it may be a URL.
+
+    None for a URL of anything else, which a line says once for each scheme, and for what names no file.
+
+    Args:
+        path: What a framework is asked to save to.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return None
+    name = os.fsdecode(path)
+    for scheme in ("file://", "local://"):
+        name = name.removeprefix(scheme)
+    scheme, separator, _ = name.partition("://")
+    if separator and scheme not in _remote:
+        _remote.add(scheme)
+        say(f"{name} is unsigned, and so is all else that is saved to {scheme}://")
+    return None if separator else name
 
 
 class _Thread(threading.local):

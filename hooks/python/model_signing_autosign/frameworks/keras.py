@@ -16,9 +16,10 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign._faults import contained, say
+from model_signing_autosign._faults import contained
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import Call, paused, saves
+from model_signing_autosign._saving import Call, local, paused, saves
+from model_signing_autosign.frameworks import tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,23 +30,10 @@ if TYPE_CHECKING:
 FRAMEWORK: Final = Framework("keras", versions=">=3.0,<4", tested="3.15.1")
 TF_KERAS: Final = Framework("tf_keras", versions=">=2.15,<3", tested="2.21.0", distribution="tf-keras")
 
-_said: Final[set[str]] = set()  # schemes that a line was about
-
-
-def _local(path: object) -> object:
-    """Return what Keras was asked to write to, or None where it hands that on to TensorFlow or to a hub."""
-    if isinstance(path, (str, os.PathLike)) and "://" in str(path):
-        scheme = str(path).partition("://")[0]
-        if scheme not in _said:
-            _said.add(scheme)
-            say(f"what Keras saves to {scheme}:// is not signed, only what it saves to a plain path")
-        return None
-    return path
-
 
 def _file(call: Call) -> object:
     """Return where a call saves to that has the model as its first argument and the path as its second."""
-    return _local(call.argument("filepath", 1))
+    return local(call.argument("filepath", 1))
 
 
 def _weights(position: int) -> Where:
@@ -99,14 +87,7 @@ def _tf_weights(call: Call) -> object:
 
 
 def _tf_shards(root: str) -> list[str]:
-    if not root.endswith(".index"):
-        return []
-    folder, prefix = os.path.split(root.removesuffix(".index"))
-    # The file `checkpoint` beside them is about all that are saved there, and changes. An earlier save may have left
-    # shards of another number, as in "-of-00002".
-    shards = [path for path in os.scandir(folder) if path.name.startswith(f"{prefix}.data-")]
-    newest = max(shards, key=lambda path: path.stat().st_mtime_ns).name[-9:]
-    return [root, *(path.path for path in shards if path.name.endswith(newest))]
+    return tensorflow.files(root) if root.endswith(".index") else []
 
 
 class _Declined(Exception):  # noqa: N818 - it is no error
@@ -171,7 +152,7 @@ def _by_way_of_a_copy(original: Callable[..., Any], *args: Any, **kwargs: Any) -
 
 
 def _backup(call: Call) -> object:
-    return _local(call.args[0].backup_dir)
+    return local(call.args[0].backup_dir)
 
 
 SAVE: Final = _asking(saves(FRAMEWORK, _file), _file)

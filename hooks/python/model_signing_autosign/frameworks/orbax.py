@@ -19,9 +19,9 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign._faults import contained, say
+from model_signing_autosign._faults import contained
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import Call, is_paused, saves
+from model_signing_autosign._saving import Call, is_paused, local, saves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,19 +33,6 @@ _PARTIAL: Final = ".partial_save"
 # Temporary paths of what is saved while signing is paused: another thread commits them.
 _paused: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _saved: Final[set[str]] = set()
-_told: Final[set[str]] = set()  # schemes of paths that are not on this machine
-
-
-def local(path: object) -> str | None:
-    """Return the path of a checkpoint where it is a local one; says once for each other kind that it is not signed."""
-    found = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
-    if not isinstance(found, str):
-        return None
-    scheme, separator, _ = found.partition("://")
-    if separator and scheme not in _told:
-        _told.add(scheme)
-        say(f"orbax saves to {found}: what it saves to {scheme}:// is not signed")
-    return None if separator else found
 
 
 def _begin(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

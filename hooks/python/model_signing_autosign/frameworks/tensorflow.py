@@ -18,9 +18,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign._faults import say
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import Call, saves, tells
+from model_signing_autosign._saving import Call, local, saves, tells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,34 +28,12 @@ if TYPE_CHECKING:
 
 FRAMEWORK: Final = Framework("tensorflow", versions=">=2.12,<3", tested="2.21.0")
 
-_remote: Final[set[str]] = set()  # schemes that a line has told of
-
-
-def _local(path: object) -> str | None:
-    """Return the local path that TensorFlow writes to; None for a URL of anything else."""
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        return None
-    path = os.fsdecode(path).removeprefix("file://")
-    return None if "://" in path else path
-
-
-def _target(path: object) -> str | None:
-    """Return the same for what is saved, and say once where that is not signed."""
-    local = _local(path)
-    if local is None and isinstance(path, (str, bytes, os.PathLike)):
-        path = os.fsdecode(path)
-        scheme = path.partition("://")[0]
-        if scheme not in _remote:
-            _remote.add(scheme)
-            say(f"{path} is unsigned, and so is all else that TensorFlow saves to {scheme}://")
-    return local
-
 
 def _index(prefix: str | None) -> str | None:
     return None if prefix is None else f"{prefix}.index"
 
 
-def _files(index: str) -> list[str]:
+def files(index: str) -> list[str]:
     """Return the files of a checkpoint: an earlier one of that name may have left others, in more or fewer shards."""
     prefix = index.removesuffix(".index")
     folder, name = os.path.split(prefix)
@@ -67,7 +44,7 @@ def _files(index: str) -> list[str]:
 
 def _files_of_saver(index: str) -> list[str]:
     meta = f"{index.removesuffix('.index')}.meta"
-    return [*_files(index), *([meta] if os.path.isfile(meta) else ())]
+    return [*files(index), *([meta] if os.path.isfile(meta) else ())]
 
 
 def _written(call: Call) -> object:
@@ -76,7 +53,7 @@ def _written(call: Call) -> object:
     prefix, number = call.argument("file_prefix", 1), call.argument("checkpoint_number", 2)
     if hasattr(prefix, "numpy"):
         prefix = prefix.numpy()
-    prefix = _target(prefix)
+    prefix = local(prefix)
     return _index(f"{prefix}-{int(number)}" if prefix and number else prefix)
 
 
@@ -93,7 +70,7 @@ def _reports(_: Call) -> bool:
     return True
 
 
-_SAVES: Final = saves(FRAMEWORK, _written, files=_files, owned=_reports)
+_SAVES: Final = saves(FRAMEWORK, _written, files=files, owned=_reports)
 
 
 def _save(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -109,31 +86,31 @@ def _save(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def _named_in_advance(call: Call) -> object:
     step = call.argument("global_step", 3)
-    return _index(_target(call.argument("save_path", 2))) if step is None else None
+    return _index(local(call.argument("save_path", 2))) if step is None else None
 
 
 def _saved(_: Call, prefix: Any) -> object:
-    index = _index(_target(prefix))
+    index = _index(local(prefix))
     # The format of version 1 has none.
     return index if index is not None and os.path.isfile(index) else None
 
 
 def _builder(call: Call) -> object:
-    return _target(call.args[0]._export_dir)
+    return local(call.args[0]._export_dir)
 
 
 def _argument(name: str, position: int) -> Where:
-    return lambda call: _local(call.argument(name, position))
+    return lambda call: local(call.argument(name, position))
 
 
 _BUILDER: Final = "tensorflow.python.saved_model.builder_impl"
-_FILES: Final = "tensorflow.python.lib.io._pywrap_file_io"
+_GFILE: Final = "tensorflow.python.lib.io._pywrap_file_io"
 
 PATCHES: Final = (
     # def save_and_return_nodes(obj, export_dir, signatures=None, options=None, experimental_skip_checkpoint=False)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, lambda call: _target(call.argument("export_dir", 1)), owned=_reports),
+        saves(FRAMEWORK, lambda call: local(call.argument("export_dir", 1)), owned=_reports),
         ("tensorflow.python.saved_model.save:save_and_return_nodes",),
         seen="`tf.saved_model.save`, and `export` of Keras",
         signed="the folder",
@@ -180,7 +157,7 @@ PATCHES: Final = (
         Patch(
             FRAMEWORK,
             tells(event, *paths),
-            (f"{_FILES}:{name}",),
+            (f"{_GFILE}:{name}",),
             seen=f"`tf.io.gfile.{what}`, and the rotation of checkpoints",
             signed="nothing: the signature goes with what it is for",
             complete="-",

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import saves
+from model_signing_autosign._saving import local, saves
 
 if TYPE_CHECKING:
     from model_signing_autosign._saving import Call
@@ -22,15 +22,9 @@ FRAMEWORK: Final = Framework("xgboost", versions=">=2.0,<4", tested="3.2.0")
 
 
 def _model(call: Call) -> object:
-    file = call.argument("fname", 1)
-    if not isinstance(file, (str, os.PathLike)):
-        return None
-    path = os.path.expanduser(os.fspath(file))
-    if isinstance(path, str):
-        path = path.removeprefix("file://")
-        # Other schemes are there only in builds by hand; the C++ library opens them by itself.
-        return None if "://" in path else path
-    return None
+    # Other schemes are there only in builds by hand; the C++ library opens them by itself.
+    path = local(call.argument("fname", 1))
+    return None if path is None else os.path.expanduser(path)
 
 
 def _pickle(call: Call) -> object:

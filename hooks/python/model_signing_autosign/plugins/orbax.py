@@ -14,8 +14,7 @@ from orbax.checkpoint.path import atomicity  # type: ignore[import-untyped]
 import model_signing_autosign
 from model_signing_autosign import _session
 from model_signing_autosign._faults import contained
-from model_signing_autosign._saving import Scope, is_paused
-from model_signing_autosign.frameworks.orbax import local
+from model_signing_autosign._saving import Scope, is_paused, local
 
 
 class AutosignPath(atomicity.AtomicRenameTemporaryPath):  # type: ignore[misc]
