@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use autosign_session::{Config, Error, Settings};
 use autosign_signing::{
-    ExpectedSigner, Hashing, KeyVerifier, KeylessVerifier, Policy, VerifiedModel, Verifier,
-    signature_path, verify,
+    ExpectedSigner, KeyVerifier, KeylessVerifier, Policy, VerifiedModel, Verifier, signature_path,
+    verify,
 };
 use clap::{Args, Subcommand};
 
+use crate::hashing::Workers;
 use crate::progress::Bar;
 use crate::{
     GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say, shown,
@@ -42,6 +43,8 @@ struct Model {
     /// Refuse them (the default).
     #[arg(long)]
     no_ignore_unsigned_files: bool,
+    #[command(flatten)]
+    workers: Workers,
 }
 
 #[derive(Args)]
@@ -143,12 +146,10 @@ impl Model {
             ignore_git: self.selection.ignores_git(),
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
+            symlinks: self.selection.allow_symlinks,
         };
         let bar = Bar::default();
-        let hashing = Hashing {
-            progress: &bar,
-            ..Hashing::default()
-        };
+        let hashing = self.workers.hashing(&bar);
         Ok(verify(&self.model, &signature, verifier, &policy, hashing)?)
     }
 }
