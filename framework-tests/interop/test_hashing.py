@@ -1,8 +1,8 @@
 """Shards, BLAKE2b and BLAKE3: what upstream's PyPI package 1.1.1 makes of a model through its API, and what we do.
 
 Its command line has files and SHA-256 alone. Its API, left to guess from a signature, knows neither `blake2b`, the name
-that it writes, nor its shards; told how by the caller, it knows both. It compares the names of hashes, of which it has its
-own for shards, so ours in shards are never equal to it.
+that it writes, nor its shards; told how by the caller, it knows both. It compares the names of hashes, of which it has
+its own for shards, so ours in shards are never equal to it.
 """
 
 from __future__ import annotations
