@@ -37,6 +37,20 @@ impl Progress for () {
 }
 
 /// How to hash. A verifier takes from it the threads and the listener alone; the rest its statement says.
+///
+/// ```
+/// use autosign_signing::{HashAlgorithm, Hashing, Ignore, SHARD_BYTES, SerializationMethod, hash};
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("weights.bin"), b"abc")?;
+/// let hashing = Hashing {
+///     algorithm: HashAlgorithm::Blake3,
+///     method: SerializationMethod::Shards { size: SHARD_BYTES },
+///     ..Hashing::default()
+/// };
+/// let manifest = hash(folder.path(), &Ignore::git(), hashing)?;
+/// assert_eq!(manifest.resources()[0].to_string(), "weights.bin:0:3");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Hashing<'a> {
     /// The hash.

@@ -77,7 +77,7 @@ impl Error {
             Self::SigningFailed => "check the key with `openssl pkey -check -in KEY`",
             Self::SingleFileExpected { .. } => "name the file that was signed",
             Self::Symlink { .. } => {
-                "name the file itself, replace the link by a copy, leave it out with --ignore-paths, or follow links with --allow-symlinks"
+                "name the file itself, replace the link by a copy, leave it out with --ignore-paths, or follow links: --allow-symlinks, in a Hugging Face cache --allow-symlinks=hf-cache"
             }
             Self::SymlinkNotFollowed { fault, .. } => fault.hint(),
             Self::Token { .. } => "give a fresh identity token for the audience of this Fulcio",

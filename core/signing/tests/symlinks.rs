@@ -401,6 +401,35 @@ fn a_snapshot_is_signed_by_its_names() {
 }
 
 #[test]
+fn a_model_signed_as_files_verifies_where_a_cache_has_put_it() {
+    let fixture = Fixture::signed(&[("config.json", b"a1"), ("unet/model.safetensors", b"a2")]);
+    let cache = Cache::new();
+    let blobs = cache.snapshot.join("../../blobs");
+    std::fs::copy(&fixture.signature, blobs.join("3")).unwrap();
+    let signature = cache.snapshot.join("model.sig");
+    symlink("../../blobs/3", &signature).unwrap();
+    let verified = |symlinks| {
+        let policy = Policy {
+            symlinks,
+            ..Policy::default()
+        };
+        let key = verifier("p256");
+        verify(
+            &cache.snapshot,
+            &signature,
+            &key,
+            &policy,
+            Hashing::default(),
+        )
+    };
+    assert_eq!(verified(Some(Symlinks::HfCache)).unwrap().files().len(), 2);
+    refused!(verified(None), Error::Symlink { .. }, "hf-cache");
+    cache.link("../../blobs/1");
+    let differs = verified(Some(Symlinks::HfCache));
+    refused!(differs, Error::Differs(_), "added: \"link\"");
+}
+
+#[test]
 fn a_snapshot_leads_to_its_own_blobs_alone() {
     let cache = Cache::new();
     let blobs = cache.snapshot.join("../../blobs").canonicalize().unwrap();
