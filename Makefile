@@ -14,7 +14,8 @@ TOOLS := build/tools
 ENV := build/env
 UPSTREAM := build/upstream
 NODE := build/node
-FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning
+FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning keras tensorflow \
+	jax opt_in mlflow wandb
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)

@@ -25,7 +25,7 @@ def rows() -> Iterator[str]:
         for patch in importlib.import_module(f"{frameworks.__name__}.{name}").PATCHES:
             framework = patch.framework
             cells = (
-                f"`{name}`",
+                f"`{name}`{' (off)' if name in frameworks.OPT_IN else ''}",
                 f"{framework.distribution or framework.name} {framework.versions}",
                 framework.tested,
                 patch.seen,

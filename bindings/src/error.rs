@@ -24,6 +24,7 @@ pub(crate) fn session(error: SessionError) -> PyErr {
         SessionError::Setting { .. }
         | SessionError::ConfigFile { .. }
         | SessionError::Locked { .. }
+        | SessionError::NoCertificate
         | SessionError::NoKey
         | SessionError::NoIdentity
         | SessionError::NoSpool

@@ -14,5 +14,8 @@ mod _core {
     #[pymodule_export]
     use super::session::{Session, Status, warn};
     #[pymodule_export]
-    use super::signing::{doctor, run, sign_key, sign_sigstore, verify_key, verify_sigstore};
+    use super::signing::{
+        doctor, run, sign_certificate, sign_key, sign_sigstore, verify_certificate, verify_key,
+        verify_sigstore,
+    };
 }

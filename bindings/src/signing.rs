@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use autosign_cli::Interpreter;
 use autosign_session::{
     Config, Error as SessionError, Examination, Installed, Instance, Keyless, PUBLIC_LOG, Report,
-    Settings,
+    Settings, refuse_trust_in,
 };
 use autosign_signing::{
-    Error, ExpectedSigner, Hashing, Ignore, KeySigner, KeyVerifier, KeylessVerifier, Policy,
-    RelPath, Signer, Verifier, sign, signature_path, verify,
+    CertificateSigner, CertificateVerifier, Error, ExpectedSigner, Hashing, Ignore, KeySigner,
+    KeyVerifier, KeylessVerifier, Policy, RelPath, Signer, Verifier, sign, signature_path, verify,
 };
 use pyo3::prelude::*;
 
@@ -32,6 +32,35 @@ pub(crate) fn sign_key(
 ) -> PyResult<PathBuf> {
     let signed = py.detach(|| {
         let signer = KeySigner::read(&private_key, password.as_deref().map(str::as_bytes))?;
+        signed(&model, signature, &signer)
+    });
+    signed.map_err(error::signing)
+}
+
+/// Sign `model` with the PEM key `private_key`, whose certificate is `signing_certificate`, and return the path of the
+/// signature, which carries the certificates of `certificate_chain` along.
+///
+/// Raises:
+///     SigningError: The key, a certificate, the model or the signature's place is not as it must be.
+#[pyfunction]
+#[pyo3(signature = (model, *, private_key, signing_certificate, certificate_chain=Vec::new(), password=None, signature=None))]
+pub(crate) fn sign_certificate(
+    py: Python<'_>,
+    model: PathBuf,
+    private_key: PathBuf,
+    signing_certificate: PathBuf,
+    certificate_chain: Vec<PathBuf>,
+    password: Option<String>,
+    signature: Option<PathBuf>,
+) -> PyResult<PathBuf> {
+    let signed = py.detach(|| {
+        let password = password.as_deref().map(str::as_bytes);
+        let signer = CertificateSigner::read(
+            &private_key,
+            password,
+            &signing_certificate,
+            &certificate_chain,
+        )?;
         signed(&model, signature, &signer)
     });
     signed.map_err(error::signing)
@@ -88,6 +117,39 @@ pub(crate) fn verify_key(
     verified.map_err(error::verification)
 }
 
+/// Verify that the certificate of whoever signed `model` leads to a root of the PEM files `certificate_chain`, and that it
+/// names `certificate_identity` if that is given; return the names of its verified files. Each of
+/// `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root.
+///
+/// Raises:
+///     UnsignedError: There is no signature.
+///     VerificationError: Somebody else signed, or the certificate breaks a rule, or the model is not what was signed.
+#[pyfunction]
+#[pyo3(signature = (model, *, certificate_chain, certificate_identity=None, timestamp_certificate_chain=Vec::new(), signature=None))]
+pub(crate) fn verify_certificate(
+    py: Python<'_>,
+    model: PathBuf,
+    certificate_chain: Vec<PathBuf>,
+    certificate_identity: Option<&str>,
+    timestamp_certificate_chain: Vec<PathBuf>,
+    signature: Option<PathBuf>,
+) -> PyResult<Vec<String>> {
+    let verified = py.detach(|| {
+        let given = [&certificate_chain, &timestamp_certificate_chain];
+        let given = given.into_iter().flatten().map(PathBuf::as_path);
+        refuse_trust_in(&model, given)?;
+        let mut verifier = CertificateVerifier::read(&certificate_chain)?;
+        if let Some(identity) = certificate_identity {
+            verifier = verifier.with_identity(identity)?;
+        }
+        for chain in &timestamp_certificate_chain {
+            verifier = verifier.with_timestamp_authority(chain)?;
+        }
+        verified(&model, signature, &verifier)
+    });
+    verified.map_err(error::verification)
+}
+
 /// Verify that `identity`, for which `identity_provider` vouches, signed `model`, and return the names of its verified
 /// files. Without `trust_config` the environment says which Sigstore instance is believed.
 ///
@@ -116,12 +178,12 @@ pub(crate) fn verify_sigstore(
     verified.map_err(error::verification)
 }
 
-/// Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
+/// Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name, version and the hooks to choose.
 #[pyfunction]
 #[pyo3(signature = (installed, *, fetch=false, sign_test=false))]
 pub(crate) fn doctor(
     py: Python<'_>,
-    installed: Vec<(String, String)>,
+    installed: Vec<(String, String, Vec<String>)>,
     fetch: bool,
     sign_test: bool,
 ) -> String {
@@ -164,13 +226,13 @@ fn verified(
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
-/// `installed` are frameworks with a hook, by name and version; `startup` is the folder that switches signing on.
+/// `installed` are frameworks with a hook, by name, version and the hooks to choose; `startup` is the folder that switches signing on.
 #[pyfunction]
 #[pyo3(signature = (args, installed=Vec::new(), startup=None))]
 pub(crate) fn run(
     py: Python<'_>,
     args: Vec<OsString>,
-    installed: Vec<(String, String)>,
+    installed: Vec<(String, String, Vec<String>)>,
     startup: Option<PathBuf>,
 ) -> u8 {
     py.detach(|| {
@@ -183,9 +245,13 @@ pub(crate) fn run(
     })
 }
 
-fn frameworks(installed: Vec<(String, String)>) -> Vec<Installed> {
+fn frameworks(installed: Vec<(String, String, Vec<String>)>) -> Vec<Installed> {
     let installed = installed.into_iter();
     installed
-        .map(|(name, version)| Installed { name, version })
+        .map(|(name, version, hooks)| Installed {
+            name,
+            version,
+            hooks,
+        })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.machinery
 import importlib.util
@@ -81,6 +82,17 @@ class TestWrapping:
         )
         assert inspect.signature(wrapped) == inspect.signature(original)
         assert pickle.loads(pickle.dumps(wrapped)) is wrapped
+
+    def test_coroutine_function(
+        self, make_package: Any, patch_of: Callable[..., Patch], recorder: Recorder, tmp_path: Any
+    ) -> None:
+        make_package(writer="async def save(path):\n    path.touch()\n    return path\n")
+        patch_of("tiny.writer:save", "tiny:save").apply()
+        saving = tiny().save(tmp_path / "x")
+        assert inspect.iscoroutinefunction(tiny().save)
+        assert not (tmp_path / "x").exists()
+        assert asyncio.run(saving) == tmp_path / "x"
+        assert (recorder.calls, (tmp_path / "x").exists()) == (1, True)
 
     def test_idempotent(self, patch_of: Callable[..., Patch], recorder: Recorder, tmp_path: Any) -> None:
         original = tiny().save
@@ -184,6 +196,28 @@ class TestMissing:
         assert "tiny.writer" not in sys.modules
         assert hasattr(importlib.import_module("tiny.writer").save, "__wrapped__")
         assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize(("module", "told"), [("writer", ""), ("gone", "tiny 1.0 has no tiny.some.parts.gone,")])
+    def test_module_in_packages_without_init(
+        self,
+        module: str,
+        told: str,
+        make_package: Any,
+        patch_of: Callable[..., Patch],
+        tmp_path: Any,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        make_package(__init__="__version__ = '1.0'\n")
+        parts = tmp_path / "site/tiny/some/parts"
+        parts.mkdir(parents=True)
+        (parts / "writer.py").write_text("def save(path): ...\n", encoding="utf-8")
+        patch_of(f"tiny.some.parts.{module}:save").apply()
+        tiny()
+        err = capfd.readouterr().err
+        assert told in err
+        assert bool(told) is bool(err)
+        if not told:
+            assert hasattr(importlib.import_module("tiny.some.parts.writer").save, "__wrapped__")
 
     def test_nothing_is_imported_to_look(self, make_package: Any, patch_of: Callable[..., Patch]) -> None:
         make_package(__init__="def __getattr__(name):\n    raise RuntimeError(name)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -65,6 +66,17 @@ def test_inner_save_elsewhere_is_its_own(folder: Path, tmp_path: Path, signature
         write(folder / "a")
         write(tmp_path / "checkpoint2")
     assert signatures() == ["checkpoint/model.sig", "checkpoint2.sig"]
+
+
+def test_inner_save_that_the_outer_one_removes(
+    folder: Path, tmp_path: Path, signatures: Callable[[], list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Scope(tmp_path / "x", "test"):
+        write(folder / "in-passing")
+        (folder / "in-passing").unlink()
+        (tmp_path / "x").write_bytes(b"made of it")
+    assert signatures() == ["x.sig"]
+    assert "in-passing" not in capfd.readouterr().err
 
 
 def test_cover_seen_through_symlink(folder: Path, tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
@@ -166,6 +178,35 @@ def test_saves(
     assert signatures() == ["x.sig"]
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'path'"):
         wrapper(original, 0)
+
+
+def test_coroutines(folder: Path, signatures: Callable[[], list[str]]) -> None:
+    """What goes on in the same thread while one waits is no part of it, not even if it lies in its folder."""
+    wrapper = saves(Framework("test", ">=1", "1"), argument("path", 0))
+
+    async def original(path: Path, end: asyncio.Event) -> str:
+        await end.wait()
+        if path.name == "fails":
+            raise OSError(path.name)
+        path.joinpath("weights").write_bytes(b"weights")
+        return path.name
+
+    async def save_all() -> list[object]:
+        ends = {name: asyncio.Event() for name in (".", "inner", "fails")}
+        for name in ends:
+            (folder / name).mkdir(exist_ok=True)
+        saving = [asyncio.create_task(wrapper(original, folder / name, end)) for name, end in ends.items()]
+        for end in reversed(ends.values()):
+            await asyncio.sleep(0)
+            assert signatures() == (["checkpoint/inner/model.sig"] if ends["inner"].is_set() else [])
+            end.set()
+            await asyncio.sleep(0.01)
+        return await asyncio.gather(*saving, return_exceptions=True)
+
+    *names, error = asyncio.run(save_all())
+    assert names == ["checkpoint", "inner"]
+    assert isinstance(error, OSError)
+    assert signatures() == ["checkpoint/inner/model.sig", "checkpoint/model.sig"]
 
 
 def test_checkpoint_that_vanished(

@@ -133,7 +133,8 @@ def test_every_hook_is_noticed() -> None:
 
     names = {path.stem for path in Path(frameworks.__file__).parent.glob("*.py")}
     import_torch_first = {"lightning_fabric", "pytorch_lightning"}
-    assert {patch.module.partition(".")[0] for patch in frameworks.patches(["auto"])} <= names | import_torch_first
+    patches = frameworks.patches(frameworks.NAMES)
+    assert {patch.module.partition(".")[0] for patch in patches} <= names | import_torch_first
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
-use autosign_signing::{KeySigner, Signer, Sources, read_password, sign};
+use autosign_signing::{CertificateSigner, KeySigner, Signer, Sources, read_password, sign};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
@@ -21,6 +21,8 @@ pub(crate) enum Sign {
     Sigstore(Sigstore),
     /// With a private key: ECDSA on P-256, P-384 or P-521.
     Key(Key),
+    /// With a private key whose X.509 certificate names the signer.
+    Certificate(Certificate),
 }
 
 #[derive(Args)]
@@ -59,6 +61,29 @@ pub(crate) struct Sigstore {
 pub(crate) struct Key {
     #[command(flatten)]
     model: Model,
+    #[command(flatten)]
+    key: PrivateKey,
+}
+
+#[derive(Args)]
+pub(crate) struct Certificate {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    key: PrivateKey,
+    /// The certificate for that key, a PEM file.
+    #[arg(long, value_name = "PATH")]
+    signing_certificate: PathBuf,
+    /// Certificates of its issuers, which the signature carries along, a PEM file; may be given several times.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    certificate_chain: Vec<PathBuf>,
+    /// Have the signature timestamped by this authority (RFC 3161): it then holds beyond the certificate's end.
+    #[arg(long, value_name = "URL")]
+    timestamp_url: Option<String>,
+}
+
+#[derive(Args)]
+struct PrivateKey {
     /// The private key, a PEM file.
     #[arg(long, value_name = "PATH")]
     private_key: PathBuf,
@@ -74,6 +99,7 @@ impl Sign {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let signed = match self {
             Self::Key(key) => key.sign(),
+            Self::Certificate(certificate) => certificate.sign(settings),
             Self::Sigstore(sigstore) => match config(settings, err) {
                 Some(config) => sigstore.sign(config, settings, err),
                 None => return USAGE,
@@ -125,12 +151,37 @@ impl Sigstore {
 
 impl Key {
     fn sign(self) -> Result<(), Error> {
-        let password = match &self.password_file {
-            Some(path) => Some(read_password(path)?),
-            None => self.password.map(Zeroizing::new),
-        };
-        let signer = KeySigner::read(&self.private_key, password.as_deref().map(String::as_bytes))?;
+        let password = self.key.password()?;
+        let password = password.as_deref().map(String::as_bytes);
+        let signer = KeySigner::read(&self.key.private_key, password)?;
         self.model.sign(&signer)
+    }
+}
+
+impl Certificate {
+    fn sign(self, settings: &Settings) -> Result<(), Error> {
+        let password = self.key.password()?;
+        let mut signer = CertificateSigner::read(
+            &self.key.private_key,
+            password.as_deref().map(String::as_bytes),
+            &self.signing_certificate,
+            &self.certificate_chain,
+        )?;
+        if let Some(url) = self.timestamp_url {
+            settings.unlocked("MODEL_SIGNING_TIMESTAMP_URL")?;
+            let keyless = Config::read_strictly(settings)?.keyless;
+            signer = signer.with_timestamps(keyless.connection()?, url);
+        }
+        self.model.sign(&signer)
+    }
+}
+
+impl PrivateKey {
+    fn password(&self) -> Result<Option<Zeroizing<String>>, Error> {
+        Ok(match &self.password_file {
+            Some(path) => Some(read_password(path)?),
+            None => self.password.clone().map(Zeroizing::new),
+        })
     }
 }
 

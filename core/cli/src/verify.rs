@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_session::{Config, Error, Settings};
+use autosign_session::{Config, Error, Settings, refuse_trust_in};
 use autosign_signing::{
-    ExpectedSigner, KeyVerifier, KeylessVerifier, Policy, VerifiedModel, Verifier, signature_path,
-    verify,
+    Bundle, CertificateVerifier, Digest, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
+    Policy, VerifiedModel, Verifier, signature_path, verify,
 };
 use clap::{Args, Subcommand};
 
@@ -25,6 +25,8 @@ pub(crate) enum Verify {
     Sigstore(Sigstore),
     /// With the signer's public key.
     Key(Key),
+    /// With a root of the signer's X.509 certificate.
+    Certificate(Certificate),
 }
 
 #[derive(Args)]
@@ -83,10 +85,37 @@ pub(crate) struct Key {
     public_key: PathBuf,
 }
 
+#[derive(Args)]
+pub(crate) struct Certificate {
+    #[command(flatten)]
+    model: Model,
+    /// The roots that are believed, and nobody else: a PEM file; may be given several times. It may hold certificates
+    /// between them and the signer's, too.
+    #[arg(long, value_name = "PATH", num_args = 1, required = true)]
+    certificate_chain: Vec<PathBuf>,
+    /// Who must have signed: an email address, URI or DNS name of the certificate, or its subject as RFC 4514 writes it,
+    /// exactly; or glob:PATTERN, where * stands for anything but / and ** for anything; or re:EXPRESSION, for the whole.
+    #[arg(long, value_name = "IDENTITY")]
+    certificate_identity: Option<String>,
+    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
+    /// timestamps to its root; may be given several times.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    timestamp_certificate_chain: Vec<PathBuf>,
+    /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
+    #[arg(long)]
+    log_fingerprints: bool,
+    /// Without a timestamp, judge certificates as of the day when the signer's began, not now. The key of a certificate
+    /// that ended can still sign: only for models that are known to be older.
+    #[arg(long)]
+    legacy: bool,
+}
+
 impl Verify {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let tell_signer = matches!(self, Self::Certificate(_));
         let verified = match self {
             Self::Key(key) => key.verify(),
+            Self::Certificate(certificate) => certificate.verify(err),
             Self::Sigstore(sigstore) => match config(settings, err) {
                 Some(config) => sigstore.verify(config, settings, err),
                 None => return USAGE,
@@ -95,6 +124,16 @@ impl Verify {
         match verified {
             Ok(verified) => {
                 tell_unsigned(&verified, err);
+                let judged = verified.manifest().judged_at();
+                if let Some(judged) = judged.filter(|at| !matches!(at, JudgedAt::Now(_))) {
+                    say(err, format_args!("Certificates are judged as of {judged}"));
+                }
+                if tell_signer {
+                    say(
+                        out,
+                        format_args!("Signed by {}", verified.manifest().signer()),
+                    );
+                }
                 say(out, format_args!("Verification succeeded"));
                 GOOD
             }
@@ -132,16 +171,44 @@ impl Key {
     }
 }
 
+impl Certificate {
+    fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
+        let given = [&self.certificate_chain, &self.timestamp_certificate_chain];
+        let given = given.into_iter().flatten().map(PathBuf::as_path);
+        refuse_trust_in(&self.model.model, given)?;
+        let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
+        if let Some(identity) = &self.certificate_identity {
+            verifier = verifier.with_identity(identity)?;
+        }
+        for chain in &self.timestamp_certificate_chain {
+            verifier = verifier.with_timestamp_authority(chain)?;
+        }
+        if self.legacy {
+            verifier = verifier.with_legacy_time();
+        }
+        if self.log_fingerprints {
+            tell_fingerprints("[  init  ]", &verifier.fingerprints(), err);
+            let bundle = Bundle::read(&self.model.signature())?;
+            tell_fingerprints("[ verify ]", &bundle.fingerprints(), err);
+        }
+        self.model.verify(&verifier)
+    }
+}
+
 impl Model {
-    fn verify(self, verifier: &dyn Verifier) -> Result<VerifiedModel, Error> {
-        let signature = self.signature.unwrap_or_else(|| {
+    fn signature(&self) -> PathBuf {
+        self.signature.clone().unwrap_or_else(|| {
             let upstream = default_signature();
             if upstream.exists() {
                 upstream
             } else {
                 signature_path(&self.model)
             }
-        });
+        })
+    }
+
+    fn verify(self, verifier: &dyn Verifier) -> Result<VerifiedModel, Error> {
+        let signature = self.signature();
         let policy = Policy {
             ignore_git: self.selection.ignores_git(),
             ignore: self.selection.ignore_paths,
@@ -151,6 +218,18 @@ impl Model {
         let bar = Bar::default();
         let hashing = self.workers.hashing(&bar);
         Ok(verify(&self.model, &signature, verifier, &policy, hashing)?)
+    }
+}
+
+/// In upstream's form.
+fn tell_fingerprints(what: &str, fingerprints: &[Digest], err: &mut dyn Write) {
+    for fingerprint in fingerprints {
+        let bytes = fingerprint.as_bytes().iter();
+        let hex: Vec<_> = bytes.map(|byte| format!("{byte:02X}")).collect();
+        say(
+            err,
+            format_args!("{what} sha256 Fingerprint: {}", hex.join(":")),
+        );
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use autosign_signing::{KeySigner, read_password};
+use autosign_signing::{CertificateSigner, KeySigner, Signer, read_password};
 use zeroize::Zeroizing;
 
 use crate::{Environment, Error, Keyless, Origin, Selection, Settings, Sink, every_setting};
@@ -25,8 +26,10 @@ pub enum Mode {
 /// Who signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// The key, where there is one; else Sigstore.
+    /// The certificate or the key, where there is one; else Sigstore.
     Auto,
+    /// Whom `MODEL_SIGNING_CERTIFICATE` names, the holder of `MODEL_SIGNING_PRIVATE_KEY`.
+    Certificate,
     /// The holder of `MODEL_SIGNING_PRIVATE_KEY`.
     Key,
     /// Whom the identity token names.
@@ -99,6 +102,10 @@ pub struct Config {
     pub keyless: Keyless,
     /// `MODEL_SIGNING_PRIVATE_KEY`, absolute.
     pub private_key: Option<PathBuf>,
+    /// `MODEL_SIGNING_CERTIFICATE`, absolute.
+    pub certificate: Option<PathBuf>,
+    /// `MODEL_SIGNING_CERTIFICATE_CHAIN`, absolute.
+    pub certificate_chain: Option<PathBuf>,
     /// `MODEL_SIGNING_PASSWORD`
     pub password: Option<Zeroizing<String>>,
     /// `MODEL_SIGNING_PASSWORD_FILE`, absolute.
@@ -147,6 +154,8 @@ impl Config {
                 ..Keyless::default()
             },
             private_key: None,
+            certificate: None,
+            certificate_chain: None,
             password: None,
             password_file: None,
             threads: None,
@@ -212,7 +221,12 @@ impl Config {
     #[must_use]
     pub fn signer(&self) -> Option<String> {
         if self.signs_with_key() {
-            return Some(format!("key:{}", self.private_key.as_deref()?.display()));
+            let key = self.private_key.as_deref()?;
+            return Some(if self.signs_with_certificate() {
+                format!("certificate:{}", self.certificate.as_deref()?.display())
+            } else {
+                format!("key:{}", key.display())
+            });
         }
         // Offline, who signs is not who happens to be known where the job runs.
         let known = match self.mode {
@@ -223,20 +237,28 @@ impl Config {
         named.then(|| self.keyless.name())
     }
 
-    /// The holder of the private key.
+    /// The holder of the private key, with the certificate where that is to be used.
     ///
     /// # Errors
-    /// [`Error::NoKey`], and those of [`KeySigner::read`] and [`read_password`].
-    pub(crate) fn key_signer(&self) -> Result<KeySigner, Error> {
+    /// [`Error::NoKey`], [`Error::NoCertificate`], and those of [`KeySigner::read`], [`CertificateSigner::read`] and
+    /// [`read_password`].
+    pub(crate) fn key_signer(&self) -> Result<Arc<dyn Signer>, Error> {
         let path = self.private_key.as_ref().ok_or(Error::NoKey)?;
         let password = match &self.password_file {
             Some(path) => Some(read_password(path)?),
             None => self.password.clone(),
         };
-        Ok(KeySigner::read(
-            path,
-            password.as_deref().map(String::as_bytes),
-        )?)
+        let password = password.as_deref().map(String::as_bytes);
+        if !self.signs_with_certificate() {
+            return Ok(Arc::new(KeySigner::read(path, password)?));
+        }
+        let certificate = self.certificate.as_ref().ok_or(Error::NoCertificate)?;
+        let chain = self.certificate_chain.as_slice();
+        let signer = CertificateSigner::read(path, password, certificate, chain)?;
+        Ok(match &self.keyless.timestamp_url {
+            Some(url) => Arc::new(signer.with_timestamps(self.keyless.connection()?, url.clone())),
+            None => Arc::new(signer),
+        })
     }
 
     /// Until when this job can sign, where its only token cannot be renewed.
@@ -248,13 +270,23 @@ impl Config {
         sources.covers_until(self.keyless.audience())
     }
 
-    /// Whether a private key signs, not an identity token.
+    /// Whether a private key signs, with or without a certificate, not an identity token.
     #[must_use]
     pub fn signs_with_key(&self) -> bool {
         match self.method {
-            Method::Auto => self.private_key.is_some(),
-            Method::Key => true,
+            Method::Auto => self.private_key.is_some() || self.certificate.is_some(),
+            Method::Certificate | Method::Key => true,
             Method::Sigstore => false,
+        }
+    }
+
+    /// Whether the private key's certificate goes with its signatures.
+    #[must_use]
+    pub fn signs_with_certificate(&self) -> bool {
+        match self.method {
+            Method::Auto => self.certificate.is_some(),
+            Method::Certificate => true,
+            Method::Key | Method::Sigstore => false,
         }
     }
 }

@@ -14,10 +14,13 @@ use crate::{Config, Error, Instance, Mode, Rank, Settings, Spool, every_setting,
 /// A framework that is installed and has a hook.
 #[derive(Clone, Debug, Serialize)]
 pub struct Installed {
-    /// The hook's name.
+    /// The name that it is installed under.
     pub name: String,
     /// The framework's version.
     pub version: String,
+    /// What of `MODEL_SIGNING_HOOKS` has it hooked: names of hooks, and `auto` unless it is off by default.
+    #[serde(skip)]
+    pub hooks: Vec<String>,
 }
 
 /// How far a [`Report`] goes.
@@ -132,7 +135,7 @@ impl Report {
             .iter()
             .cloned()
             .partition(|framework| {
-                let chosen = |hook: &String| hook == "auto" || *hook == framework.name;
+                let chosen = |hook| framework.hooks.contains(hook);
                 config.mode != Mode::Disabled && config.hooks.iter().any(chosen)
             });
         let set = every_setting().filter_map(|setting| {
@@ -157,7 +160,9 @@ impl Report {
                 .chain(&errors)
                 .map(ToString::to_string)
                 .collect(),
-            method: if config.signs_with_key() {
+            method: if config.signs_with_certificate() {
+                "certificate"
+            } else if config.signs_with_key() {
                 "key"
             } else {
                 "sigstore"
@@ -181,7 +186,9 @@ impl Report {
             let spool = spool.map(|folder| Spool::new(folder.clone(), String::new()));
             spool.map_or(Ok(()), |spool| spool.list().map(drop))
         } else if config.signs_with_key() {
-            config.key_signer().and_then(|signer| try_out(&signer))
+            config
+                .key_signer()
+                .and_then(|signer| try_out(signer.as_ref()))
         } else {
             report.look_at_keyless(&config, examination)
         };

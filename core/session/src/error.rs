@@ -46,7 +46,10 @@ pub enum Error {
     /// Neither an identity token nor a key is configured.
     #[error("there is no identity token to sign with, and no key")]
     NoIdentity,
-    /// Method `key`, and no key.
+    /// Method `certificate`, and no certificate.
+    #[error("there is no certificate to sign with")]
+    NoCertificate,
+    /// Method `key` or `certificate`, and no key.
     #[error("there is no key to sign with")]
     NoKey,
     /// Mode `offline`, and no spool.
@@ -141,6 +144,9 @@ impl Error {
             }
             Self::PublicLog => {
                 "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"
+            }
+            Self::NoCertificate => {
+                "set MODEL_SIGNING_CERTIFICATE to the path of the key's certificate, a PEM file"
             }
             Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
             Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",

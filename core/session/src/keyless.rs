@@ -332,14 +332,7 @@ impl Keyless {
             // What is kept of these is proven from a root that came with the program.
             Instance::Production | Instance::Staging => Vec::new(),
         };
-        for path in paths {
-            if let (Ok(model), Ok(real)) = (model.canonicalize(), path.canonicalize())
-                && real.starts_with(&model)
-            {
-                return Err(SigningError::TrustInModel { path: path.into() });
-            }
-        }
-        Ok(())
+        refuse_trust_in(model, paths)
     }
 
     /// The signer, and whether what it signs goes on public record.
@@ -391,6 +384,24 @@ impl Keyless {
             Instance::Tuf(url) => format!("sigstore:{url}"),
         }
     }
+}
+
+/// Whoever can write to `model` must not say who is to be believed.
+///
+/// # Errors
+/// [`TrustInModel`](autosign_signing::Error::TrustInModel) where one of `paths` lies in the model.
+pub fn refuse_trust_in<'a>(
+    model: &Path,
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), SigningError> {
+    for path in paths {
+        if let (Ok(model), Ok(real)) = (model.canonicalize(), path.canonicalize())
+            && real.starts_with(&model)
+        {
+            return Err(SigningError::TrustInModel { path: path.into() });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

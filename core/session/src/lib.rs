@@ -32,7 +32,7 @@ pub use config::{Config, LogFormat, LogLevel, Method, Mode, OnError};
 pub use doctor::{Examination, Installed, Report};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG};
-pub use keyless::{Instance, Keyless, RateLimit, TrustFiles};
+pub use keyless::{Instance, Keyless, RateLimit, TrustFiles, refuse_trust_in};
 pub use layers::{Origin, Settings, Value};
 pub use log::{Sink, listener, warn};
 pub use place::{Rank, host};

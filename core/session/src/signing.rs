@@ -138,7 +138,7 @@ impl SignerSource {
             return Ok(Arc::clone(signer));
         }
         let signer: Arc<dyn Signer> = if self.config.signs_with_key() {
-            Arc::new(self.config.key_signer()?)
+            self.config.key_signer()?
         } else {
             let (signer, public) = self.config.keyless.signer()?;
             if public {

@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::envelope::IN_TOTO;
-use crate::{Envelope, Error, json};
+use crate::{Digest, Envelope, Error, json};
 
 /// A manifest costs about 121 bytes a file, so this is room for some 400,000 files.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// More log entries or timestamps than any signer puts into a bundle.
 const MAX_PROOFS: usize = 8;
+/// More certificates than any signer puts into a bundle.
+const MAX_CHAIN: usize = 10;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -52,8 +54,18 @@ impl fmt::Display for Method {
 pub struct Bundle {
     method: Method,
     key_hint: Option<String>,
+    chained: Option<Chained>,
     keyless: Option<Keyless>,
     envelope: Envelope,
+}
+
+/// What a signature with a certificate rests on. Claims, like the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chained {
+    /// DER, leaf first, at least one.
+    pub(crate) certificates: Vec<Vec<u8>>,
+    /// RFC 3161 responses, DER.
+    pub(crate) timestamps: Vec<Vec<u8>>,
 }
 
 /// What a keyless signature rests on. Claims, like the rest.
@@ -72,6 +84,17 @@ impl Bundle {
         Self {
             method: Method::Key,
             key_hint: Some(key_hint),
+            chained: None,
+            keyless: None,
+            envelope,
+        }
+    }
+
+    pub(crate) fn signed_with_chain(envelope: Envelope, chained: Chained) -> Self {
+        Self {
+            method: Method::Certificate,
+            key_hint: None,
+            chained: Some(chained),
             keyless: None,
             envelope,
         }
@@ -81,6 +104,7 @@ impl Bundle {
         Self {
             method: Method::Sigstore,
             key_hint: None,
+            chained: None,
             keyless: Some(keyless),
             envelope,
         }
@@ -106,7 +130,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond 64 MiB, [`Error::Json`], [`Error::MediaType`], [`Error::SignatureCount`],
-    /// [`Error::PayloadType`], [`Error::Base64`].
+    /// [`Error::PayloadType`], [`Error::Base64`], [`Error::Material`], [`Error::TooMany`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_BYTES) {
             return Err(Error::TooLarge {
@@ -139,12 +163,14 @@ impl Bundle {
         let log_entries = material.tlog_entries.unwrap_or_default();
         let stamps = material.timestamp_verification_data.unwrap_or_default();
         let stamps = stamps.rfc3161_timestamps.unwrap_or_default();
-        within("log entries", log_entries.len())?;
-        within("timestamps", stamps.len())?;
+        within("log entries", log_entries.len(), MAX_PROOFS)?;
+        within("timestamps", stamps.len(), MAX_PROOFS)?;
         let stamps = stamps
             .iter()
             .map(|one| decode("signedTimestamp", &one.signed_timestamp));
-        let timestamps = stamps.collect::<Result<_, _>>()?;
+        let timestamps = stamps.collect::<Result<Vec<_>, _>>()?;
+        let chain = material.x509_certificate_chain;
+        let chained = chain.map(|chain| chain.decode(&timestamps)).transpose()?;
         let certificate = material.certificate;
         let certificate = certificate.map(|one| decode("rawBytes", &one.raw_bytes));
         let keyless = certificate.transpose()?.map(|certificate| Keyless {
@@ -155,6 +181,7 @@ impl Bundle {
         Ok(Self {
             method,
             key_hint,
+            chained,
             keyless,
             envelope,
         })
@@ -184,6 +211,20 @@ impl Bundle {
     }
 
     fn material(&self) -> Material {
+        if let Some(chained) = &self.chained {
+            let certificates = chained.certificates.iter().map(|der| Certificate {
+                raw_bytes: BASE64.encode(der),
+            });
+            let stamps = (!chained.timestamps.is_empty()).then_some(&chained.timestamps);
+            return Material {
+                x509_certificate_chain: Some(Chain {
+                    certificates: certificates.collect(),
+                }),
+                tlog_entries: Some(Vec::new()),
+                timestamp_verification_data: stamps.map(|stamps| Timestamps::encode(stamps)),
+                ..Material::default()
+            };
+        }
         let Some(keyless) = &self.keyless else {
             return Material {
                 public_key: Some(PublicKey {
@@ -193,17 +234,12 @@ impl Bundle {
                 ..Material::default()
             };
         };
-        let stamps = keyless.timestamps.iter().map(|stamp| Timestamp {
-            signed_timestamp: BASE64.encode(stamp),
-        });
         Material {
             certificate: Some(Certificate {
                 raw_bytes: BASE64.encode(&keyless.certificate),
             }),
             tlog_entries: Some(keyless.log_entries.clone()),
-            timestamp_verification_data: Some(Timestamps {
-                rfc3161_timestamps: Some(stamps.collect()),
-            }),
+            timestamp_verification_data: Some(Timestamps::encode(&keyless.timestamps)),
             ..Material::default()
         }
     }
@@ -218,6 +254,18 @@ impl Bundle {
     #[must_use]
     pub fn key_hint(&self) -> Option<&str> {
         self.key_hint.as_deref()
+    }
+
+    pub(crate) fn chained(&self) -> Option<&Chained> {
+        self.chained.as_ref()
+    }
+
+    /// SHA-256 of each certificate of its chain, leaf first; nothing where it has none.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<Digest> {
+        let chained = self.chained.iter();
+        let certificates = chained.flat_map(|chained| &chained.certificates);
+        certificates.map(|der| Digest::of(der)).collect()
     }
 
     pub(crate) fn keyless(&self) -> Option<&Keyless> {
@@ -257,13 +305,9 @@ pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
     Ok(bytes)
 }
 
-fn within(what: &'static str, found: usize) -> Result<(), Error> {
-    if found > MAX_PROOFS {
-        return Err(Error::TooMany {
-            what,
-            found,
-            limit: MAX_PROOFS,
-        });
+fn within(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
+    if found > limit {
+        return Err(Error::TooMany { what, found, limit });
     }
     Ok(())
 }
@@ -286,7 +330,7 @@ struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     public_key: Option<PublicKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    x509_certificate_chain: Option<Value>,
+    x509_certificate_chain: Option<Chain>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     certificate: Option<Certificate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -324,6 +368,26 @@ struct Certificate {
     raw_bytes: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Chain {
+    certificates: Vec<Certificate>,
+}
+
+impl Chain {
+    fn decode(&self, timestamps: &[Vec<u8>]) -> Result<Chained, Error> {
+        within("certificates", self.certificates.len(), MAX_CHAIN)?;
+        if self.certificates.is_empty() {
+            return Err(Error::Material);
+        }
+        let all = self.certificates.iter();
+        let all = all.map(|one| decode("rawBytes", &one.raw_bytes));
+        Ok(Chained {
+            certificates: all.collect::<Result<_, _>>()?,
+            timestamps: timestamps.to_vec(),
+        })
+    }
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Timestamps {
     #[serde(
@@ -332,6 +396,17 @@ struct Timestamps {
         skip_serializing_if = "Option::is_none"
     )]
     rfc3161_timestamps: Option<Vec<Timestamp>>,
+}
+
+impl Timestamps {
+    fn encode(stamps: &[Vec<u8>]) -> Self {
+        let stamps = stamps.iter().map(|stamp| Timestamp {
+            signed_timestamp: BASE64.encode(stamp),
+        });
+        Self {
+            rfc3161_timestamps: Some(stamps.collect()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

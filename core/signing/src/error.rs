@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::CertificateFault;
 use crate::bundle::Method;
 use crate::model::FileKind;
 use crate::serialization::SerializationFault;
@@ -80,6 +81,14 @@ pub enum Error {
     Certificate {
         /// What is wrong with it.
         reason: String,
+    },
+    /// A certificate of a chain breaks a rule.
+    #[error("the certificate {certificate:?} {fault}")]
+    CertificateRefused {
+        /// Its subject as RFC 4514 writes it, or where that cannot be read its SHA-256.
+        certificate: String,
+        /// Which rule.
+        fault: CertificateFault,
     },
     /// The certificate names somebody else.
     #[error("signed by {found}, not by {expected}")]
@@ -160,6 +169,12 @@ pub enum Error {
         wanted: u32,
         /// Those of the instance's logs.
         found: BTreeSet<u32>,
+    },
+    /// Of the given certificates none is a root.
+    #[error("none of the {found} given certificates is a root, which names itself as its issuer")]
+    NoRoot {
+        /// How many there are.
+        found: usize,
     },
     /// A trusted root without the addresses of its services.
     #[error("the trust config has no signing config, so it can only verify")]

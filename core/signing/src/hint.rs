@@ -20,13 +20,14 @@ impl Error {
             | Self::Timestamp { .. } => {
                 "check that the trusted root is that of the signer's Sigstore instance; if it is, do not trust the model"
             }
+            Self::CertificateRefused { fault, .. } => fault.hint(),
             Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
             Self::Differs(_) => {
                 "do not load this model: restore it from a trusted copy, or ask its producer"
             }
             Self::EmptyModel { .. } => "name a file, or a folder that holds at least one",
             Self::Identity { .. } => {
-                "give the identity and the identity provider of the producer; if they are, do not trust the model"
+                "give the identity of the producer, with its identity provider if it has one; if they are, do not trust the model"
             }
             Self::IdentityPattern { .. } => {
                 "give the identity itself, or `glob:PATTERN`, or `re:REGULAR-EXPRESSION`"
@@ -36,6 +37,12 @@ impl Error {
                 "get its root.json from its operator, and run `model-signing trust add URL root.json`"
             }
             Self::Io { .. } => "check that the path exists and that you may use it",
+            Self::KeyForm {
+                expected: "certificate",
+                ..
+            } => {
+                "give a PEM file; `openssl x509 -inform DER -in CERTIFICATE -out certificate.pem` converts the other form"
+            }
             Self::KeyForm { .. } => {
                 "give a PEM file; `openssl pkcs8 -topk8 -in KEY -out key.pem` converts most private keys, `openssl pkey -in KEY -pubout` gives the public one"
             }
@@ -54,6 +61,9 @@ impl Error {
             }
             Self::NoRekor { .. } => {
                 "set MODEL_SIGNING_REKOR_VERSION to a version that it has, or to `auto`"
+            }
+            Self::NoRoot { .. } => {
+                "give the root certificate of the producer, or the producer's own if it signed itself"
             }
             Self::NoSigningConfig => {
                 "set MODEL_SIGNING_SIGNING_CONFIG to its signing_config.json beside MODEL_SIGNING_TRUSTED_ROOT, or give a ClientTrustConfig that has one"
@@ -91,7 +101,7 @@ impl Error {
             Self::TrustRootMissing => {
                 "set MODEL_SIGNING_TRUSTED_ROOT to the trusted_root.json of the same instance"
             }
-            Self::TrustInModel { .. } => "take the trust config from a place that you control",
+            Self::TrustInModel { .. } => "take whom to trust from a place that you control",
             Self::TrustRefresh { .. } => {
                 "check the network and `model-signing trust refresh`; if it persists, ask the operator of the instance"
             }

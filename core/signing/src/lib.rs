@@ -23,10 +23,12 @@
 
 mod algorithm;
 mod bundle;
+mod certificate;
 mod digest;
 mod envelope;
 mod environment;
 mod error;
+mod fault;
 mod hashing;
 mod hint;
 mod identity;
@@ -54,6 +56,7 @@ pub use digest::Digest;
 pub use envelope::Envelope;
 pub use environment::Environment;
 pub use error::Error;
+pub use fault::CertificateFault;
 pub use hashing::{Hashing, Progress, hash, hash_model};
 pub use identity::{
     Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, SubjectType,
@@ -70,14 +73,15 @@ pub use serialization::{
 };
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
-    AUDIENCE, Introduction, KeySigner, KeylessSigner, Rate, Signer, generate_key, read_password,
+    AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
+    generate_key, read_password,
 };
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
-    Difference, ExpectedSigner, KeyVerifier, KeylessVerifier, Policy, VerifiedManifest,
-    VerifiedModel, Verifier,
+    CertificateVerifier, Difference, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
+    Policy, VerifiedManifest, VerifiedModel, Verifier,
 };
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.

@@ -36,6 +36,7 @@ from model_signing_autosign.errors import (
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from pathlib import Path
 
     from model_signing_autosign._patch import Patch
@@ -170,12 +171,14 @@ def sign(  # noqa: PLR0913 - every argument is a name
     model: str | os.PathLike[str],
     *,
     private_key: str | os.PathLike[str] | None = None,
+    signing_certificate: str | os.PathLike[str] | None = None,
+    certificate_chain: Sequence[str | os.PathLike[str]] = (),
     password: str | None = None,
     identity_token: str | None = None,
     trust_config: str | os.PathLike[str] | None = None,
     signature: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Sign a model file or directory now: as the settings say, with a key, or in the name that an identity token gives.
+    """Sign a model file or directory now: as the settings say, with a key, or in the name that a token gives.
 
     With the model alone it is signed as one that a framework has saved, at once, whatever is excluded and also where
     hooks are off; a signature that was pending for it is this one then.
@@ -184,6 +187,8 @@ def sign(  # noqa: PLR0913 - every argument is a name
         model: The file or directory.
         private_key: PEM file with an ECDSA key; None signs as the settings say, or through Sigstore where another
             argument is given.
+        signing_certificate: PEM file with the X.509 certificate for the key, which then names the signer.
+        certificate_chain: PEM files with certificates of its issuers, which the signature carries along.
         password: Password of the key file, if it has one.
         identity_token: OIDC token to sign with through Sigstore; None takes that of the environment.
         trust_config: ClientTrustConfig file of the Sigstore instance; None takes that of the environment.
@@ -195,23 +200,36 @@ def sign(  # noqa: PLR0913 - every argument is a name
     Raises:
         TypeError: If arguments of both ways to sign are given.
         ConfigError: If there is neither a key nor a token, or the public instances are not to be used.
-        SigningError: If key or token cannot be used, a service fails, the model cannot be read or the signature
-            cannot be written.
+        SigningError: If key, certificate or token cannot be used, a service fails, the model cannot be read or the
+            signature cannot be written.
 
     Examples:
         >>> import model_signing_autosign as autosign
         >>> autosign.sign("model.pt", private_key="key.pem").name
         'model.pt.sig'
     """
-    if (private_key, password, identity_token, trust_config, signature) == (None,) * 5:
+    with_key = password is not None or signing_certificate is not None or bool(certificate_chain)
+    if not with_key and (private_key, identity_token, trust_config, signature) == (None,) * 4:
         return _session.current().sign(model)
     if private_key is None:
-        if password is not None:
-            message = "password goes with private_key"
+        if with_key:
+            message = "password, signing_certificate and certificate_chain go with private_key"
             raise TypeError(message)
         return _core.sign_sigstore(model, identity_token=identity_token, trust_config=trust_config, signature=signature)
     if identity_token is not None or trust_config is not None:
         message = "identity_token and trust_config do not go with private_key"
+        raise TypeError(message)
+    if signing_certificate is not None:
+        return _core.sign_certificate(
+            model,
+            private_key=private_key,
+            signing_certificate=signing_certificate,
+            certificate_chain=certificate_chain,
+            password=password,
+            signature=signature,
+        )
+    if certificate_chain:
+        message = "certificate_chain goes with signing_certificate"
         raise TypeError(message)
     return _core.sign_key(model, private_key=private_key, password=password, signature=signature)
 
@@ -249,9 +267,12 @@ def verify(  # noqa: PLR0913 - every argument is a name
     identity: str | None = None,
     identity_provider: str | None = None,
     trust_config: str | os.PathLike[str] | None = None,
+    certificate_chain: Sequence[str | os.PathLike[str]] | None = None,
+    certificate_identity: str | None = None,
+    timestamp_certificate_chain: Sequence[str | os.PathLike[str]] = (),
     signature: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-    """Check a model file or directory against its signature, by a key or by an identity. Needs no network.
+    """Check a model file or directory against its signature, by a key, an identity or a root. Needs no network.
 
     Args:
         model: The file or directory.
@@ -262,13 +283,20 @@ def verify(  # noqa: PLR0913 - every argument is a name
         identity_provider: URL of the OIDC issuer that vouches for the identity.
         trust_config: ClientTrustConfig or trusted root of the Sigstore instance that is believed; None takes that of
             the environment.
+        certificate_chain: PEM files with the root certificates that are believed, and no others. They may hold
+            certificates between a root and the signer's, too. All must be valid now, or when a timestamp was made.
+        certificate_identity: Who must have signed with a certificate: an email address, URI or DNS name of it, or its
+            subject as RFC 4514 writes it; exactly, or ``glob:`` or ``re:`` as with ``identity``.
+        timestamp_certificate_chain: PEM files of timestamp authorities that are believed, each from the certificate
+            that signs timestamps to its root.
         signature: Where the signature is; None for the place where `sign` puts it.
 
     Returns:
         Names of the signed files, relative to the model.
 
     Raises:
-        TypeError: If it is neither ``public_key`` nor ``identity`` with ``identity_provider``, or both.
+        TypeError: If it is not one of ``public_key``, ``identity`` with ``identity_provider``, and
+            ``certificate_chain``.
         UnsignedError: If there is no signature.
         VerificationError: If the signature is not theirs, or the model is not what was signed.
 
@@ -278,9 +306,19 @@ def verify(  # noqa: PLR0913 - every argument is a name
         >>> len(autosign.verify("model.pt", public_key="public.pem"))
         1
     """
-    if public_key is not None and identity is None and identity_provider is None and trust_config is None:
+    keyless = (identity, identity_provider, trust_config) != (None,) * 3
+    with_certificate = (certificate_chain, certificate_identity) != (None, None) or bool(timestamp_certificate_chain)
+    if public_key is not None and not keyless and not with_certificate:
         return _core.verify_key(model, public_key=public_key, signature=signature)
-    if public_key is None and identity is not None and identity_provider is not None:
+    if certificate_chain is not None and public_key is None and not keyless:
+        return _core.verify_certificate(
+            model,
+            certificate_chain=certificate_chain,
+            certificate_identity=certificate_identity,
+            timestamp_certificate_chain=timestamp_certificate_chain,
+            signature=signature,
+        )
+    if public_key is None and identity is not None and identity_provider is not None and not with_certificate:
         return _core.verify_sigstore(
             model,
             identity=identity,
@@ -288,7 +326,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
             trust_config=trust_config,
             signature=signature,
         )
-    message = "give public_key, or identity and identity_provider"
+    message = "give public_key, or identity and identity_provider, or certificate_chain"
     raise TypeError(message)
 
 

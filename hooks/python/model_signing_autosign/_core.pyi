@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Session", "Status", "doctor", "run", "sign_key", "sign_sigstore", "verify_key", "verify_sigstore", "warn"]
+__all__ = ["Session", "Status", "doctor", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_sigstore", "warn"]
 
 @final
 class Session:
@@ -132,15 +132,24 @@ class Status:
         Replaced or removed before they were signed.
         """
 
-def doctor(installed: SupportsGetItem[int, tuple[str, str]], *, fetch: bool = False, sign_test: bool = False) -> str:
+def doctor(installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]], *, fetch: bool = False, sign_test: bool = False) -> str:
     """
-    Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name and version.
+    Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name, version and the hooks to choose.
     """
 
-def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str]] = ..., startup: str | PathLike[str] | None = None) -> int:
+def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]] = ..., startup: str | PathLike[str] | None = None) -> int:
     """
     Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.
-    `installed` are frameworks with a hook, by name and version; `startup` is the folder that switches signing on.
+    `installed` are frameworks with a hook, by name, version and the hooks to choose; `startup` is the folder that switches signing on.
+    """
+
+def sign_certificate(model: str | PathLike[str], *, private_key: str | PathLike[str], signing_certificate: str | PathLike[str], certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., password: str | None = None, signature: str | PathLike[str] | None = None) -> Path:
+    """
+    Sign `model` with the PEM key `private_key`, whose certificate is `signing_certificate`, and return the path of the
+    signature, which carries the certificates of `certificate_chain` along.
+
+    Raises:
+        SigningError: The key, a certificate, the model or the signature's place is not as it must be.
     """
 
 def sign_key(model: str | PathLike[str], *, private_key: str | PathLike[str], password: str | None = None, signature: str | PathLike[str] | None = None) -> Path:
@@ -159,6 +168,17 @@ def sign_sigstore(model: str | PathLike[str], *, identity_token: str | None = No
     Raises:
         ConfigError: There is no token, or the public instances are not to be used, or a setting is wrong, or locked.
         SigningError: The token, a service, the model or the signature's place is not as it must be.
+    """
+
+def verify_certificate(model: str | PathLike[str], *, certificate_chain: SupportsGetItem[int, str | PathLike[str]], certificate_identity: str | None = None, timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., signature: str | PathLike[str] | None = None) -> list[str]:
+    """
+    Verify that the certificate of whoever signed `model` leads to a root of the PEM files `certificate_chain`, and that it
+    names `certificate_identity` if that is given; return the names of its verified files. Each of
+    `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root.
+
+    Raises:
+        UnsignedError: There is no signature.
+        VerificationError: Somebody else signed, or the certificate breaks a rule, or the model is not what was signed.
     """
 
 def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], signature: str | PathLike[str] | None = None) -> list[str]:

@@ -35,10 +35,16 @@ def listen(session: Callable[[], Session | None]) -> None:
     _session = session
     if not _listens:
         _listens = True
-        sys.addaudithook(_hear)
+        sys.addaudithook(hear)
 
 
-def _hear(event: str, details: tuple[Any, ...]) -> None:
+def hear(event: str, details: tuple[Any, ...]) -> None:
+    """Tell the session of an audit event, or of what C++ does as if Python did it.
+
+    Args:
+        event: Its name; those without an act are nothing to us.
+        details: Its arguments.
+    """
     act = _ACTS.get(event)
     if act is None:
         return

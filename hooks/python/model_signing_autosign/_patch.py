@@ -14,6 +14,8 @@ nothing but call the original after `Patch.revert`, and is live again after the 
 from __future__ import annotations
 
 import functools
+import inspect
+import os
 import re
 import sys
 import threading
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 Wrapper: TypeAlias = Callable[..., Any]
-"""Called as ``wrapper(original, *args, **kwargs)``; returns what ``original`` returns."""
+"""Called as ``wrapper(original, *args, **kwargs)``; returns what ``original`` returns, a coroutine included."""
 
 # Nothing that is not ours runs while it is held: no import, no loader, no write to stderr. Whoever holds an import lock
 # may therefore wait for it. Reentrant, because a signal handler may import something in the middle.
@@ -156,7 +158,13 @@ class Patch:
                 return original(*args, **kwargs)
             return self.wrapper(original, *args, **kwargs)
 
-        return type(raw)(wrapped) if in_class else wrapped
+        @functools.wraps(original)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            return await wrapped(*args, **kwargs)
+
+        # Some look whether they have a coroutine function, and call others in a thread.
+        same_kind = awaited if inspect.iscoroutinefunction(original) else wrapped
+        return type(raw)(same_kind) if in_class else same_kind
 
     def _rebind(self, old: Any, new: Any) -> None:
         for path in self.names:
@@ -255,7 +263,14 @@ def _exists(module: str) -> bool:
     path: Sequence[str] | None = getattr(sys.modules[name], "__path__", None)
     for part in rest:
         name = f"{name}.{part}"
-        spec = None if path is None else PathFinder.find_spec(name, path)
+        if path is None:
+            return False
+        try:
+            spec = PathFinder.find_spec(name, path)
+        except KeyError:
+            # A package without __init__.py, which looks for its parent among the modules: not all are loaded here.
+            path = [os.path.join(entry, part) for entry in path]
+            continue
         if spec is None:
             return False
         path = spec.submodule_search_locations

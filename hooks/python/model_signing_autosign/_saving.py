@@ -10,13 +10,14 @@ frameworks that save in the background do the whole save in one thread.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from model_signing_autosign import _ranks, _session
-from model_signing_autosign._faults import contained
+from model_signing_autosign import _life, _ranks, _session
+from model_signing_autosign._faults import contained, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,29 @@ def folder(name: str, position: int) -> Where:
         return None if isinstance(path, (str, os.PathLike)) and os.path.isfile(path) else path
 
     return where
+
+
+_remote: Final[set[str]] = set()  # schemes that a line has told of
+
+
+def local(path: object) -> str | None:
+    """Return the path of what is saved on this machine, where it may be a URL.
+
+    None for a URL of anything else, which a line says once for each scheme, and for what names no file.
+
+    Args:
+        path: What a framework is asked to save to.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return None
+    name = os.fsdecode(path)
+    for scheme in ("file://", "local://"):
+        name = name.removeprefix(scheme)
+    scheme, separator, _ = name.partition("://")
+    if separator and scheme not in _remote:
+        _remote.add(scheme)
+        say(f"{name} is unsigned, and so is all else that is saved to {scheme}://")
+    return None if separator else name
 
 
 class _Thread(threading.local):
@@ -156,6 +180,8 @@ class Scope:
             self.root = _path(target)
         # Where nobody knows what the inner ones are part of, they are part of nothing.
         ended = [scope for scope in self._inner if self.root is not None and not self._covers(scope)]
+        # Nor is what this save wrote in passing, and has removed again.
+        ended = [scope for scope in ended if scope.root is not None and os.path.lexists(scope.root)]
         if completed and self.root is not None and (self._owned or self._gather):
             ended.append(self)
         for scope in (*self._inner, self):
@@ -207,6 +233,11 @@ def paused() -> Iterator[None]:
         _thread.pauses -= 1
 
 
+def is_paused() -> bool:
+    """Tell whether this thread is inside `paused`: for a save that another thread ends."""
+    return _thread.pauses > 0
+
+
 def saves(  # noqa: PLR0913 - every argument is a name
     framework: Framework,
     where: Where | None = None,
@@ -218,6 +249,9 @@ def saves(  # noqa: PLR0913 - every argument is a name
     late: bool = False,
 ) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
+
+    A coroutine function has when it has been awaited. There all is done then, and what is written over is not told
+    before: nothing here may be open while other coroutines of the thread go on, since what they save is no part of it.
 
     Args:
         framework: The framework.
@@ -233,7 +267,13 @@ def saves(  # noqa: PLR0913 - every argument is a name
         A wrapper for `model_signing_autosign._patch.Patch`.
     """
 
+    async def awaits(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        result = await original(*args, **kwargs)
+        return wrapper(lambda *_args, **_kwargs: result, *args, **kwargs)
+
     def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if inspect.iscoroutinefunction(original):
+            return awaits(original, *args, **kwargs)
         scope = None
         with contained(f"follow a save of {framework.name}"):
             call = Call(args, kwargs)
@@ -256,10 +296,28 @@ def saves(  # noqa: PLR0913 - every argument is a name
             if completed:
                 with contained(f"follow a save of {framework.name}"):
                     target = after(call, result) if after else None
-                    if files and scope.root is not None:
-                        scope.files = [os.path.abspath(file) for file in files(scope.root)]
+                    root = scope.root or _path(target)
+                    if files and root is not None:
+                        scope.files = [os.path.abspath(file) for file in files(root)]
             scope.leave(completed=completed, target=target)
         return result
+
+    return wrapper
+
+
+def tells(event: str, *paths: Where) -> Wrapper:
+    """Make the wrapper for a function that removes or renames files in C++, which Python tells nobody of.
+
+    Args:
+        event: What Python would call it: ``os.remove``, ``os.rename`` or ``shutil.rmtree``.
+        paths: What it is done to.
+    """
+
+    def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with contained(f"follow {event}"):
+            call = Call(args, kwargs)
+            _life.hear(event, tuple(path(call) for path in paths))
+        return original(*args, **kwargs)
 
     return wrapper
 

@@ -24,6 +24,7 @@ pub(crate) fn installed() -> Vec<Installed> {
     let framework = |(name, version): (&str, &str)| Installed {
         name: name.to_owned(),
         version: version.to_owned(),
+        hooks: vec![name.to_owned(), "auto".to_owned()],
     };
     [("safetensors", "0.8.0"), ("torch", "2.13.0")]
         .map(framework)

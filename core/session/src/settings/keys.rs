@@ -1,4 +1,4 @@
-//! Who signs: the method, and its key.
+//! Who signs: the method, its key and its certificate.
 
 use zeroize::Zeroizing;
 
@@ -9,13 +9,14 @@ use crate::show::Show;
 pub(super) const ROWS: &[Setting] = &[
     Setting {
         variable: "MODEL_SIGNING_METHOD",
-        values: "auto, key, sigstore",
+        values: "auto, certificate, key, sigstore",
         default: "auto",
-        about: "Who signs: the holder of a private key, or whom an identity token names (keyless, through Sigstore). `auto` is the key where MODEL_SIGNING_PRIVATE_KEY is set, else Sigstore.",
+        about: "Who signs: the holder of a private key, whom an X.509 certificate may name, or whom an identity token names (keyless, through Sigstore). `auto` is `certificate` where MODEL_SIGNING_CERTIFICATE is set, `key` where only MODEL_SIGNING_PRIVATE_KEY is, else `sigstore`.",
         show: Show::Whole,
         read: |config, value| {
             config.method = match value.to_str()? {
                 "auto" => Method::Auto,
+                "certificate" => Method::Certificate,
                 "key" => Method::Key,
                 "sigstore" => Method::Sigstore,
                 _ => return None,
@@ -30,6 +31,26 @@ pub(super) const ROWS: &[Setting] = &[
         about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8.",
         show: Show::Whole,
         read: |config, value| value.path().map(|path| config.private_key = Some(path)),
+    },
+    Setting {
+        variable: "MODEL_SIGNING_CERTIFICATE",
+        values: "path",
+        default: "",
+        about: "The X.509 certificate for that key, PEM: key usage digitalSignature, extended key usage codeSigning.",
+        show: Show::Whole,
+        read: |config, value| value.path().map(|path| config.certificate = Some(path)),
+    },
+    Setting {
+        variable: "MODEL_SIGNING_CERTIFICATE_CHAIN",
+        values: "path",
+        default: "",
+        about: "Certificates of its issuers, which signatures carry along: PEM, any number in the file.",
+        show: Show::Whole,
+        read: |config, value| {
+            value
+                .path()
+                .map(|path| config.certificate_chain = Some(path))
+        },
     },
     Setting {
         variable: "MODEL_SIGNING_PASSWORD",

@@ -42,9 +42,9 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_HOOKS",
-        values: "auto, none, or a list of accelerate, datasets, deepspeed, diffusers, gguf, lightning, peft, safetensors, torch, torch_distributed, transformers",
+        values: "auto, none, or a list of accelerate, datasets, deepspeed, diffusers, flax, gguf, joblib, keras, lightgbm, lightning, mlflow, numpy, onnx, orbax, peft, safetensors, tensorflow, torch, torch_distributed, transformers, wandb, xgboost",
         default: "auto",
-        about: "Whose saves are signed. `auto` is every framework that the program imports.",
+        about: "Whose saves are signed. `auto` is every framework that the program imports, but joblib, lightgbm, mlflow, numpy, onnx, wandb and xgboost, which are to be named: `auto,joblib`.",
         show: Show::Whole,
         read: |config, value| {
             config.hooks = names(value.to_str()?);

@@ -103,22 +103,31 @@ pub fn read_password(path: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-impl Signer for KeySigner {
-    fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
+impl KeySigner {
+    /// The hint of its public key.
+    pub(super) fn hint(&self) -> &str {
+        self.verifier.hint()
+    }
+
+    /// `statement` with a signature.
+    pub(super) fn envelope(&self, statement: &Statement) -> Result<Envelope, Error> {
         let payload = statement.to_json()?;
         let message = Envelope::pre_authentication_encoding(&payload);
         let signature = self
             .pair
             .sign(&SystemRandom::new(), &message)
             .map_err(|_| Error::SigningFailed)?;
-        let envelope = Envelope {
+        Ok(Envelope {
             payload,
             signature: signature.as_ref().to_vec(),
-        };
-        Ok(Bundle::signed_by_key(
-            envelope,
-            self.verifier.hint().to_owned(),
-        ))
+        })
+    }
+}
+
+impl Signer for KeySigner {
+    fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
+        let envelope = self.envelope(statement)?;
+        Ok(Bundle::signed_by_key(envelope, self.hint().to_owned()))
     }
 
     fn verifier(&self) -> &dyn Verifier {

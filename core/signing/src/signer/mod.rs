@@ -1,9 +1,11 @@
 //! Who signs: a [`Signer`] turns a statement into a bundle.
 
+mod certificate;
 mod key;
 mod keyless;
 mod rate;
 
+pub use certificate::CertificateSigner;
 pub use key::{KeySigner, generate_key, read_password};
 pub use keyless::{AUDIENCE, Introduction, KeylessSigner};
 pub use rate::Rate;

@@ -62,6 +62,12 @@ impl KeyVerifier {
         })
     }
 
+    /// Whether this key signed `envelope`.
+    pub(super) fn signed(&self, envelope: &Envelope) -> bool {
+        let message = Envelope::pre_authentication_encoding(&envelope.payload);
+        self.key.verify_sig(&message, &envelope.signature).is_ok()
+    }
+
     /// The key's hint: hex SHA-256 of its PEM text.
     #[must_use]
     pub fn hint(&self) -> &str {
@@ -77,14 +83,12 @@ impl Verifier for KeyVerifier {
                 found: bundle.method(),
             });
         }
-        let envelope = bundle.envelope();
-        let message = Envelope::pre_authentication_encoding(&envelope.payload);
-        self.key
-            .verify_sig(&message, &envelope.signature)
-            .map_err(|_| Error::SignatureInvalid {
+        if !self.signed(bundle.envelope()) {
+            return Err(Error::SignatureInvalid {
                 expected: self.hint.clone(),
                 found: bundle.key_hint().map(str::to_owned),
-            })?;
+            });
+        }
         VerifiedManifest::accept(bundle, format!("key {}", self.hint))
     }
 }

@@ -227,6 +227,7 @@ impl Verifier for KeylessVerifier {
         Ok(VerifiedManifest {
             statement,
             signer: shown(identity, provider),
+            judged: None,
         })
     }
 }

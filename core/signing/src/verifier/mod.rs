@@ -2,15 +2,20 @@
 //!
 //! A caller takes both steps, or calls [`crate::verify`], which does.
 
+mod certificate;
 mod compare;
 mod key;
 mod keyless;
+mod path;
+mod timestamp;
 
+pub use certificate::CertificateVerifier;
 pub use compare::{Difference, Policy, VerifiedModel};
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
 pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
+pub use timestamp::JudgedAt;
 
 use crate::{Bundle, Error, Manifest, Statement};
 
@@ -19,7 +24,7 @@ pub trait Verifier: Send + Sync {
     /// Checks the signature, then reads the statement below it.
     ///
     /// # Errors
-    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], and those of [`Statement::parse`].
+    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], [`Error::CertificateRefused`], and those of [`Statement::parse`].
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error>;
 }
 
@@ -28,6 +33,7 @@ pub trait Verifier: Send + Sync {
 pub struct VerifiedManifest {
     statement: Statement,
     signer: String,
+    judged: Option<JudgedAt>,
 }
 
 impl VerifiedManifest {
@@ -36,6 +42,7 @@ impl VerifiedManifest {
         Ok(Self {
             statement: Statement::parse(&bundle.envelope().payload)?,
             signer,
+            judged: None,
         })
     }
 
@@ -51,7 +58,14 @@ impl VerifiedManifest {
         &self.statement
     }
 
-    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider.
+    /// The time at which the certificates of method `certificate` were judged.
+    #[must_use]
+    pub fn judged_at(&self) -> Option<JudgedAt> {
+        self.judged
+    }
+
+    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
+    /// the certified names and the root that stands for them.
     #[must_use]
     pub fn signer(&self) -> &str {
         &self.signer

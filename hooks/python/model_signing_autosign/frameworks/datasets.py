@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import argument, saves
+from model_signing_autosign._saving import argument, local, saves
 
 if TYPE_CHECKING:
     from model_signing_autosign._saving import Call, Where
@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 FRAMEWORK: Final = Framework("datasets", versions=">=2.8,<6", tested="5.2.0")
 
 
-def _local(name: str) -> Where:
+def _path(name: str) -> Where:
     path_of = argument(name, 1)
 
     def where(call: Call) -> object:
-        path = path_of(call)
-        if isinstance(path, os.PathLike):
-            path = os.fspath(path)
-        if not isinstance(path, str) or "://" in path:
-            return None
-        return os.path.expanduser(path)
+        path = local(path_of(call))
+        return None if path is None else os.path.expanduser(path)
 
     return where
 
@@ -38,7 +34,7 @@ PATCHES: Final = (
     # def save_to_disk(self, dataset_path, max_shard_size=None, num_shards=None, num_proc=None, storage_options=None)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _local("dataset_path")),
+        saves(FRAMEWORK, _path("dataset_path")),
         ("datasets.arrow_dataset:Dataset.save_to_disk",),
         seen="`Dataset.save_to_disk` to a local path, in one process or several",
         signed="the folder",
@@ -46,7 +42,7 @@ PATCHES: Final = (
     ),
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _local("dataset_dict_path")),
+        saves(FRAMEWORK, _path("dataset_dict_path")),
         ("datasets.dataset_dict:DatasetDict.save_to_disk",),
         seen="`DatasetDict.save_to_disk` to a local path",
         signed="the folder, with all its splits",
@@ -55,7 +51,7 @@ PATCHES: Final = (
     # def to_parquet(self, path_or_buf, batch_size=None, storage_options=None, **parquet_writer_kwargs)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _local("path_or_buf")),
+        saves(FRAMEWORK, _path("path_or_buf")),
         ("datasets.arrow_dataset:Dataset.to_parquet",),
         seen="`Dataset.to_parquet` and `IterableDataset.to_parquet` to a local path; not CSV, JSON and SQL",
         signed="the file",

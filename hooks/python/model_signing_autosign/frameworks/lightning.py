@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign._faults import contained
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import Call, saves
+from model_signing_autosign._saving import Call, local, saves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,24 +30,21 @@ PYTORCH: Final = Framework("pytorch_lightning", versions=_VERSIONS, tested="2.6.
 FABRIC: Final = Framework("lightning_fabric", versions=_VERSIONS, tested="2.6.6", distribution="lightning-fabric")
 
 
-def local(path: object) -> str | None:
+def _local(path: object) -> str | None:
     """Return the local path that Lightning, through fsspec, writes to; None for a URL of anything else."""
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(path := os.fspath(path), str):
-        return None
-    for scheme in ("file://", "local://"):
-        path = path.removeprefix(scheme)
-    return None if "://" in path or "::" in path else os.path.expanduser(path)
+    found = local(path)
+    return None if found is None or "::" in found else os.path.expanduser(found)
 
 
 def file(path: object) -> str | None:
     """Return the same where a file is written: over a folder, Lightning leaves one with a random name in there."""
-    where = local(path)
+    where = _local(path)
     return None if where is None or os.path.isdir(where) else where
 
 
 def _folder(position: int, name: str, sharded: Callable[[Any], bool]) -> Where:
     """Make the same for a strategy that writes a folder only where it is set up to shard."""
-    return lambda call: local(call.argument(name, position)) if sharded(call.args[0]) else None
+    return lambda call: _local(call.argument(name, position)) if sharded(call.args[0]) else None
 
 
 def _reports(call: Call) -> bool:
@@ -58,7 +55,7 @@ def _link(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Link ``last.ckpt`` to a checkpoint, which has a signature of its own; a link is never signed."""
     result = original(*args, **kwargs)
     with contained("take back the signature of a checkpoint that is a link now"):
-        link = local(Call(args, kwargs).argument("linkpath", 2))
+        link = _local(Call(args, kwargs).argument("linkpath", 2))
         if link is not None and os.path.islink(link):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{link}.sig")

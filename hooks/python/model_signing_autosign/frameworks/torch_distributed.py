@@ -17,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign._patch import Framework, Patch
-from model_signing_autosign._saving import saves
+from model_signing_autosign._saving import local, saves
 
 if TYPE_CHECKING:
     from model_signing_autosign._saving import Call
@@ -35,9 +35,7 @@ def _folder(writer: Any, checkpoint_id: Any = None) -> object:
         checkpoint_id: Where the writer will be pointed to, or None.
     """
     if writer is None:
-        local = isinstance(checkpoint_id, str) and checkpoint_id.startswith("file://")
-        path = checkpoint_id.removeprefix("file://") if local else checkpoint_id
-        return None if "://" in str(path) else path
+        return local(checkpoint_id)
     filesystem: Any = sys.modules["torch.distributed.checkpoint.filesystem"]
     if not isinstance(writer, getattr(filesystem, "_FileSystemWriter", filesystem.FileSystemWriter)):
         return None
@@ -48,8 +46,8 @@ def _folder(writer: Any, checkpoint_id: Any = None) -> object:
         return path
     fsspec = getattr(system, "fs", None)
     protocol = getattr(fsspec, "protocol", ())
-    local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-    return fsspec._strip_protocol(path) if fsspec is not None and local else None
+    is_local = "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+    return fsspec._strip_protocol(path) if fsspec is not None and is_local else None
 
 
 def _coordinates(group: Any, rank: int, *, alone: bool) -> bool:

@@ -6,6 +6,9 @@ interpreters, most of which save nothing: they do not pay the 40 ms that switchi
 somebody may read, stays as it is. For the same reason an interpreter without the package, such as that of a tool with
 an environment of its own, says so only there, once: where no framework is imported, nothing is missed.
 
+Nor does the import of numpy cost a program anything that did not ask for its hook, or for another of those that are off
+by default. Who asks is the environment or a configuration file; whether it is in force there, the package finds out.
+
 Any Python of the tree runs this file, so it is written for Python 3.6, and imports nothing that is not there anyway.
 """
 
@@ -20,12 +23,33 @@ _FOLDER = os.path.dirname(__file__)
 # As there is one file for each framework, named as its package is.
 _FRAMEWORKS = {os.path.splitext(name)[0] for name in os.listdir(os.path.join(os.path.dirname(_FOLDER), "frameworks"))}
 
+# Those that are signed only where they are asked for.
+_OPT_IN = {"joblib", "lightgbm", "mlflow", "numpy", "onnx", "wandb", "xgboost"}
+
+
+def _asked_for(name: str) -> bool:
+    """Whether a setting may name an opt-in hook: a comment in a file that does is worth 40 ms, a parser is not."""
+    if name in os.environ.get("MODEL_SIGNING_HOOKS", ""):
+        return True
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(home):
+        home = os.path.join(os.path.expanduser("~"), ".config")
+    folders = os.path.join(home, "model-signing"), "/etc/model-signing"
+    for path in [os.environ.get("MODEL_SIGNING_CONFIG", "")] + [os.path.join(f, "config.toml") for f in folders]:
+        try:
+            with open(path, "rb") as file:
+                if name.encode() in file.read():
+                    return True
+        except (OSError, ValueError):
+            pass
+    return False
+
 
 class _FirstFramework:
     """Finds nothing by itself; notices the first import of a framework."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
-        if name not in _FRAMEWORKS:
+        if name not in _FRAMEWORKS or (name in _OPT_IN and not _asked_for(name)):
             return None
         # A new list, because removing from it makes an import going on in another thread skip a finder.
         sys.meta_path = [finder for finder in sys.meta_path if finder is not self]

@@ -1,0 +1,221 @@
+//! Method `certificate`: an ECDSA key with an X.509 certificate chain (RFC 5280), which ends at a given root.
+//!
+//! Nobody is believed by default: neither the web's certificate authorities, nor the root that a bundle brings along.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::path::path;
+use super::timestamp::{TimestampAuthority, proven_time};
+use super::{JudgedAt, VerifiedManifest, Verifier};
+use crate::bundle::{Chained, Method};
+use crate::certificate::Certificate;
+use crate::pattern::Pattern;
+use crate::services::{Clock, SystemClock};
+use crate::{Bundle, CertificateFault as Fault, Digest, Error};
+
+/// Believes whom given roots stand for. Certificates must be valid at the time of a timestamp over the signature, if there
+/// is one and its authority is believed, else now, unless it is told otherwise.
+///
+/// The leaf's key usage has digitalSignature, its extended key usage, where there is one, codeSigning; both are there
+/// where it is a certificate authority's. Revocation is not looked at.
+///
+/// ```
+/// use autosign_signing::{CertificateSigner, CertificateVerifier, Hashing, Ignore, Policy, sign, verify};
+/// # let folder = tempfile::tempdir()?;
+/// # let pair = rcgen::KeyPair::generate()?;
+/// # let mut leaf = rcgen::CertificateParams::new(vec!["alice.example".to_owned()])?;
+/// # leaf.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+/// # let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("leaf.pem"));
+/// # std::fs::write(&key, pair.serialize_pem())?;
+/// # std::fs::write(&certificate, leaf.self_signed(&pair)?.pem())?;
+/// # let (model, signature) = (folder.path().join("a.pt"), folder.path().join("a.pt.sig"));
+/// # std::fs::write(&model, b"weights")?;
+/// let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?;
+/// sign(&model, &signature, &Ignore::git(), &signer, Hashing::default())?;
+///
+/// // A certificate that signed itself is its own root.
+/// let verifier = CertificateVerifier::read(&[&certificate])?.with_identity("alice.example")?;
+/// let verified = verify(&model, &signature, &verifier, &Policy::default(), Hashing::default())?;
+/// assert!(verified.manifest().signer().starts_with("alice.example "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct CertificateVerifier {
+    roots: Vec<Certificate>,
+    others: Vec<Certificate>,
+    expected: Option<Pattern>,
+    authorities: Vec<TimestampAuthority>,
+    legacy: bool,
+    clock: Arc<dyn Clock>,
+}
+
+impl CertificateVerifier {
+    /// Reads PEM files of any number of certificates. Those that name themselves as issuer are the roots, the others may
+    /// lie between a root and a leaf.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`]; [`Error::NoRoot`].
+    pub fn read<P: AsRef<Path>>(files: &[P]) -> Result<Self, Error> {
+        let mut all = Vec::new();
+        for file in files {
+            all.extend(Certificate::read(file.as_ref())?);
+        }
+        Self::new(all)
+    }
+
+    /// Takes the certificates of a PEM text.
+    ///
+    /// # Errors
+    /// [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
+    pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
+        Self::new(Certificate::parse_pem(pem)?)
+    }
+
+    fn new(all: Vec<Certificate>) -> Result<Self, Error> {
+        let (roots, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(Certificate::is_self_issued);
+        if roots.is_empty() {
+            return Err(Error::NoRoot {
+                found: others.len(),
+            });
+        }
+        Ok(Self::with_roots(roots, others))
+    }
+
+    /// For what was just signed with `chain`, of which the first is the leaf: its rules, and its way up as far as the
+    /// chain goes. Never for what is loaded.
+    pub(crate) fn of_itself(chain: &[Certificate]) -> Self {
+        let mut top = chain.first();
+        for _ in chain {
+            let below = top.filter(|one| !one.is_self_issued());
+            let is_issuer = |one: &&Certificate| {
+                below.is_some_and(|below| {
+                    one.is_named(below.issuer()) && below.check_signature(one).is_ok()
+                })
+            };
+            top = chain.iter().find(is_issuer).or(top);
+        }
+        let others = chain.iter().skip(1).cloned().collect();
+        Self::with_roots(top.cloned().into_iter().collect(), others)
+    }
+
+    fn with_roots(roots: Vec<Certificate>, others: Vec<Certificate>) -> Self {
+        Self {
+            roots,
+            others,
+            expected: None,
+            authorities: Vec::new(),
+            legacy: false,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Believes only whom `identity` names: one of the leaf's subject alternative names (email address, URI, DNS name) or
+    /// its subject as RFC 4514 writes it, exactly; or `glob:` and a pattern, or `re:` and a regular expression, as with
+    /// [`ExpectedSigner::new`](crate::ExpectedSigner::new).
+    ///
+    /// # Errors
+    /// [`Error::IdentityPattern`].
+    pub fn with_identity(mut self, identity: &str) -> Result<Self, Error> {
+        self.expected = Some(Pattern::parse(identity)?);
+        Ok(self)
+    }
+
+    /// Also believes the timestamps of an authority: the PEM file at `chain` goes from the certificate that signs them
+    /// (extended key usage timeStamping, ECDSA) to its root, which is at least two. Not one that signs models, too.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
+    pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
+        let certificates = Certificate::read(chain)?;
+        let authority = TimestampAuthority::new(certificates).map_err(Error::at(chain))?;
+        self.authorities.push(authority);
+        Ok(self)
+    }
+
+    /// Judges all certificates as of the leaf's `notBefore` where no timestamp proves a time, as upstream does. That proves nothing of the time of signing:
+    /// the key of a certificate that ended long ago can still sign. Not for what a job loads by itself.
+    #[must_use]
+    pub fn with_legacy_time(mut self) -> Self {
+        self.legacy = true;
+        self
+    }
+
+    /// Takes the time from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// SHA-256 of every given certificate, roots first.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<Digest> {
+        let all = self.roots.iter().chain(&self.others);
+        all.map(Certificate::fingerprint).collect()
+    }
+
+    fn judged_at(
+        &self,
+        leaf: &Certificate,
+        stamps: &[Vec<u8>],
+        signature: &[u8],
+    ) -> Result<JudgedAt, Error> {
+        let proven = proven_time(&self.authorities, stamps, signature)?;
+        Ok(match (proven, self.legacy) {
+            (Some(time), _) => JudgedAt::Timestamp(time),
+            (None, true) => JudgedAt::Begin(leaf.begins()),
+            (None, false) => JudgedAt::Now(self.clock.now()),
+        })
+    }
+}
+
+impl Verifier for CertificateVerifier {
+    fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
+        let Some(Chained {
+            certificates,
+            timestamps,
+        }) = bundle.chained()
+        else {
+            return Err(Error::MethodMismatch {
+                expected: Method::Certificate,
+                found: bundle.method(),
+            });
+        };
+        let chain = certificates.iter().map(|der| Certificate::parse(der));
+        let chain: Vec<_> = chain.collect::<Result<_, _>>()?;
+        let (leaf, brought) = chain.split_first().ok_or(Error::Material)?;
+        let others = brought.iter().chain(&self.others);
+        let envelope = bundle.envelope();
+        let judged = self.judged_at(leaf, timestamps, &envelope.signature)?;
+        let path = path(leaf, &self.roots, others, judged.time())?;
+        if !leaf.public_key()?.signed(envelope) {
+            return Err(leaf.refused(Fault::SignatureInvalid));
+        }
+        let mut names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();
+        let subject = leaf.subject();
+        let matches = |expected: &Pattern| {
+            expected.matches(&subject) || names.iter().any(|name| expected.matches(name))
+        };
+        let refused = self.expected.as_ref().filter(|expected| !matches(expected));
+        let expected = refused.map(|expected| expected.text().to_owned());
+        if names.is_empty() || expected.is_some() {
+            names.push(subject);
+        }
+        let found = shown(&names.join(", "));
+        if let Some(expected) = expected {
+            return Err(Error::Identity { expected, found });
+        }
+        let root = path.last().map(|root| root.subject()).unwrap_or_default();
+        let signer = format!("{found} (by {})", shown(&root));
+        Ok(VerifiedManifest {
+            judged: Some(judged),
+            ..VerifiedManifest::accept(bundle, signer)?
+        })
+    }
+}
+
+/// What a certificate says, without anything that moves a cursor.
+fn shown(text: &str) -> String {
+    text.escape_debug().to_string()
+}

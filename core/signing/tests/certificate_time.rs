@@ -1,0 +1,146 @@
+//! A timestamp of the real timestamp authority (framework-tests/sigstore) proves when a certificate signed.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+#[macro_use]
+mod pki;
+mod stack;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use autosign_signing::{
+    CertificateFault as Fault, CertificateSigner, CertificateVerifier, Clock, Connection, Error,
+    Hashing, Ignore, JudgedAt, SystemClock, VerifiedModel, sign,
+};
+use pki::{AS_IT_IS, Leaf, Signed, alone, edit, root};
+use rcgen::date_time_ymd;
+use serde_json::{Value, json};
+use stack::{OTHER, STACK, Stack};
+
+/// Long after the end of every leaf here.
+struct Late;
+
+impl Clock for Late {
+    fn now(&self) -> SystemTime {
+        date_time_ymd(2050, 1, 1).into()
+    }
+
+    fn sleep(&self, _: Duration) {}
+}
+
+/// Where the instance's timestamp authority is, and its certificates in PEM.
+fn authority(stack: &Stack) -> (String, String) {
+    let trust = stack.trust_json("trust_config");
+    let url = &trust["signingConfig"]["tsaUrls"][0]["url"];
+    let chain = &trust["trustedRoot"]["timestampAuthorities"][0]["certChain"]["certificates"];
+    let pem = chain.as_array().unwrap().iter().map(|one| {
+        let der = one["rawBytes"].as_str().unwrap();
+        format!("-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n")
+    });
+    (url.as_str().unwrap().to_owned(), pem.collect())
+}
+
+fn stamped(leaf: &Leaf, url: &str) -> Result<Signed, Error> {
+    let place = Signed::not_yet();
+    let (key, certificate) = (
+        place.file("key.pem", &leaf.key),
+        place.file("leaf.pem", &leaf.pem),
+    );
+    let connection = Connection::new(None, Arc::new(SystemClock))?.with_retries(0);
+    let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?
+        .with_timestamps(connection, url.to_owned());
+    let hashing = Hashing::default();
+    sign(
+        &place.model,
+        &place.signature,
+        &Ignore::git(),
+        &signer,
+        hashing,
+    )?;
+    Ok(place)
+}
+
+fn verify(signed: &Signed, root: &str, authorities: &str) -> Result<VerifiedModel, Error> {
+    let chain = signed.file("authority.pem", authorities);
+    let verifier = CertificateVerifier::from_pem(root.as_bytes())?
+        .with_clock(Arc::new(Late))
+        .with_timestamp_authority(&chain)?;
+    signed.verify_with(&verifier)
+}
+
+#[test]
+fn a_timestamp_proves_the_time_of_signing() {
+    let top = root("Root", AS_IT_IS);
+    let leaf = top.leaf(&|params| params.not_after = date_time_ymd(2040, 1, 1));
+    let ((url, chain), (_, other)) = (authority(&STACK), authority(&OTHER));
+    let before = SystemTime::now() - Duration::from_secs(60);
+    let signed = stamped(&leaf, &url).unwrap();
+    let verified = verify(&signed, &top.pem, &chain).unwrap();
+    let judged = verified.manifest().judged_at().unwrap();
+    assert!(
+        matches!(judged, JudgedAt::Timestamp(time) if time > before),
+        "{judged:?}"
+    );
+    assert!(
+        judged
+            .to_string()
+            .contains("which a timestamp over the signature proves")
+    );
+
+    // Of an authority that is not believed it proves nothing, nor does it where none is.
+    let error = verify(&signed, &top.pem, &other).err().unwrap();
+    assert!(matches!(error.root(), Error::Timestamp { .. }), "{error:?}");
+    let unasked = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
+    let unasked = unasked.with_clock(Arc::new(Late));
+    let text = refused!(signed.verify_with(&unasked), Fault::Expired { .. });
+    assert!(text.contains("--timestamp-certificate-chain"), "{text}");
+    // Without a timestamp the authority is of no use.
+    refused!(
+        verify(&Signed::by(&leaf, &[]), &top.pem, &chain),
+        Fault::Expired { .. }
+    );
+}
+
+#[test]
+fn a_timestamp_of_another_signature_proves_nothing() {
+    let leaf = alone(&|params| params.not_after = date_time_ymd(2040, 1, 1));
+    let (url, chain) = authority(&STACK);
+    let (signed, another) = (stamped(&leaf, &url).unwrap(), stamped(&leaf, &url).unwrap());
+    verify(&signed, &leaf.pem, &chain).unwrap();
+    let stamps = "/verificationMaterial/timestampVerificationData";
+    let bundle: Value = serde_json::from_slice(&std::fs::read(another.signature).unwrap()).unwrap();
+    let foreign = bundle.pointer(stamps).unwrap().clone();
+    edit(&signed, |bundle| {
+        *bundle.pointer_mut(stamps).unwrap() = foreign;
+    });
+    let error = verify(&signed, &leaf.pem, &chain).err().unwrap();
+    assert!(matches!(error.root(), Error::Timestamp { .. }), "{error:?}");
+    edit(&signed, |bundle| {
+        *bundle.pointer_mut(stamps).unwrap() = json!({});
+    });
+    refused!(verify(&signed, &leaf.pem, &chain), Fault::Expired { .. });
+}
+
+#[test]
+fn without_its_authority_nothing_is_published() {
+    let leaf = alone(AS_IT_IS);
+    let error = stamped(&leaf, "http://127.0.0.1:1/").err().unwrap();
+    assert!(matches!(error, Error::Service { .. }), "{error:?}");
+    // A chain of one is no chain, and a signer's is none of a timestamp authority's.
+    let (url, _) = authority(&STACK);
+    let signed = stamped(&leaf, &url).unwrap();
+    let error = verify(&signed, &leaf.pem, &leaf.pem).err().unwrap();
+    assert!(
+        matches!(error.root(), Error::NoRoot { found: 1 }),
+        "{error:?}"
+    );
+    let error = verify(&signed, &leaf.pem, &[&*leaf.pem, &*leaf.pem].concat());
+    let error = error.err().unwrap();
+    assert!(matches!(error.root(), Error::Timestamp { .. }), "{error:?}");
+}

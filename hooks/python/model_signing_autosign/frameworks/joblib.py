@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects dumped by joblib, as scikit-learn's models are. Off unless MODEL_SIGNING_HOOKS names it.
+
+A dump is one file, compressed or not, and is complete when ``dump`` returns the list of that one name. It is hooked
+under the names that are looked up when they are called and those that pickling goes by: a worker of ``Parallel`` may be
+sent to dump. ``Parallel`` itself dumps large arrays to pass them to its workers. These are no models, live in a folder
+of joblib's own, and are removed by another process, so nothing is signed where it does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from model_signing_autosign._patch import Framework, Patch
+from model_signing_autosign._saving import argument, paused, saves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FRAMEWORK: Final = Framework("joblib", versions=">=1.2,<2", tested="1.6.0")
+
+
+def _pass_to_worker(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with paused():
+        return original(*args, **kwargs)
+
+
+PATCHES: Final = (
+    # def dump(value, filename, compress=0, protocol=None)
+    Patch(
+        FRAMEWORK,
+        saves(FRAMEWORK, argument("filename", 1)),
+        ("joblib.numpy_pickle:dump", "joblib:dump", "joblib._memmapping_reducer:dump"),
+        seen="`joblib.dump` to a path, compressed or not; not bound by `from joblib import dump` before us",
+        signed="the file",
+        complete="on return",
+    ),
+    # def __call__(self, a)
+    Patch(
+        FRAMEWORK,
+        _pass_to_worker,
+        ("joblib._memmapping_reducer:ArrayMemmapForwardReducer.__call__",),
+        seen="arrays that `Parallel` passes to its workers",
+        signed="nothing",
+        complete="-",
+    ),
+)
