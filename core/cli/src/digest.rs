@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use autosign_signing::{Error, Hashing, hash};
+use autosign_signing::{Error, hash};
 use clap::Args;
 
+use crate::hashing::HashingArgs;
 use crate::progress::Bar;
 use crate::{GOOD, Selection, failed, say};
 
@@ -15,6 +16,8 @@ pub(crate) struct Digest {
     model: PathBuf,
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    hashing: HashingArgs,
 }
 
 impl Digest {
@@ -31,10 +34,7 @@ impl Digest {
     fn digest(&self) -> Result<autosign_signing::Digest, Error> {
         let ignore = self.selection.ignore(&self.model, None)?;
         let bar = Bar::default();
-        let hashing = Hashing {
-            progress: &bar,
-            ..Hashing::default()
-        };
+        let hashing = self.hashing.hashing(self.selection.allow_symlinks, &bar)?;
         Ok(hash(&self.model, &ignore, hashing)?.root_digest())
     }
 }

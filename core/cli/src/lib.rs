@@ -10,6 +10,7 @@ mod digest;
 mod doctor;
 mod env;
 mod flush;
+mod hashing;
 mod keygen;
 mod login;
 mod progress;
@@ -25,7 +26,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use autosign_session::{Config, Error as SessionError, Installed, Instance, Keyless, Settings};
-use autosign_signing::{Error, Ignore};
+use autosign_signing::{Error, Ignore, Symlinks};
 use clap::{Args, Parser, Subcommand};
 
 /// Everything was as it should be.
@@ -128,6 +129,10 @@ struct Selection {
     /// Do not leave them out.
     #[arg(long)]
     no_ignore_git_paths: bool,
+    /// Follow symbolic links: `true` (or no value) to files and folders inside the model, `hf-cache` from a snapshot of a
+    /// Hugging Face cache to the blobs of its repository. Default: false; for verifying, what the signature says.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = hashing::symlinks())]
+    allow_symlinks: Option<Symlinks>,
 }
 
 impl Selection {

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
-use autosign_signing::{
-    CertificateSigner, Hashing, KeySigner, Signer, Sources, read_password, sign,
-};
+use autosign_signing::{CertificateSigner, KeySigner, Signer, Sources, read_password, sign};
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
+use crate::hashing::HashingArgs;
 use crate::login::LoginArgs;
 use crate::progress::Bar;
 use crate::{
@@ -35,6 +34,8 @@ struct Model {
     signature: PathBuf,
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    hashing: HashingArgs,
 }
 
 #[derive(Args)]
@@ -188,10 +189,8 @@ impl Model {
     fn sign(&self, signer: &dyn Signer) -> Result<(), Error> {
         let ignore = self.selection.ignore(&self.model, Some(&self.signature))?;
         let bar = Bar::default();
-        let hashing = Hashing {
-            progress: &bar,
-            ..Hashing::default()
-        };
+        let symlinks = self.selection.allow_symlinks;
+        let hashing = self.hashing.hashing(symlinks, &bar)?;
         sign(&self.model, &self.signature, &ignore, signer, hashing)?;
         Ok(())
     }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use autosign_session::{Config, Error, Settings, refuse_trust_in};
 use autosign_signing::{
-    Bundle, CertificateVerifier, Digest, ExpectedSigner, Hashing, JudgedAt, KeyVerifier,
-    KeylessVerifier, Policy, VerifiedModel, Verifier, signature_path, verify,
+    Bundle, CertificateVerifier, Digest, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
+    Policy, VerifiedModel, Verifier, signature_path, verify,
 };
 use clap::{Args, Subcommand};
 
+use crate::hashing::Workers;
 use crate::progress::Bar;
 use crate::{
     GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say, shown,
@@ -44,6 +45,8 @@ struct Model {
     /// Refuse them (the default).
     #[arg(long)]
     no_ignore_unsigned_files: bool,
+    #[command(flatten)]
+    workers: Workers,
 }
 
 #[derive(Args)]
@@ -210,12 +213,10 @@ impl Model {
             ignore_git: self.selection.ignores_git(),
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
+            symlinks: self.selection.allow_symlinks,
         };
         let bar = Bar::default();
-        let hashing = Hashing {
-            progress: &bar,
-            ..Hashing::default()
-        };
+        let hashing = self.workers.hashing(&bar);
         Ok(verify(&self.model, &signature, verifier, &policy, hashing)?)
     }
 }

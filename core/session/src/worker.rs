@@ -514,6 +514,7 @@ impl Queue {
         let hashing = Hashing {
             threads: self.threads(role),
             progress: job.control.as_ref(),
+            ..Hashing::default()
         };
         let statement = hashed(&job.record.checkpoint, hashing);
         drop(at_work);

@@ -1,37 +1,8 @@
-//! Digests of files, and of a whole model (FIPS 180-4).
+//! SHA-256 digests (FIPS 180-4).
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-
-use crate::Error;
-
-/// A hash of the OMS algorithm registry. SHA-256 is the registry's default and the only one written.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HashAlgorithm {
-    /// SHA-256, 32 bytes.
-    Sha256,
-}
-
-impl HashAlgorithm {
-    /// The name in the registry, as it stands in a statement.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sha256 => "sha256",
-        }
-    }
-
-    pub(crate) fn parse(name: &str) -> Result<Self, Error> {
-        match name {
-            "sha256" => Ok(Self::Sha256),
-            other => Err(Error::Algorithm {
-                found: other.to_owned(),
-            }),
-        }
-    }
-}
 
 /// A SHA-256 digest, 32 bytes. `Display` writes lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,16 +29,7 @@ impl Digest {
     /// Exactly 64 lower-case hex digits, else nothing.
     #[must_use]
     pub fn from_hex(hex: &str) -> Option<Self> {
-        let digits = hex.as_bytes();
-        let mut bytes = [0; 32];
-        if digits.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let [high, low] = pair else { return None };
-            *byte = nibble(*high)? << 4 | nibble(*low)?;
-        }
-        Some(Self(bytes))
+        unhex(hex).map(Self)
     }
 }
 
@@ -79,7 +41,7 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex(&self.0, f)
     }
 }
 
@@ -96,6 +58,24 @@ pub(crate) fn short(text: &str) -> String {
         .flat_map(char::escape_debug)
         .chain(std::iter::once('…'))
         .collect()
+}
+
+pub(crate) fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// Exactly `2 * N` lower-case hex digits, else nothing.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; N];
+    if digits.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(bytes)
 }
 
 fn nibble(digit: u8) -> Option<u8> {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::CertificateFault;
 use crate::bundle::Method;
 use crate::model::FileKind;
+use crate::serialization::SerializationFault;
+use crate::symlinks::SymlinkFault;
 use crate::verifier::Difference;
 
 /// Why a model could not be hashed, signed, verified, or its signature written.
@@ -51,11 +53,13 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A resource's digest that is not 64 lower-case hex digits.
-    #[error("the digest of {name:?} is not 64 lower-case hex digits")]
+    /// A resource's digest that is not as many lower-case hex digits as its hash gives.
+    #[error("the digest of {name:?} is not {digits} lower-case hex digits")]
     DigestForm {
         /// The resource.
         name: String,
+        /// How many there should be.
+        digits: usize,
     },
     /// No file is left to sign, or a statement lists none (OMS: MUST reject).
     #[error("{path:?} holds no file to sign")]
@@ -264,6 +268,9 @@ pub enum Error {
         /// Written in the statement.
         found: String,
     },
+    /// Resources that are not what the statement says of all of them.
+    #[error(transparent)]
+    Serialization(#[from] SerializationFault),
     /// A serialization that this version does not read.
     #[error("serialization method {found:?} is not supported")]
     SerializationMethod {
@@ -338,6 +345,16 @@ pub enum Error {
         path: PathBuf,
         /// Where it points.
         target: PathBuf,
+    },
+    /// A symbolic link that is not followed, though others are.
+    #[error("{path:?} is a symbolic link to {target:?}, which {fault}")]
+    SymlinkNotFollowed {
+        /// The link.
+        path: PathBuf,
+        /// Where it points.
+        target: PathBuf,
+        /// Why not.
+        fault: SymlinkFault,
     },
     /// The proof of the time of signing does not hold.
     #[error("the timestamp is not to be trusted: {reason}")]

@@ -74,6 +74,7 @@ impl Error {
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
+            Self::Serialization(fault) => fault.hint(),
             Self::Service { .. } => {
                 "check the network and the signing config; sign again, or `model-signing flush` later"
             }
@@ -86,8 +87,9 @@ impl Error {
             Self::SigningFailed => "check the key with `openssl pkey -check -in KEY`",
             Self::SingleFileExpected { .. } => "name the file that was signed",
             Self::Symlink { .. } => {
-                "name the file itself, replace the link by a copy, or leave it out with --ignore-paths"
+                "name the file itself, replace the link by a copy, leave it out with --ignore-paths, or follow links: --allow-symlinks, in a Hugging Face cache --allow-symlinks=hf-cache"
             }
+            Self::SymlinkNotFollowed { fault, .. } => fault.hint(),
             Self::Token { .. } => "give a fresh identity token for the audience of this Fulcio",
             Self::TooLarge { .. } => "check that this is the right file",
             Self::TrustConfig { .. } => {

@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod algorithm;
 mod bundle;
 mod certificate;
 mod digest;
@@ -31,6 +32,7 @@ mod fault;
 mod hashing;
 mod hint;
 mod identity;
+mod ignore;
 mod json;
 mod manifest;
 mod model;
@@ -38,16 +40,19 @@ mod name;
 mod pattern;
 mod publish;
 mod random;
+mod serialization;
 mod services;
 mod signer;
 mod statement;
+mod symlinks;
 mod trust;
 mod verifier;
 
 use std::path::Path;
 
+pub use algorithm::{HashAlgorithm, ResourceDigest};
 pub use bundle::{Bundle, Method, read_capped};
-pub use digest::{Digest, HashAlgorithm};
+pub use digest::Digest;
 pub use envelope::Envelope;
 pub use environment::Environment;
 pub use error::Error;
@@ -57,17 +62,22 @@ pub use identity::{
     Credentials, Detection, Guard, IdentityToken, Login, Prompt, Sources, SubjectType,
     Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
+pub use ignore::{GIT_PATHS, Ignore};
 pub use manifest::{Manifest, Resource};
-pub use model::{FileKind, FileState, GIT_PATHS, Ignore, Model, ModelFile};
+pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
 pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
 pub use random::random;
+pub use serialization::{
+    SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
+};
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
     AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
     generate_key, read_password,
 };
 pub use statement::Statement;
+pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,

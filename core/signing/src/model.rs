@@ -1,11 +1,11 @@
 //! A model on disk: one file, or the regular files below a folder, and what is left out of it.
 //!
-//! Refuses symbolic links, FIFOs, sockets and devices, names that are not UTF-8, and an empty model. The root is
-//! resolved once; below it no symbolic link is ever followed, not even one put there while the model is read.
+//! Refuses FIFOs, sockets and devices, names that are not UTF-8, and an empty model. The root is resolved once; below it
+//! no symbolic link is followed but as [`Symlinks`] says, not even one put there while the model is read.
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -13,94 +13,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::{Error, RelPath};
+use crate::symlinks::{FILE, FOLDER, Fault, Follow, Opened, SymlinkFault, open_beneath};
+use crate::{Error, Ignore, RelPath, Symlinks};
 
-/// Left out by default, at the top level only, each with all below it (OMS v1.0, file selection).
-pub const GIT_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
-
-const FILE: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
-const FOLDER: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
-
-/// Paths to leave out, relative to the model's root, each with all below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ignore(Vec<RelPath>);
-
-impl Ignore {
-    /// The rules of one operation: git's own files if `git`, the signature where it lies inside the model, and the
-    /// caller's `paths` (relative ones are taken from the working directory, those outside the model match nothing).
-    ///
-    /// # Errors
-    /// [`Error::IgnoresEverything`] where a path is the model itself; [`Error::NameNotUtf8`].
-    pub fn new(
-        model: &Path,
-        signature: Option<&Path>,
-        paths: &[PathBuf],
-        git: bool,
-    ) -> Result<Self, Error> {
-        let mut all = if git { Self::git() } else { Self::default() };
-        let root = resolve(model)?;
-        for path in signature
-            .into_iter()
-            .chain(paths.iter().map(PathBuf::as_path))
-        {
-            let Ok(inside) =
-                resolve_parent(path).map(|path| path.strip_prefix(&root).map(Path::to_path_buf))
-            else {
-                continue; // its folder does not exist, so nothing in the model lies there
-            };
-            match inside {
-                Ok(inside) if inside.as_os_str().is_empty() && root.is_dir() => {
-                    return Err(Error::IgnoresEverything {
-                        entry: path.display().to_string(),
-                    });
-                }
-                Ok(inside) if !inside.as_os_str().is_empty() => {
-                    let name = inside
-                        .to_str()
-                        .ok_or_else(|| Error::NameNotUtf8 { path: path.into() })?;
-                    all.add(RelPath::parse(name)?);
-                }
-                _ => {}
-            }
-        }
-        Ok(all)
-    }
-
-    /// Git's own files and nothing else.
-    #[must_use]
-    pub fn git() -> Self {
-        Self(
-            GIT_PATHS
-                .iter()
-                .filter_map(|path| RelPath::parse(path).ok())
-                .collect(),
-        )
-    }
-
-    /// Adds one path.
-    pub fn add(&mut self, path: RelPath) {
-        if let Err(place) = self.0.binary_search(&path) {
-            self.0.insert(place, path);
-        }
-    }
-
-    /// The paths, sorted.
-    #[must_use]
-    pub fn paths(&self) -> &[RelPath] {
-        &self.0
-    }
-
-    pub(crate) fn covers(&self, name: &RelPath) -> bool {
-        self.0.iter().any(|path| name.is_within(path))
-    }
-}
+/// Folders that may be reached through links in one model; some tens of links can be folders without end.
+const MAX_LINKED: usize = 1_000;
 
 /// Device, inode, size in bytes, modification and change time (seconds, nanoseconds) of a file when it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,34 +88,73 @@ pub struct Model {
     /// What names are relative to.
     base: PathBuf,
     folder: OwnedFd,
+    symlinks: Symlinks,
+    follow: Follow,
+    /// Folders reached through links.
+    linked: usize,
     single: bool,
     files: Vec<ModelFile>,
     ignored: Vec<ModelFile>,
 }
 
 impl Model {
-    /// Lists the model at `path`.
+    /// Lists the model at `path`, in which no link may be.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Symlink`], [`Error::NotAFile`] and [`Error::NameNotUtf8`] name the offending file;
     /// [`Error::EmptyModel`] where nothing is left to sign.
     pub fn open(path: &Path, ignore: &Ignore) -> Result<Self, Error> {
-        let model = Self::list(path, ignore)?;
+        Self::open_with(path, ignore, Symlinks::Refused)
+    }
+
+    /// Lists the model at `path`, and does with links as `symlinks` says.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`]; [`Error::SymlinkNotFollowed`].
+    ///
+    /// ```
+    /// use autosign_signing::{Ignore, Model, Symlinks};
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("step-10.pt"), b"weights")?;
+    /// std::os::unix::fs::symlink("step-10.pt", folder.path().join("last.pt"))?;
+    /// assert!(Model::open(folder.path(), &Ignore::git()).is_err());
+    /// let model = Model::open_with(folder.path(), &Ignore::git(), Symlinks::Within)?;
+    /// assert_eq!(model.files().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_with(path: &Path, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
+        let model = Self::list(path, ignore, symlinks)?;
         if model.files.is_empty() {
             return Err(Error::EmptyModel { path: path.into() });
         }
         Ok(model)
     }
 
-    /// [`Model::open`] that lets a model be empty: a verifier still has to say what is missing.
-    pub(crate) fn list(path: &Path, ignore: &Ignore) -> Result<Self, Error> {
+    /// [`Model::open_with`] that lets a model be empty: a verifier still has to say what is missing.
+    pub(crate) fn list(path: &Path, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
         let entry = rustix::fs::lstat(path).map_err(|e| Error::io("open", path)(e.into()))?;
         match FileType::from_raw_mode(entry.st_mode) {
-            FileType::RegularFile => Self::single(path, &entry),
-            FileType::Directory => Self::tree(resolve(path)?, ignore),
-            FileType::Symlink if path.is_dir() => Self::tree(resolve(path)?, ignore),
+            FileType::RegularFile => Self::single(&resolve(path)?, &entry),
+            FileType::Directory => Self::tree(resolve(path)?, ignore, symlinks),
+            FileType::Symlink if path.is_dir() => Self::tree(resolve(path)?, ignore, symlinks),
+            FileType::Symlink if symlinks != Symlinks::Refused => Self::linked(path, symlinks),
             kind => Err(Error::not_a_file(path, kind)),
         }
+    }
+
+    /// No file yet; names are relative to the resolved path `base`.
+    fn new(root: PathBuf, base: PathBuf, symlinks: Symlinks) -> Result<Self, Error> {
+        Ok(Self {
+            folder: open_folder(&base)?,
+            follow: Follow::new(symlinks, &base)?,
+            symlinks,
+            linked: 0,
+            single: false,
+            files: Vec::new(),
+            ignored: Vec::new(),
+            root,
+            base,
+        })
     }
 
     /// Lists a model that is some files and not all of a folder: `names`, beside or below the file at `main`, which is
@@ -219,14 +175,7 @@ impl Model {
     pub(crate) fn find(main: &Path, names: &[RelPath]) -> Result<Self, Error> {
         let root = resolve(main)?;
         let base = root.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let mut model = Self {
-            folder: open_folder(&base)?,
-            root,
-            base,
-            single: false,
-            files: Vec::new(),
-            ignored: Vec::new(),
-        };
+        let mut model = Self::new(root, base, Symlinks::Refused)?;
         for name in names {
             let path = model.path_of(name);
             let fail = |e: Errno| Error::io("look at", &path)(e.into());
@@ -255,32 +204,36 @@ impl Model {
         found.is_ok()
     }
 
-    fn single(path: &Path, entry: &Stat) -> Result<Self, Error> {
-        let root = resolve(path)?;
-        let name = RelPath::parse(utf8(&root, root.file_name().unwrap_or_default())?)?;
-        let base = root.parent().unwrap_or(Path::new("/")).to_path_buf();
-        Ok(Self {
-            folder: open_folder(&base)?,
-            files: vec![ModelFile {
-                name,
-                state: FileState::of(entry),
-            }],
-            ignored: Vec::new(),
-            single: true,
-            base,
-            root,
-        })
+    fn single(root: &Path, entry: &Stat) -> Result<Self, Error> {
+        let (base, name) = place(root)?;
+        let mut model = Self::new(root.into(), base, Symlinks::Refused)?;
+        model.single = true;
+        model.files.push(ModelFile {
+            name,
+            state: FileState::of(entry),
+        });
+        Ok(model)
     }
 
-    fn tree(root: PathBuf, ignore: &Ignore) -> Result<Self, Error> {
-        let mut model = Self {
-            folder: open_folder(&root)?,
-            base: root.clone(),
-            root,
-            single: false,
-            files: Vec::new(),
-            ignored: Vec::new(),
-        };
+    /// A model that is one file, by way of a link to it.
+    fn linked(path: &Path, symlinks: Symlinks) -> Result<Self, Error> {
+        let root = resolve_parent(path)?;
+        let (base, name) = place(&root)?;
+        let mut model = Self::new(root, base, symlinks)?;
+        let opened = model.followed(&name)?;
+        match opened.kind() {
+            FileType::RegularFile => model.files.push(ModelFile {
+                name,
+                state: FileState::of(&opened.stat),
+            }),
+            kind => return Err(Error::not_a_file(path, kind)),
+        }
+        model.single = true;
+        Ok(model)
+    }
+
+    fn tree(root: PathBuf, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
+        let mut model = Self::new(root.clone(), root, symlinks)?;
         let mut folders: Vec<Option<RelPath>> = vec![None];
         while let Some(folder) = folders.pop() {
             if let Err(error) = model.read_folder(folder.as_ref(), ignore, &mut folders) {
@@ -307,10 +260,10 @@ impl Model {
             move |e: Errno| Error::io(action, shown)(e.into())
         };
         let opened = match folder {
-            Some(folder) => open_beneath(self.folder.as_fd(), folder, FOLDER),
-            None => rustix::fs::openat(&self.folder, ".", FOLDER, Mode::empty()),
-        }
-        .map_err(fail("open"))?;
+            Some(folder) => self.open_at(folder, FOLDER)?,
+            None => rustix::fs::openat(&self.folder, ".", FOLDER, Mode::empty())
+                .map_err(fail("open"))?,
+        };
         for entry in Dir::read_from(&opened).map_err(fail("read"))? {
             let entry = entry.map_err(fail("read"))?;
             let component = entry.file_name().to_bytes();
@@ -319,9 +272,14 @@ impl Model {
             }
             let path = shown.join(OsStr::from_bytes(component));
             let name = RelPath::child(folder, utf8(&path, OsStr::from_bytes(component))?)?;
-            let stat = rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|e| Error::io("look at", &path)(e.into()))?;
+            let mut stat =
+                rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|e| Error::io("look at", &path)(e.into()))?;
             let ignored = ignore.covers(&name);
+            let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+            if is_link && !ignored {
+                stat = self.follow_entry(&name)?;
+            }
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => folders.push(Some(name)),
                 FileType::RegularFile => {
@@ -338,6 +296,51 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// What the link at `name` leads to. A folder is one that may be descended into.
+    fn follow_entry(&mut self, name: &RelPath) -> Result<Stat, Error> {
+        let opened = self.followed(name)?;
+        let path = self.path_of(name);
+        let not_followed = |fault| Err(Fault::NotFollowed(fault).at("open", &path));
+        if opened.kind() == FileType::Directory {
+            self.linked += 1;
+            if self.linked > MAX_LINKED {
+                return not_followed(SymlinkFault::Folders { limit: MAX_LINKED });
+            }
+            if self.is_above(name, &opened.stat)? {
+                return not_followed(SymlinkFault::Cycle);
+            }
+        }
+        Ok(opened.stat)
+    }
+
+    fn followed(&self, name: &RelPath) -> Result<Opened, Error> {
+        let opened = self.follow.open(self.folder.as_fd(), name);
+        opened.map_err(|fault| fault.at("open", &self.path_of(name)))
+    }
+
+    /// Whether `folder` is one of those on the way from the root to `name`.
+    fn is_above(&self, name: &RelPath, folder: &Stat) -> Result<bool, Error> {
+        let same = |other: &Stat| (other.st_dev, other.st_ino) == (folder.st_dev, folder.st_ino);
+        let root = rustix::fs::fstat(&self.folder);
+        if same(&root.map_err(|e| Error::io("look at", &self.base)(e.into()))?) {
+            return Ok(true);
+        }
+        let text = name.as_str();
+        for (end, _) in text.match_indices('/') {
+            let above = RelPath::parse(text.get(..end).unwrap_or_default())?;
+            if same(&self.followed(&above)?.stat) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What of links was followed.
+    #[must_use]
+    pub fn symlinks(&self) -> Symlinks {
+        self.symlinks
     }
 
     /// The last component of the model's path, as it stands in the statement's subject.
@@ -380,8 +383,18 @@ impl Model {
     }
 
     pub(crate) fn open_file(&self, name: &RelPath) -> Result<OwnedFd, Error> {
-        open_beneath(self.folder.as_fd(), name, FILE)
-            .map_err(|e| Error::io("open", self.path_of(name))(e.into()))
+        self.open_at(name, FILE)
+    }
+
+    fn open_at(&self, name: &RelPath, flags: OFlags) -> Result<OwnedFd, Error> {
+        if matches!(self.follow, Follow::Never) {
+            return open_beneath(self.folder.as_fd(), name, flags)
+                .map_err(|e| Error::io("open", self.path_of(name))(e.into()));
+        }
+        let opened = self.followed(name)?;
+        let kind = opened.kind();
+        let path = || self.path_of(name);
+        opened.file.ok_or_else(|| Error::not_a_file(&path(), kind))
     }
 }
 
@@ -405,32 +418,22 @@ impl FileState {
     }
 }
 
-/// Opens `name` below `root` one component at a time, so that no component can be a symbolic link.
-fn open_beneath(root: BorrowedFd<'_>, name: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let mut folder: Option<OwnedFd> = None;
-    let mut components = name.components().peekable();
-    loop {
-        let Some(component) = components.next() else {
-            return Err(Errno::INVAL); // not reached: a RelPath has a component
-        };
-        let at = folder.as_ref().map_or(root, AsFd::as_fd);
-        if components.peek().is_none() {
-            return rustix::fs::openat(at, component, flags, Mode::empty());
-        }
-        folder = Some(rustix::fs::openat(at, component, FOLDER, Mode::empty())?);
-    }
+/// The folder and the name of a file.
+fn place(file: &Path) -> Result<(PathBuf, RelPath), Error> {
+    let name = RelPath::parse(utf8(file, file.file_name().unwrap_or_default())?)?;
+    Ok((file.parent().unwrap_or(Path::new("/")).into(), name))
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
     rustix::fs::open(path, FOLDER, Mode::empty()).map_err(|e| Error::io("open", path)(e.into()))
 }
 
-fn resolve(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     path.canonicalize().map_err(Error::io("open", path))
 }
 
 /// Resolves all but the last component, which need not exist.
-fn resolve_parent(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn resolve_parent(path: &Path) -> Result<PathBuf, Error> {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
             Ok(resolve(Path::new("."))?.join(name))

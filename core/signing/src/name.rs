@@ -77,7 +77,8 @@ impl RelPath {
     }
 
     /// Its components.
-    pub fn components(&self) -> impl Iterator<Item = &str> {
+    #[must_use]
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')
     }
 

@@ -1,15 +1,19 @@
 //! The in-toto Statement v1 with the OMS v1.0 predicate: a manifest as it is signed.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
-use crate::{Digest, Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, json};
+use crate::{
+    Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest, Serialization,
+    SerializationFault, SerializationMethod, Shard, json,
+};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
-const FILES: &str = "files";
-/// Upstream 1.1.1 names the one resource of a model that is one file so; OMS uses the file's name.
+/// Upstream 1.1.1 names the one file of a model that is one file so; OMS uses the file's name.
 const UPSTREAM_SINGLE: &str = ".";
 
 /// What is signed: the manifest, and which paths its signer left out.
@@ -49,15 +53,9 @@ impl Statement {
                 found: wire.predicate_type,
             });
         }
-        let serialization = &wire.predicate.serialization;
-        if serialization.method != FILES {
-            return Err(Error::SerializationMethod {
-                found: serialization.method.clone(),
-            });
-        }
-        HashAlgorithm::parse(&serialization.hash_type)?;
+        let serialization = wire.predicate.serialization.parse()?;
         let mut ignored = Ignore::default();
-        for entry in serialization.ignore_paths.iter().flatten() {
+        for entry in wire.predicate.serialization.ignore_paths.iter().flatten() {
             match RelPath::parse(entry) {
                 Ok(path) => ignored.add(path),
                 Err(_) if entry.split('/').all(|part| matches!(part, "" | ".")) => {
@@ -73,14 +71,16 @@ impl Statement {
                 found: wire.subject.len(),
             });
         };
-        let unnamed =
-            matches!(wire.predicate.resources.as_slice(), [one] if one.name == UPSTREAM_SINGLE);
-        let resources = wire
-            .predicate
-            .resources
-            .iter()
-            .map(|resource| resource.parse(unnamed));
-        let manifest = Manifest::new(subject.name.clone(), resources.collect::<Result<_, _>>()?)?;
+        let resources = wire.predicate.resources.iter();
+        let resources = resources.map(|resource| resource.parse(serialization));
+        let resources: Vec<Resource> = resources.collect::<Result<_, _>>()?;
+        // Only where every resource is of the one file: beside others it is a wrong name.
+        let single = RelPath::single();
+        let unnamed = resources.iter().any(|resource| resource.name == single);
+        if unnamed && resources.iter().any(|resource| resource.name != single) {
+            RelPath::parse(UPSTREAM_SINGLE)?;
+        }
+        let manifest = Manifest::new(subject.name.clone(), serialization, resources)?;
         let found = subject
             .digest
             .get("sha256")
@@ -115,23 +115,12 @@ impl Statement {
             }],
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate: WirePredicate {
-                serialization: WireSerialization {
-                    method: FILES.to_owned(),
-                    hash_type: self.manifest.algorithm().name().to_owned(),
-                    allow_symlinks: false,
-                    ignore_paths: Some(
-                        self.ignored
-                            .paths()
-                            .iter()
-                            .map(ToString::to_string)
-                            .collect(),
-                    ),
-                },
+                serialization: WireSerialization::new(self.manifest.serialization(), &self.ignored),
                 resources: self
                     .manifest
                     .resources()
                     .iter()
-                    .map(WireResource::from)
+                    .map(|resource| WireResource::new(resource, self.manifest.algorithm()))
                     .collect(),
             },
         };
@@ -187,6 +176,9 @@ struct WirePredicate {
 struct WireSerialization {
     method: String,
     hash_type: String,
+    /// Bytes. Upstream's may be written as a float.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shard_size: Option<Number>,
     #[serde(default)]
     allow_symlinks: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,28 +193,115 @@ struct WireResource {
     algorithm: String,
 }
 
-impl WireResource {
-    fn parse(&self, unnamed: bool) -> Result<Resource, Error> {
-        HashAlgorithm::parse(&self.algorithm)?;
-        Ok(Resource {
-            name: if unnamed {
-                RelPath::single()
-            } else {
-                RelPath::parse(&self.name)?
+impl WireSerialization {
+    fn new(serialization: Serialization, ignored: &Ignore) -> Self {
+        let paths = ignored.paths().iter();
+        Self {
+            method: serialization.method.name().to_owned(),
+            hash_type: serialization.algorithm.name().to_owned(),
+            shard_size: match serialization.method {
+                SerializationMethod::Files => None,
+                SerializationMethod::Shards { size } => Some(size.get().into()),
             },
-            digest: Digest::from_hex(&self.digest).ok_or_else(|| Error::DigestForm {
-                name: self.name.clone(),
-            })?,
+            allow_symlinks: serialization.allow_symlinks,
+            ignore_paths: Some(paths.map(ToString::to_string).collect()),
+        }
+    }
+
+    fn parse(&self) -> Result<Serialization, Error> {
+        let form = |method| SerializationFault::ShardSize {
+            found: self
+                .shard_size
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), ToString::to_string),
+            method,
+        };
+        let method = match (self.method.as_str(), &self.shard_size) {
+            ("files", None) => SerializationMethod::Files,
+            ("files", Some(_)) => return Err(form("files").into()),
+            ("shards", size) => SerializationMethod::Shards {
+                size: size
+                    .as_ref()
+                    .and_then(whole)
+                    .ok_or_else(|| form("shards"))?,
+            },
+            (found, _) => {
+                return Err(Error::SerializationMethod {
+                    found: found.to_owned(),
+                });
+            }
+        };
+        Ok(Serialization {
+            method,
+            algorithm: HashAlgorithm::parse(&self.hash_type)?,
+            allow_symlinks: self.allow_symlinks,
         })
     }
 }
 
-impl From<&Resource> for WireResource {
-    fn from(resource: &Resource) -> Self {
+/// The number, where it is a whole one and more than 0, in whichever form of JSON.
+fn whole(number: &Number) -> Option<NonZeroU64> {
+    let text = number.to_string();
+    let digits = text.strip_suffix(".0").unwrap_or(&text);
+    NonZeroU64::new(number.as_u64().or_else(|| digits.parse().ok())?)
+}
+
+impl WireResource {
+    fn new(resource: &Resource, algorithm: HashAlgorithm) -> Self {
         Self {
-            name: resource.name.to_string(),
+            name: resource.to_string(),
             digest: resource.digest.to_string(),
-            algorithm: HashAlgorithm::Sha256.name().to_owned(),
+            algorithm: algorithm.name().to_owned(),
         }
+    }
+
+    fn parse(&self, serialization: Serialization) -> Result<Resource, Error> {
+        let (name, shard) = match serialization.method {
+            SerializationMethod::Files => (self.name.as_str(), None),
+            SerializationMethod::Shards { .. } => {
+                Shard::split(&self.name).map(|(name, shard)| (name, Some(shard)))?
+            }
+        };
+        self.is_hashed_as(serialization)?;
+        let algorithm = serialization.algorithm;
+        Ok(Resource {
+            name: match name {
+                UPSTREAM_SINGLE => RelPath::single(),
+                name => RelPath::parse(name)?,
+            },
+            shard,
+            digest: ResourceDigest::from_hex(algorithm, &self.digest).ok_or_else(|| {
+                Error::DigestForm {
+                    name: self.name.clone(),
+                    digits: 2 * algorithm.bytes(),
+                }
+            })?,
+        })
+    }
+
+    /// OMS names the hash alone. Upstream adds the size of its shards.
+    fn is_hashed_as(&self, serialization: Serialization) -> Result<(), Error> {
+        let name = serialization.algorithm.name();
+        let sharded = match serialization.method {
+            SerializationMethod::Files => None,
+            SerializationMethod::Shards { size } => Some(size.to_string()),
+        };
+        if self.algorithm == name {
+            return Ok(());
+        }
+        let label = self.algorithm.strip_prefix(name);
+        let label = label.and_then(|label| label.strip_prefix("-sharded-"));
+        if label.is_some() && label == sharded.as_deref() {
+            return Ok(());
+        }
+        Err(SerializationFault::Algorithm {
+            name: self.name.clone(),
+            expected: match sharded {
+                Some(size) => format!("{name} in shards of {size} bytes"),
+                None => name.to_owned(),
+            },
+            found: self.algorithm.clone(),
+        }
+        .into())
     }
 }

@@ -16,8 +16,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use autosign_signing::{
-    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Progress, Signer, Statement,
-    hash, publish, seal, sign,
+    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Progress, SerializationFault,
+    Signer, Statement, hash, publish, seal, sign,
 };
 use common::{Fixture, key, signer, verifier};
 use serde_json::{Value, json};
@@ -273,7 +273,7 @@ fn statements() {
         Error::Json { .. }
     );
     refused!(
-        with(&|s| s["predicate"]["serialization"]["method"] = json!("shards")),
+        with(&|s| s["predicate"]["serialization"]["method"] = json!("chunks")),
         Error::SerializationMethod { .. }
     );
     refused!(
@@ -282,7 +282,7 @@ fn statements() {
     );
     refused!(
         with(&|s| s["predicate"]["resources"][0]["algorithm"] = json!("blake3")),
-        Error::Algorithm { .. }
+        Error::Serialization(SerializationFault::Algorithm { .. })
     );
     refused!(
         with(&|s| s["subject"] = json!([])),
@@ -447,6 +447,7 @@ fn change_while_hashing_is_seen() {
         let hashing = Hashing {
             threads: 1.try_into().unwrap(),
             progress: &Meddler(&fixture.model, change),
+            ..Hashing::default()
         };
         let error = hash(&fixture.model, &Ignore::git(), hashing).expect_err("accepted");
         assert!(

@@ -184,7 +184,7 @@ fn many_files_and_threads_give_the_digests_of_one() {
     let with = |threads: usize| {
         let hashing = Hashing {
             threads: threads.try_into().unwrap(),
-            progress: &(),
+            ..Hashing::default()
         };
         hash(&fixture.model, &Ignore::git(), hashing).unwrap()
     };

@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::VerifiedManifest;
-use crate::hashing::hash_files;
+use crate::hashing::{Part, hash_parts};
 use crate::model::{Model, ModelFile};
-use crate::{Digest, Error, Hashing, Ignore, RelPath, Resource};
+use crate::{Error, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks};
 
 /// Names listed in full in a message; more are counted.
 const NAMES_SHOWN: usize = 10;
@@ -22,6 +22,9 @@ pub struct Policy {
     pub ignore_git: bool,
     /// Accept files that were not signed.
     pub ignore_unsigned: bool,
+    /// What becomes of links. Nothing: where the statement says that its signer followed them, they are followed
+    /// [within](Symlinks::Within) the model, else refused.
+    pub symlinks: Option<Symlinks>,
 }
 
 impl Default for Policy {
@@ -30,6 +33,7 @@ impl Default for Policy {
             ignore: Vec::new(),
             ignore_git: true,
             ignore_unsigned: false,
+            symlinks: None,
         }
     }
 }
@@ -90,7 +94,7 @@ impl VerifiedModel {
     }
 
     /// Files that are there and not signed, tolerated because they are git's own, or by the signer's list, or by the
-    /// verifier's policy. The signature itself is not counted.
+    /// verifier's policy, or because shards were signed and they have no byte. The signature itself is not counted.
     #[must_use]
     pub fn unsigned(&self) -> &[RelPath] {
         &self.unsigned
@@ -101,7 +105,7 @@ impl VerifiedManifest {
     /// Hashes the model at `path` and compares it with what was signed.
     ///
     /// # Errors
-    /// [`Error::Differs`] with every missing, changed and added file; those of [`Model::open`].
+    /// [`Error::Differs`] with every missing, changed and added file; those of [`Model::open_with`].
     pub fn compare(
         self,
         path: &Path,
@@ -116,9 +120,11 @@ impl VerifiedManifest {
                 ignore.add(signed.clone());
             }
         }
-        let model = self.model(path, &ignore)?;
-        let mut signed = self.expected(&model)?;
-        let (mut present, mut unsigned) = (Vec::new(), Vec::new());
+        let model = self.model(path, &ignore, policy)?;
+        let resources = self.sorted();
+        let mut signed = self.expected(&model, &resources)?;
+        let mut parts: Vec<(Part<'_>, &Resource)> = Vec::new();
+        let mut unsigned = Vec::new();
         let mut difference = Difference::default();
         // What was signed is checked even where a rule leaves it out.
         for (file, ignored) in model
@@ -127,29 +133,40 @@ impl VerifiedManifest {
             .map(|file| (file, false))
             .chain(model.ignored().iter().map(|file| (file, true)))
         {
-            match signed.remove_entry(&file.name) {
-                Some((_, digest)) => present.push((file.clone(), digest)),
+            match signed.remove(&file.name) {
+                Some(resources) if has_size(file, resources) => {
+                    parts.extend(resources.iter().map(|&resource| {
+                        let shard = resource.shard;
+                        (Part { file, shard }, resource)
+                    }));
+                }
+                Some(_) => difference.changed.push(file.name.clone()),
                 None if itself.covers(&file.name) => {}
-                None if ignored || policy.ignore_unsigned => unsigned.push(file.name.clone()),
+                None if ignored || policy.ignore_unsigned || self.cannot_cover(file) => {
+                    unsigned.push(file.name.clone());
+                }
                 None => difference.added.push(file.name.clone()),
             }
         }
-        difference.missing = signed.into_keys().collect();
-        let (files, digests): (Vec<ModelFile>, Vec<Digest>) = present.into_iter().unzip();
-        for (Resource { name, digest }, expected) in hash_files(&model, &files, hashing)?
-            .into_iter()
-            .zip(digests)
+        difference.missing = signed.into_keys().cloned().collect();
+        let (parts, expected): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let algorithm = self.manifest().algorithm();
+        for ((part, digest), expected) in parts
+            .iter()
+            .zip(hash_parts(&model, &parts, algorithm, hashing)?)
+            .zip(expected)
         {
-            if digest != expected {
-                difference.changed.push(name);
+            if digest != expected.digest {
+                difference.changed.push(part.file.name.clone());
             }
         }
         if difference != Difference::default() {
             difference.changed.sort_unstable();
+            difference.changed.dedup(); // a file whose shards differ is one
             return Err(Error::Differs(difference));
         }
         unsigned.sort_unstable();
-        let files = self.names().cloned().collect();
+        let files = self.manifest().files().cloned().collect();
         Ok(VerifiedModel {
             manifest: self,
             files,
@@ -158,9 +175,14 @@ impl VerifiedManifest {
     }
 
     /// The model at `path`; where that is a file which was signed together with others, those of them that are there.
-    fn model(&self, path: &Path, ignore: &Ignore) -> Result<Model, Error> {
-        let model = Model::list(path, ignore)?;
-        let names: Vec<RelPath> = self.names().cloned().collect();
+    fn model(&self, path: &Path, ignore: &Ignore, policy: &Policy) -> Result<Model, Error> {
+        let said = if self.manifest().serialization().allow_symlinks {
+            Symlinks::Within
+        } else {
+            Symlinks::Refused
+        };
+        let model = Model::list(path, ignore, policy.symlinks.unwrap_or(said))?;
+        let names: Vec<RelPath> = self.manifest().files().cloned().collect();
         match (model.is_single(), model.files()) {
             (true, [file]) if names.len() > 1 && names.contains(&file.name) => {
                 Model::find(path, &names)
@@ -169,27 +191,42 @@ impl VerifiedManifest {
         }
     }
 
-    fn names(&self) -> impl Iterator<Item = &RelPath> {
-        let resources = self.manifest().resources();
-        resources.iter().map(|resource| &resource.name)
+    /// The resources by name, those of one file together and in the order of the file.
+    fn sorted(&self) -> Vec<&Resource> {
+        let mut sorted: Vec<_> = self.manifest().resources().iter().collect();
+        sorted.sort_unstable_by(|a, b| (&a.name, a.shard).cmp(&(&b.name, b.shard)));
+        sorted
     }
 
-    /// Name to digest. Upstream's unnamed single file gets the name of the file at hand.
-    fn expected(&self, model: &Model) -> Result<BTreeMap<RelPath, Digest>, Error> {
-        let resources = self.manifest().resources();
+    /// Whether `file` has nothing that the method of the statement could have signed.
+    fn cannot_cover(&self, file: &ModelFile) -> bool {
+        let method = self.manifest().serialization().method;
+        method != SerializationMethod::Files && file.state.size == 0
+    }
+
+    /// Name to resources. Upstream's unnamed single file gets the name of the file at hand.
+    fn expected<'a>(
+        &self,
+        model: &'a Model,
+        resources: &'a [&'a Resource],
+    ) -> Result<BTreeMap<&'a RelPath, &'a [&'a Resource]>, Error> {
         if self.statement().is_unnamed() {
-            return match (model.is_single(), model.files(), resources) {
-                (true, [file], [resource]) => {
-                    Ok(BTreeMap::from([(file.name.clone(), resource.digest)]))
-                }
+            return match (model.is_single(), model.files()) {
+                (true, [file]) => Ok(BTreeMap::from([(&file.name, resources)])),
                 _ => Err(Error::SingleFileExpected {
                     path: model.root().into(),
                 }),
             };
         }
-        Ok(resources
-            .iter()
-            .map(|resource| (resource.name.clone(), resource.digest))
+        let files = resources.chunk_by(|a, b| a.name == b.name);
+        Ok(files
+            .filter_map(|file| file.first().map(|first| (&first.name, file)))
             .collect())
     }
+}
+
+/// Whether `file` ends where its last shard does.
+fn has_size(file: &ModelFile, resources: &[&Resource]) -> bool {
+    let last = resources.last().and_then(|resource| resource.shard);
+    last.is_none_or(|shard| shard.end() == file.state.size)
 }

@@ -1,0 +1,200 @@
+"""Shards, BLAKE2b and BLAKE3: what upstream's PyPI package 1.1.1 makes of a model through its API, and what we do.
+
+Its command line has files and SHA-256 alone. Its API, left to guess from a signature, knows neither `blake2b`, the name
+that it writes, nor its shards; told how by the caller, it knows both. It compares the names of hashes, of which it has
+its own for shards, so ours in shards are never equal to it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[2]
+KEYS = ROOT / "core/signing/tests/keys"
+OURS = [str(Path(sys.executable).with_name("model-signing"))]
+UPSTREAM_PYTHON = str(ROOT / "build/upstream/bin/python")
+UPSTREAM = [UPSTREAM_PYTHON, "-m", "model_signing"]
+
+# What upstream's API calls a hash, what the signature calls it.
+HASHES = {"sha256": "sha256", "blake2": "blake2b", "blake3": "blake3"}
+SHARDED = {"sha256": "sha256", "blake2": "blake2b"}  # upstream never cuts a file for BLAKE3
+
+TREES: dict[str, dict[str, bytes]] = {
+    "nested": {"a/b/c.bin": b"1", "a-b.bin": b"2", "a/z": b"3"},
+    "unicode and spaces": {"größe 1.bin": b"1", "日本/x y": b"2"},
+    "empty file": {"empty": b"", "full": b"1"},
+    "many shards": {"full": b"12345678901"},
+    "colons": {"a:0:1": b"1"},
+}
+
+
+def run(side: Sequence[str], *args: str | Path, code: int = 0) -> str:
+    result = subprocess.run([*side, *map(str, args)], capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def sign(side: Sequence[str], model: Path, signature: Path, *args: str | Path) -> None:
+    run(side, "sign", "key", model, "--signature", signature, "--private_key", KEYS / "p256.pem", *args)
+
+
+def verify(side: Sequence[str], model: Path, signature: Path, *args: str | Path, code: int = 0) -> str:
+    key = KEYS / "p256.pub.pem"
+    return run(side, "verify", "key", model, "--signature", signature, "--public_key", key, *args, code=code)
+
+
+def make(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def payload(signature: Path) -> dict[str, Any]:
+    bundle = json.loads(signature.read_text())
+    statement: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    return statement
+
+
+def upstream(task: str, model: Path, signature: Path, code: int = 0, /, **config: Any) -> str:
+    key = KEYS / ("p256.pem" if task == "sign" else "p256.pub.pem")
+    arguments = json.dumps([task, str(model), str(signature), str(key), config])
+    return run([UPSTREAM_PYTHON, str(Path(__file__).with_name("hashing.py"))], arguments, code=code)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make(tmp_path / "model", {"a.bin": bytes(range(256)) * 10, "sub/b.bin": b"22", "c": b"x" * 1000})
+
+
+class TestUpstreamSigned:
+    @pytest.mark.parametrize("name", HASHES)
+    def test_files(self, tmp_path: Path, model: Path, name: str) -> None:
+        signature = tmp_path / "sig"
+        upstream("sign", model, signature, method="file", hashing_algorithm=name)
+        assert payload(signature)["predicate"]["serialization"]["hash_type"] == HASHES[name]
+        verify(OURS, model, signature)
+        (model / "c").write_bytes(b"y" * 1000)
+        assert 'changed: "c"' in verify(OURS, model, signature, code=1)
+
+    @pytest.mark.parametrize("size", [1, 100, 1000, 1_000_000_000])
+    @pytest.mark.parametrize("name", SHARDED)
+    def test_shards(self, tmp_path: Path, model: Path, name: str, size: int) -> None:
+        signature = tmp_path / "sig"
+        upstream("sign", model, signature, method="shard", hashing_algorithm=name, shard_size=size)
+        predicate = payload(signature)["predicate"]
+        assert predicate["serialization"]["method"] == "shards"
+        assert predicate["resources"][0]["algorithm"] == f"{SHARDED[name]}-sharded-{size}"
+        verify(OURS, model, signature)
+        (model / "c").write_bytes(b"x" * 999 + b"y")
+        assert 'changed: "c"' in verify(OURS, model, signature, code=1)
+        (model / "c").write_bytes(b"x" * 1001)
+        assert 'changed: "c"' in verify(OURS, model, signature, code=1)
+
+    @pytest.mark.parametrize("tree", TREES)
+    def test_trees_in_shards(self, tmp_path: Path, tree: str) -> None:
+        model, signature = make(tmp_path / "model", TREES[tree]), tmp_path / "sig"
+        upstream("sign", model, signature, method="shard", shard_size=1)
+        said = verify(OURS, model, signature)
+        assert ("Not covered" in said) is (tree == "empty file")
+
+    @pytest.mark.parametrize("name", SHARDED)
+    def test_its_own_api_knows_its_shards_when_told(self, tmp_path: Path, model: Path, name: str) -> None:
+        signature, config = tmp_path / "sig", {"method": "shard", "hashing_algorithm": name, "shard_size": 1000}
+        upstream("sign", model, signature, **config)
+        upstream("verify", model, signature, **config)
+        upstream("verify", model, signature, 1)
+
+    def test_a_single_file_in_shards(self, tmp_path: Path) -> None:
+        model, signature = tmp_path / "last.pt", tmp_path / "sig"
+        model.write_bytes(b"weights")
+        upstream("sign", model, signature, method="shard", shard_size=3)
+        assert payload(signature)["predicate"]["resources"][0]["name"] == ".:0:3"
+        verify(OURS, model, signature)
+        model.write_bytes(b"weightz")
+        assert "last.pt" in verify(OURS, model, signature, code=1)
+
+    def test_a_linked_file(self, tmp_path: Path, model: Path) -> None:
+        (model / "last").symlink_to("a.bin")
+        signature = tmp_path / "sig"
+        sign(UPSTREAM, model, signature, "--allow_symlinks")
+        verify(OURS, model, signature)
+        assert "symbolic link" in verify(OURS, model, signature, "--allow-symlinks=false", code=1)
+        (model / "last").unlink()
+        (model / "last").symlink_to("c")
+        assert 'changed: "last"' in verify(OURS, model, signature, code=1)
+
+    def test_a_linked_folder(self, tmp_path: Path, model: Path) -> None:
+        """Upstream does not sign what lies behind it, and so it is not signed."""
+        (model / "linked").symlink_to("sub")
+        signature = tmp_path / "sig"
+        sign(UPSTREAM, model, signature, "--allow_symlinks")
+        verify(UPSTREAM, model, signature, "--allow_symlinks")
+        assert 'added: "linked/b.bin"' in verify(OURS, model, signature, code=1)
+
+
+class TestOursSigned:
+    @pytest.mark.parametrize("name", HASHES)
+    def test_files(self, tmp_path: Path, model: Path, name: str) -> None:
+        signature = tmp_path / "sig"
+        sign(OURS, model, signature, "--hash-algorithm", HASHES[name])
+        verify(OURS, model, signature)
+        upstream("verify", model, signature, method="file", hashing_algorithm=name)
+        upstream("verify", model, signature, 1 if name == "blake2" else 0)
+        (model / "c").write_bytes(b"y" * 1000)
+        upstream("verify", model, signature, 1, method="file", hashing_algorithm=name)
+
+    def test_shards_are_equal_but_for_the_name_of_the_hash(self, tmp_path: Path, model: Path) -> None:
+        sign(OURS, model, tmp_path / "ours", "--shard_size", "1000")
+        upstream("sign", model, tmp_path / "upstream", method="shard", shard_size=1000)
+        ours, theirs = (payload(tmp_path / name)["predicate"] for name in ("ours", "upstream"))
+        resources = [(one["name"], one["digest"]) for one in ours["resources"]]
+        assert sorted(resources) == sorted((one["name"], one["digest"]) for one in theirs["resources"])
+        assert {one["algorithm"] for one in ours["resources"]} == {"sha256"}
+        assert ours["serialization"]["shard_size"] == theirs["serialization"]["shard_size"]
+        upstream("verify", model, tmp_path / "ours", 1, method="shard", shard_size=1000)
+
+    def test_a_linked_file(self, tmp_path: Path, model: Path) -> None:
+        (model / "last").symlink_to("a.bin")
+        signature = tmp_path / "sig"
+        sign(OURS, model, signature, "--allow_symlinks")
+        verify(UPSTREAM, model, signature, "--allow_symlinks")
+        verify(OURS, model, signature)
+
+    def test_a_snapshot_of_a_hugging_face_cache(self, tmp_path: Path) -> None:
+        repository = make(tmp_path / "models--a--b", {"blobs/1": b"weights"})
+        snapshot, signature = repository / "snapshots/0123", tmp_path / "sig"
+        snapshot.mkdir(parents=True)
+        (snapshot / "model.safetensors").symlink_to("../../blobs/1")
+        sign(OURS, snapshot, signature, "--allow-symlinks=hf-cache")
+        verify(OURS, snapshot, signature, "--allow-symlinks=hf-cache")
+        verify(UPSTREAM, snapshot, signature, "--allow_symlinks")
+        copy = make(tmp_path / "copy", {"model.safetensors": b"weights"})
+        verify(UPSTREAM, copy, signature)
+        verify(OURS, copy, signature)
+
+
+class TestDigest:
+    @pytest.mark.parametrize("name", HASHES)
+    def test_of_files(self, tmp_path: Path, model: Path, name: str) -> None:
+        ours = run(OURS, "digest", model, "--hash-algorithm", HASHES[name])
+        assert ours == upstream("digest", model, tmp_path / "sig", method="file", hashing_algorithm=name)
+
+    @pytest.mark.parametrize("name", SHARDED)
+    @pytest.mark.parametrize("workers", ["1", "3"])
+    def test_of_shards(self, tmp_path: Path, model: Path, name: str, workers: str) -> None:
+        options = ["--hash_algorithm", SHARDED[name], "--shard_size", "1000", "--max_workers", workers]
+        ours = run(OURS, "digest", model, *options)
+        config = {"method": "shard", "hashing_algorithm": name, "shard_size": 1000}
+        assert ours == upstream("digest", model, tmp_path / "sig", **config)
