@@ -22,7 +22,7 @@ SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.r
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools check test-rust test-python bench fix stubs docs clean
+.PHONY: demo demo-key sigstore test sigstore-tools check test-rust test-python bench fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -79,6 +79,15 @@ stubs: $(ENV)/.installed
 docs: $(ENV)/.installed
 	cargo run --quiet --bin model-signing -- env --markdown > docs/reference/environment.md
 	PYTHONPATH=hooks/python $(ENV)/bin/python hooks/table.py
+
+# The signatures of upstream's releases, which are committed: old ones do not go with every later release of what they use.
+BUNDLES := core/signing/tests/bundles
+OLD := $(UV) run --quiet --isolated --no-project --python $(TOOLS)/bin/python --with pyOpenSSL
+bundles: $(TOOLS)/.installed
+	rm -f $(BUNDLES)/*.sig $(BUNDLES)/*.pem
+	for release in 0.2.0 0.3.1 1.0.1; do \
+		$(OLD) --with sigstore==3.6.6 --with model-signing==$$release $(BUNDLES)/remake.py || exit; done
+	$(OLD) --with sigstore==4.5.1 --with model-signing==1.1.0 $(BUNDLES)/remake.py
 
 clean:
 	rm -rf build target

@@ -62,9 +62,9 @@ class Pki:
         self.model.mkdir()
         (self.model / "a.bin").write_bytes(b"weights")
 
-    def sign(self, side: Sequence[str], leaf: str, chain: list[str], code: int = 0) -> str:
+    def sign(self, side: Sequence[str], leaf: str, chain: list[str], *options: str, code: int = 0) -> str:
         own = ["--private_key", self.file(f"{leaf}.key"), "--signing_certificate", self.file(leaf)]
-        return self._run([*side, "sign", "certificate", *own, *self._chain(chain)], code)
+        return self._run([*side, "sign", "certificate", *own, *self._chain(chain), *options], code)
 
     def verify(self, side: Sequence[str], given: list[str], *options: str, code: int = 0) -> str:
         return self._run([*side, "verify", "certificate", *self._chain(given), *options], code)
@@ -91,6 +91,16 @@ def test_chains(pki: Pki, signer: list[str], verifier: list[str], chain: str) ->
     assert "failed" in pki.verify(verifier, ["other"], code=1)
     (pki.model / "a.bin").write_bytes(b"other")
     assert "a.bin" in pki.verify(verifier, given, code=1)
+
+
+def test_single_file_in_upstream_s_words(pki: Pki) -> None:
+    pki.model = pki.model / "a.bin"
+    pki.sign(OURS, "leaf1", ["one"], "--compat", "model-signing-1")
+    for side in (UPSTREAM, OURS):
+        assert "Verification succeeded" in pki.verify(side, ["root"])
+    pki.model.write_bytes(b"other")
+    for side in (UPSTREAM, OURS):
+        pki.verify(side, ["root"], code=1)
 
 
 def test_the_two_say_the_same(pki: Pki) -> None:

@@ -155,6 +155,20 @@ class TestOursSigned:
         (model / "c").write_bytes(b"y" * 1000)
         upstream("verify", model, signature, 1, method="file", hashing_algorithm=name)
 
+    @pytest.mark.parametrize("name", SHARDED)
+    def test_shards_in_its_own_words(self, tmp_path: Path, model: Path, name: str) -> None:
+        signature = tmp_path / "sig"
+        told: dict[str, Any] = {"method": "shard", "shard_size": 1000, "hashing_algorithm": name}
+        options = ["--shard-size", "1000", "--hash-algorithm", HASHES[name], "--compat", "model-signing-1"]
+        for what in (model, model / "a.bin"):
+            sign(OURS, what, signature, *options)
+            labels = {one["algorithm"] for one in payload(signature)["predicate"]["resources"]}
+            assert labels == {f"{SHARDED[name]}-sharded-1000"}
+            upstream("verify", what, signature, **told)
+            verify(OURS, what, signature)
+        (model / "a.bin").write_bytes(bytes(2560))
+        upstream("verify", model / "a.bin", signature, 1, **told)
+
     def test_shards_are_equal_but_for_the_name_of_the_hash(self, tmp_path: Path, model: Path) -> None:
         sign(OURS, model, tmp_path / "ours", "--shard_size", "1000")
         upstream("sign", model, tmp_path / "upstream", method="shard", shard_size=1000)

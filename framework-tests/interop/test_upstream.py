@@ -153,6 +153,27 @@ def test_single_file_of_ours(tmp_path: Path) -> None:
     assert "last.pt" in verify(UPSTREAM, folder, signature, "--ignore_unsigned_files", code=1)
 
 
+@pytest.mark.parametrize("curve", ["p256", "p384", "p521"])
+def test_single_file_in_upstream_s_words(tmp_path: Path, curve: str) -> None:
+    model, signature = tmp_path / "last.pt", tmp_path / "sig"
+    model.write_bytes(b"weights")
+    sign(OURS, model, signature, "--compat", "model-signing-1", key=f"{curve}.pem")
+    assert payload(signature)["predicate"]["resources"][0]["name"] == "."
+    for side in (UPSTREAM, OURS):
+        assert "Verification succeeded" in verify(side, model, signature, curve=curve)
+    model.write_bytes(b"other")
+    for side in (UPSTREAM, OURS):
+        verify(side, model, signature, curve=curve, code=1)
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_folders_in_upstream_s_words(tmp_path: Path, tree: str) -> None:
+    model, signature = make(tmp_path / "model", TREES[tree]), tmp_path / "sig"
+    sign(OURS, model, signature, "--compat=model-signing-1")
+    verify(UPSTREAM, model, signature)
+    verify(OURS, model, signature)
+
+
 def test_the_two_say_the_same(tmp_path: Path) -> None:
     """Same resources, types, hint and form of bundle; only the order of the files differs (OMS: by name)."""
     model = make(tmp_path / "model", TREES["nested"])

@@ -4,8 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
-use autosign_signing::{CertificateSigner, KeySigner, Signer, Sources, read_password, sign};
-use clap::{Args, Subcommand};
+use autosign_signing::{
+    CertificateSigner, Dialect, KeySigner, Signer, Sources, read_password, sign_in,
+};
+use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
 use crate::hashing::HashingArgs;
@@ -36,6 +38,16 @@ struct Model {
     selection: Selection,
     #[command(flatten)]
     hashing: HashingArgs,
+    /// Sign in the words of another tool: model-signing-1 is upstream's release 1.x, to which a model of a single file has no
+    /// name, and shards have hashes of their own. In all else the two agree.
+    #[arg(long, value_name = "TOOL")]
+    compat: Option<Compat>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Compat {
+    #[value(name = "model-signing-1")]
+    ModelSigning1,
 }
 
 #[derive(Args)]
@@ -191,7 +203,12 @@ impl Model {
         let bar = Bar::default();
         let symlinks = self.selection.allow_symlinks;
         let hashing = self.hashing.hashing(symlinks, &bar)?;
-        sign(&self.model, &self.signature, &ignore, signer, hashing)?;
+        let dialect = match self.compat {
+            Some(Compat::ModelSigning1) => Dialect::ModelSigning1,
+            None => Dialect::Oms,
+        };
+        let (model, signature) = (&self.model, &self.signature);
+        sign_in(dialect, model, signature, &ignore, signer, hashing)?;
         Ok(())
     }
 }

@@ -83,6 +83,9 @@ pub(crate) struct Key {
     /// The public key, a PEM file.
     #[arg(long, value_name = "PATH")]
     public_key: PathBuf,
+    /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
+    #[arg(long)]
+    legacy: bool,
 }
 
 #[derive(Args)]
@@ -104,8 +107,9 @@ pub(crate) struct Certificate {
     /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
     #[arg(long)]
     log_fingerprints: bool,
-    /// Without a timestamp, judge certificates as of the day when the signer's began, not now. The key of a certificate
-    /// that ended can still sign: only for models that are known to be older.
+    /// Without a timestamp, judge certificates as of the day when the signer's began, not now, and also take signatures of
+    /// upstream's release 0.2. The key of a certificate that ended can still sign, and 0.2 binds less: only for models
+    /// that are known to be older.
     #[arg(long)]
     legacy: bool,
 }
@@ -124,6 +128,9 @@ impl Verify {
         match verified {
             Ok(verified) => {
                 tell_unsigned(&verified, err);
+                if let Some(warning) = verified.manifest().format().warning() {
+                    say(err, format_args!("{warning}"));
+                }
                 let judged = verified.manifest().judged_at();
                 if let Some(judged) = judged.filter(|at| !matches!(at, JudgedAt::Now(_))) {
                     say(err, format_args!("Certificates are judged as of {judged}"));
@@ -166,7 +173,10 @@ impl Sigstore {
 
 impl Key {
     fn verify(self) -> Result<VerifiedModel, Error> {
-        let verifier = KeyVerifier::read(&self.public_key)?;
+        let mut verifier = KeyVerifier::read(&self.public_key)?;
+        if self.legacy {
+            verifier = verifier.with_legacy_format();
+        }
         self.model.verify(&verifier)
     }
 }
@@ -184,7 +194,7 @@ impl Certificate {
             verifier = verifier.with_timestamp_authority(chain)?;
         }
         if self.legacy {
-            verifier = verifier.with_legacy_time();
+            verifier = verifier.with_legacy_time().with_legacy_format();
         }
         if self.log_fingerprints {
             tell_fingerprints("[  init  ]", &verifier.fingerprints(), err);

@@ -150,6 +150,9 @@ pub enum Error {
         /// Whether a password was given.
         given: bool,
     },
+    /// A good signature of upstream 0.2, which is read on request alone.
+    #[error("the signature is in the format of model-signing 0.2, which binds less")]
+    LegacyFormat,
     /// The proof that the signature is in a transparency log does not hold.
     #[error("the log entry is not to be trusted: {reason}")]
     LogEntry {

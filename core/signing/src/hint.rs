@@ -55,6 +55,9 @@ impl Error {
             Self::KeyPassword { .. } => {
                 "give the key's password: --password, or MODEL_SIGNING_PASSWORD_FILE"
             }
+            Self::LegacyFormat => {
+                "have the producer sign it again; where it is known to be of that time, `verify --legacy` takes it"
+            }
             Self::MethodMismatch { .. } => "use the method that the bundle was signed with",
             Self::Name { .. } | Self::NameNotUtf8 { .. } => {
                 "rename the file, or leave it out with --ignore-paths"

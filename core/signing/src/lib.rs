@@ -24,6 +24,7 @@
 mod algorithm;
 mod bundle;
 mod certificate;
+mod dialect;
 mod digest;
 mod envelope;
 mod environment;
@@ -34,6 +35,7 @@ mod hint;
 mod identity;
 mod ignore;
 mod json;
+mod legacy;
 mod manifest;
 mod model;
 mod name;
@@ -48,10 +50,12 @@ mod symlinks;
 mod trust;
 mod verifier;
 
+use std::cell::Cell;
 use std::path::Path;
 
 pub use algorithm::{HashAlgorithm, ResourceDigest};
 pub use bundle::{Bundle, Method, read_capped};
+pub use dialect::Dialect;
 pub use digest::Digest;
 pub use envelope::Envelope;
 pub use environment::Environment;
@@ -80,8 +84,8 @@ pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
-    CertificateVerifier, Difference, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
-    Policy, VerifiedManifest, VerifiedModel, Verifier,
+    CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
+    KeylessVerifier, Policy, VerifiedManifest, VerifiedModel, Verifier,
 };
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
@@ -95,8 +99,29 @@ pub fn sign(
     signer: &dyn Signer,
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
-    let manifest = hash(model, ignore, hashing)?;
-    let statement = Statement::new(manifest, ignore.clone());
+    sign_in(Dialect::Oms, model, signature, ignore, signer, hashing)
+}
+
+/// The same in the words of `dialect`.
+///
+/// # Errors
+/// Those of [`sign`].
+pub fn sign_in(
+    dialect: Dialect,
+    model: &Path,
+    signature: &Path,
+    ignore: &Ignore,
+    signer: &dyn Signer,
+    hashing: Hashing<'_>,
+) -> Result<Manifest, Error> {
+    let single = Cell::new(false);
+    let list = || {
+        let model = Model::open_with(model, ignore, hashing.symlinks)?;
+        single.set(model.is_single());
+        Ok(model)
+    };
+    let manifest = hash_model(list, hashing)?;
+    let statement = Statement::new(manifest, ignore.clone()).in_dialect(dialect, single.get());
     publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
     Ok(statement.manifest().clone())
 }
@@ -108,7 +133,8 @@ pub fn sign(
 pub fn seal(statement: &Statement, signer: &dyn Signer) -> Result<Vec<u8>, Error> {
     let bytes = signer.sign(statement)?.to_json()?;
     let proven = signer.verifier().verify(&Bundle::parse(&bytes)?)?;
-    if proven.statement() == statement {
+    let found = proven.statement();
+    if found.manifest() == statement.manifest() && found.ignored() == statement.ignored() {
         Ok(bytes)
     } else {
         Err(Error::SigningFailed)

@@ -85,6 +85,14 @@ impl Manifest {
         })
     }
 
+    /// The same without the name of its one file.
+    pub(crate) fn unnamed(mut self) -> Self {
+        for resource in &mut self.resources {
+            resource.name = RelPath::single();
+        }
+        self
+    }
+
     /// The last component of the model's path when it was signed; says nothing about the content.
     #[must_use]
     pub fn model_name(&self) -> &str {

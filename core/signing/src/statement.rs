@@ -1,5 +1,6 @@
 //! The in-toto Statement v1 with the OMS v1.0 predicate: a manifest as it is signed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
@@ -7,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use crate::{
-    Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest, Serialization,
-    SerializationFault, SerializationMethod, Shard, json,
+    Dialect, Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest,
+    Serialization, SerializationFault, SerializationMethod, Shard, json,
 };
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// Upstream 1.1.1 names the one file of a model that is one file so; OMS uses the file's name.
 const UPSTREAM_SINGLE: &str = ".";
@@ -21,7 +22,7 @@ const UPSTREAM_SINGLE: &str = ".";
 pub struct Statement {
     manifest: Manifest,
     ignored: Ignore,
-    unnamed: bool,
+    dialect: Dialect,
 }
 
 impl Statement {
@@ -31,8 +32,17 @@ impl Statement {
         Self {
             manifest,
             ignored,
-            unnamed: false,
+            dialect: Dialect::Oms,
         }
+    }
+
+    /// The same in the words of `dialect`; `single` is whether the model is one file.
+    #[must_use]
+    pub fn in_dialect(mut self, dialect: Dialect, single: bool) -> Self {
+        if dialect == Dialect::ModelSigning1 && single {
+            self.manifest = self.manifest.unnamed();
+        }
+        Self { dialect, ..self }
     }
 
     /// Reads the payload of an envelope.
@@ -41,7 +51,7 @@ impl Statement {
     /// [`Error::Json`] (also for a key given twice and for fields that OMS does not know), and a variant of its own
     /// for each rule of OMS v1.0 that the payload breaks.
     pub fn parse(payload: &[u8]) -> Result<Self, Error> {
-        let wire: Wire = json::parse(payload).map_err(|source| Error::Json {
+        let wire: Wire<'_> = json::parse(payload).map_err(|source| Error::Json {
             what: "statement",
             source,
         })?;
@@ -74,13 +84,7 @@ impl Statement {
         let resources = wire.predicate.resources.iter();
         let resources = resources.map(|resource| resource.parse(serialization));
         let resources: Vec<Resource> = resources.collect::<Result<_, _>>()?;
-        // Only where every resource is of the one file: beside others it is a wrong name.
-        let single = RelPath::single();
-        let unnamed = resources.iter().any(|resource| resource.name == single);
-        if unnamed && resources.iter().any(|resource| resource.name != single) {
-            RelPath::parse(UPSTREAM_SINGLE)?;
-        }
-        let manifest = Manifest::new(subject.name.clone(), serialization, resources)?;
+        let manifest = named(subject.name.clone(), serialization, resources)?;
         let found = subject
             .digest
             .get("sha256")
@@ -92,11 +96,7 @@ impl Statement {
                 found: found.clone(),
             });
         }
-        Ok(Self {
-            manifest,
-            ignored,
-            unnamed,
-        })
+        Ok(Self::new(manifest, ignored))
     }
 
     /// The payload: compact JSON, resources sorted by name (code points, OMS v1.0).
@@ -104,6 +104,9 @@ impl Statement {
     /// # Errors
     /// [`Error::Json`], which only a broken serializer could give.
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
+        let label = self.dialect.label(self.manifest.serialization());
+        let resources = self.manifest.resources().iter();
+        let resources = resources.map(|resource| WireResource::new(resource, &label));
         let wire = Wire {
             kind: STATEMENT_TYPE.to_owned(),
             subject: vec![WireSubject {
@@ -116,12 +119,7 @@ impl Statement {
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate: WirePredicate {
                 serialization: WireSerialization::new(self.manifest.serialization(), &self.ignored),
-                resources: self
-                    .manifest
-                    .resources()
-                    .iter()
-                    .map(|resource| WireResource::new(resource, self.manifest.algorithm()))
-                    .collect(),
+                resources: resources.collect(),
             },
         };
         serde_json::to_vec(&wire).map_err(|source| Error::Json {
@@ -144,18 +142,42 @@ impl Statement {
 
     /// Whether this is upstream's form for a model that is one file, which does not bind the file's name.
     pub(crate) fn is_unnamed(&self) -> bool {
-        self.unnamed
+        let first = self.manifest.resources().first();
+        first.is_some_and(|first| first.name == RelPath::single())
+    }
+}
+
+/// A manifest in which one file has no name only where it is the one file.
+pub(crate) fn named(
+    model_name: String,
+    serialization: Serialization,
+    resources: Vec<Resource>,
+) -> Result<Manifest, Error> {
+    let single = RelPath::single();
+    let unnamed = resources.iter().any(|resource| resource.name == single);
+    if unnamed && resources.iter().any(|resource| resource.name != single) {
+        RelPath::parse(UPSTREAM_SINGLE)?;
+    }
+    Manifest::new(model_name, serialization, resources)
+}
+
+/// The name of a file in a statement of any dialect.
+pub(crate) fn resource_name(name: &str) -> Result<RelPath, Error> {
+    match name {
+        UPSTREAM_SINGLE => Ok(RelPath::single()),
+        name => RelPath::parse(name),
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct Wire<'a> {
     #[serde(rename = "_type")]
     kind: String,
     subject: Vec<WireSubject>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
-    predicate: WirePredicate,
+    #[serde(borrow)]
+    predicate: WirePredicate<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,9 +188,10 @@ struct WireSubject {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WirePredicate {
+struct WirePredicate<'a> {
     serialization: WireSerialization,
-    resources: Vec<WireResource>,
+    #[serde(borrow)]
+    resources: Vec<WireResource<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,10 +210,13 @@ struct WireSerialization {
 
 // Unknown fields of a resource are allowed: OMS v1.0 says that verifiers skip them here, and only here.
 #[derive(Serialize, Deserialize)]
-struct WireResource {
-    name: String,
-    digest: String,
-    algorithm: String,
+struct WireResource<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    digest: Cow<'a, str>,
+    #[serde(borrow)]
+    algorithm: Cow<'a, str>,
 }
 
 impl WireSerialization {
@@ -246,62 +272,47 @@ fn whole(number: &Number) -> Option<NonZeroU64> {
     NonZeroU64::new(number.as_u64().or_else(|| digits.parse().ok())?)
 }
 
-impl WireResource {
-    fn new(resource: &Resource, algorithm: HashAlgorithm) -> Self {
+impl<'a> WireResource<'a> {
+    fn new(resource: &Resource, label: &'a str) -> Self {
         Self {
-            name: resource.to_string(),
-            digest: resource.digest.to_string(),
-            algorithm: algorithm.name().to_owned(),
+            name: resource.to_string().into(),
+            digest: resource.digest.to_string().into(),
+            algorithm: label.into(),
         }
     }
 
     fn parse(&self, serialization: Serialization) -> Result<Resource, Error> {
         let (name, shard) = match serialization.method {
-            SerializationMethod::Files => (self.name.as_str(), None),
+            SerializationMethod::Files => (self.name.as_ref(), None),
             SerializationMethod::Shards { .. } => {
                 Shard::split(&self.name).map(|(name, shard)| (name, Some(shard)))?
             }
         };
-        self.is_hashed_as(serialization)?;
         let algorithm = serialization.algorithm;
+        if self.algorithm != algorithm.name() && !Dialect::any_has(&self.algorithm, serialization) {
+            return Err(self.hashed_otherwise(serialization));
+        }
+        let digest = ResourceDigest::from_hex(algorithm, &self.digest);
         Ok(Resource {
-            name: match name {
-                UPSTREAM_SINGLE => RelPath::single(),
-                name => RelPath::parse(name)?,
-            },
+            name: resource_name(name)?,
             shard,
-            digest: ResourceDigest::from_hex(algorithm, &self.digest).ok_or_else(|| {
-                Error::DigestForm {
-                    name: self.name.clone(),
-                    digits: 2 * algorithm.bytes(),
-                }
+            digest: digest.ok_or_else(|| Error::DigestForm {
+                name: self.name.clone().into_owned(),
+                digits: 2 * algorithm.bytes(),
             })?,
         })
     }
 
-    /// OMS names the hash alone. Upstream adds the size of its shards.
-    fn is_hashed_as(&self, serialization: Serialization) -> Result<(), Error> {
+    fn hashed_otherwise(&self, serialization: Serialization) -> Error {
         let name = serialization.algorithm.name();
-        let sharded = match serialization.method {
-            SerializationMethod::Files => None,
-            SerializationMethod::Shards { size } => Some(size.to_string()),
-        };
-        if self.algorithm == name {
-            return Ok(());
-        }
-        let label = self.algorithm.strip_prefix(name);
-        let label = label.and_then(|label| label.strip_prefix("-sharded-"));
-        if label.is_some() && label == sharded.as_deref() {
-            return Ok(());
-        }
-        Err(SerializationFault::Algorithm {
-            name: self.name.clone(),
-            expected: match sharded {
-                Some(size) => format!("{name} in shards of {size} bytes"),
-                None => name.to_owned(),
+        SerializationFault::Algorithm {
+            name: self.name.clone().into_owned(),
+            expected: match serialization.method {
+                SerializationMethod::Files => name.to_owned(),
+                SerializationMethod::Shards { size } => format!("{name} in shards of {size} bytes"),
             },
-            found: self.algorithm.clone(),
+            found: self.algorithm.clone().into_owned(),
         }
-        .into())
+        .into()
     }
 }

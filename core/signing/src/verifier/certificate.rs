@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::path::path;
 use super::timestamp::{TimestampAuthority, proven_time};
-use super::{JudgedAt, VerifiedManifest, Verifier};
+use super::{Format, JudgedAt, VerifiedManifest, Verifier};
 use crate::bundle::{Chained, Method};
 use crate::certificate::Certificate;
 use crate::pattern::Pattern;
@@ -45,7 +45,8 @@ pub struct CertificateVerifier {
     others: Vec<Certificate>,
     expected: Option<Pattern>,
     authorities: Vec<TimestampAuthority>,
-    legacy: bool,
+    legacy_time: bool,
+    legacy_format: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -105,7 +106,8 @@ impl CertificateVerifier {
             others,
             expected: None,
             authorities: Vec::new(),
-            legacy: false,
+            legacy_time: false,
+            legacy_format: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -137,7 +139,15 @@ impl CertificateVerifier {
     /// the key of a certificate that ended long ago can still sign. Not for what a job loads by itself.
     #[must_use]
     pub fn with_legacy_time(mut self) -> Self {
-        self.legacy = true;
+        self.legacy_time = true;
+        self
+    }
+
+    /// Also takes signatures of upstream 0.2, as [`KeyVerifier::with_legacy_format`](crate::KeyVerifier::with_legacy_format)
+    /// does.
+    #[must_use]
+    pub fn with_legacy_format(mut self) -> Self {
+        self.legacy_format = true;
         self
     }
 
@@ -162,7 +172,7 @@ impl CertificateVerifier {
         signature: &[u8],
     ) -> Result<JudgedAt, Error> {
         let proven = proven_time(&self.authorities, stamps, signature)?;
-        Ok(match (proven, self.legacy) {
+        Ok(match (proven, self.legacy_time) {
             (Some(time), _) => JudgedAt::Timestamp(time),
             (None, true) => JudgedAt::Begin(leaf.begins()),
             (None, false) => JudgedAt::Now(self.clock.now()),
@@ -189,9 +199,8 @@ impl Verifier for CertificateVerifier {
         let envelope = bundle.envelope();
         let judged = self.judged_at(leaf, timestamps, &envelope.signature)?;
         let path = path(leaf, &self.roots, others, judged.time())?;
-        if !leaf.public_key()?.signed(envelope) {
-            return Err(leaf.refused(Fault::SignatureInvalid));
-        }
+        let format = Format::of(bundle, &leaf.public_key()?, self.legacy_format)?;
+        let format = format.ok_or_else(|| leaf.refused(Fault::SignatureInvalid))?;
         let mut names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();
         let subject = leaf.subject();
         let matches = |expected: &Pattern| {
@@ -210,7 +219,7 @@ impl Verifier for CertificateVerifier {
         let signer = format!("{found} (by {})", shown(&root));
         Ok(VerifiedManifest {
             judged: Some(judged),
-            ..VerifiedManifest::accept(bundle, signer)?
+            ..VerifiedManifest::accept(bundle, format, signer)?
         })
     }
 }

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1,
-    EcdsaVerificationAlgorithm, ParsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA256_ASN1,
+    ECDSA_P521_SHA512_ASN1, EcdsaVerificationAlgorithm, ParsedPublicKey,
 };
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::{ObjectIdentifier, spki::SubjectPublicKeyInfoRef};
 
-use super::{VerifiedManifest, Verifier};
+use super::{Format, VerifiedManifest, Verifier};
 use crate::bundle::{Method, read_capped};
-use crate::{Bundle, Digest, Envelope, Error};
+use crate::{Bundle, Digest, Envelope, Error, legacy};
 
 /// More than any key file has.
 pub(crate) const MAX_KEY_BYTES: u64 = 1 << 20;
@@ -24,7 +24,10 @@ const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 /// A public key that is trusted.
 pub struct KeyVerifier {
     key: ParsedPublicKey,
+    /// The same key for signatures of 0.2.
+    with_sha256: ParsedPublicKey,
     hint: String,
+    legacy: bool,
 }
 
 impl KeyVerifier {
@@ -47,25 +50,46 @@ impl KeyVerifier {
 
     pub(crate) fn from_der(der: &[u8]) -> Result<Self, Error> {
         let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| Error::KeyKind)?;
-        let algorithm: &'static EcdsaVerificationAlgorithm = match info.algorithm.oids() {
-            Ok((EC_PUBLIC_KEY, Some(P256))) => &ECDSA_P256_SHA256_ASN1,
-            Ok((EC_PUBLIC_KEY, Some(P384))) => &ECDSA_P384_SHA384_ASN1,
-            Ok((EC_PUBLIC_KEY, Some(P521))) => &ECDSA_P521_SHA512_ASN1,
+        let (own, sha256) = match info.algorithm.oids() {
+            Ok((EC_PUBLIC_KEY, Some(P256))) => (&ECDSA_P256_SHA256_ASN1, &ECDSA_P256_SHA256_ASN1),
+            Ok((EC_PUBLIC_KEY, Some(P384))) => (&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1),
+            Ok((EC_PUBLIC_KEY, Some(P521))) => (&ECDSA_P521_SHA512_ASN1, &ECDSA_P521_SHA256_ASN1),
             _ => return Err(Error::KeyKind),
         };
-        let key = ParsedPublicKey::new(algorithm, der).map_err(|_| Error::KeyKind)?;
+        let parse = |algorithm: &'static EcdsaVerificationAlgorithm| {
+            ParsedPublicKey::new(algorithm, der).map_err(|_| Error::KeyKind)
+        };
         // The hint is over the PEM text exactly as OpenSSL writes it, with the final newline (OMS v1.0).
         let text = pem_text("PUBLIC KEY", der);
         Ok(Self {
-            key,
+            key: parse(own)?,
+            with_sha256: parse(sha256)?,
             hint: Digest::of(text.as_bytes()).to_string(),
+            legacy: false,
         })
+    }
+
+    /// Also takes signatures of upstream 0.2, which bind less: no name of the model, and nothing that was left out. Not for
+    /// what a job loads by itself.
+    #[must_use]
+    pub fn with_legacy_format(mut self) -> Self {
+        self.legacy = true;
+        self
     }
 
     /// Whether this key signed `envelope`.
     pub(super) fn signed(&self, envelope: &Envelope) -> bool {
         let message = Envelope::pre_authentication_encoding(&envelope.payload);
         self.key.verify_sig(&message, &envelope.signature).is_ok()
+    }
+
+    /// Whether this key signed `envelope` as upstream 0.2 did: with SHA-256 on every curve.
+    pub(super) fn signed_legacy(&self, envelope: &Envelope) -> bool {
+        legacy::claims(&envelope.payload) && {
+            let message = legacy::pre_authentication_encoding(&envelope.payload);
+            let key = &self.with_sha256;
+            key.verify_sig(&message, &envelope.signature).is_ok()
+        }
     }
 
     /// The key's hint: hex SHA-256 of its PEM text.
@@ -83,13 +107,13 @@ impl Verifier for KeyVerifier {
                 found: bundle.method(),
             });
         }
-        if !self.signed(bundle.envelope()) {
+        let Some(format) = Format::of(bundle, self, self.legacy)? else {
             return Err(Error::SignatureInvalid {
                 expected: self.hint.clone(),
                 found: bundle.key_hint().map(str::to_owned),
             });
-        }
-        VerifiedManifest::accept(bundle, format!("key {}", self.hint))
+        };
+        VerifiedManifest::accept(bundle, format, format!("key {}", self.hint))
     }
 }
 

@@ -16,7 +16,7 @@ use sigstore_verify::types::{
 use sigstore_verify::{Error as Refusal, VerificationPolicy, VerificationResult};
 use x509_cert::Certificate;
 
-use super::{VerifiedManifest, Verifier};
+use super::{Format, VerifiedManifest, Verifier};
 use crate::bundle::{Keyless, Method};
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
@@ -227,6 +227,7 @@ impl Verifier for KeylessVerifier {
         Ok(VerifiedManifest {
             statement,
             signer: shown(identity, provider),
+            format: Format::Current,
             judged: None,
         })
     }

@@ -4,6 +4,7 @@
 
 mod certificate;
 mod compare;
+mod format;
 mod key;
 mod keyless;
 mod path;
@@ -11,6 +12,7 @@ mod timestamp;
 
 pub use certificate::CertificateVerifier;
 pub use compare::{Difference, Policy, VerifiedModel};
+pub use format::Format;
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
 pub(crate) use keyless::certified;
@@ -24,7 +26,8 @@ pub trait Verifier: Send + Sync {
     /// Checks the signature, then reads the statement below it.
     ///
     /// # Errors
-    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], [`Error::CertificateRefused`], and those of [`Statement::parse`].
+    /// [`Error::MethodMismatch`], [`Error::SignatureInvalid`], [`Error::CertificateRefused`], [`Error::LegacyFormat`], and
+    /// those of [`Statement::parse`].
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error>;
 }
 
@@ -33,15 +36,17 @@ pub trait Verifier: Send + Sync {
 pub struct VerifiedManifest {
     statement: Statement,
     signer: String,
+    format: Format,
     judged: Option<JudgedAt>,
 }
 
 impl VerifiedManifest {
     /// For the verifiers in this folder, after they have checked the signature of `bundle`.
-    fn accept(bundle: &Bundle, signer: String) -> Result<Self, Error> {
+    fn accept(bundle: &Bundle, format: Format, signer: String) -> Result<Self, Error> {
         Ok(Self {
-            statement: Statement::parse(&bundle.envelope().payload)?,
+            statement: format.parse(&bundle.envelope().payload)?,
             signer,
+            format,
             judged: None,
         })
     }
@@ -56,6 +61,12 @@ impl VerifiedManifest {
     #[must_use]
     pub fn statement(&self) -> &Statement {
         &self.statement
+    }
+
+    /// Which format the signature has.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The time at which the certificates of method `certificate` were judged.
