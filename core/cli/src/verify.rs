@@ -45,6 +45,9 @@ struct Model {
     /// Refuse them (the default).
     #[arg(long)]
     no_ignore_unsigned_files: bool,
+    /// Refuse them also where the signature says that its signer left them out, except for git's own.
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     workers: Workers,
 }
@@ -223,6 +226,7 @@ impl Model {
             ignore_git: self.selection.ignores_git(),
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
+            strict: self.strict,
             symlinks: self.selection.allow_symlinks,
         };
         let bar = Bar::default();

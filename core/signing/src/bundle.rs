@@ -2,6 +2,7 @@
 //!
 //! Reading is strict: size, depth and counts are capped, no key stands twice, the top level holds known fields only.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -16,8 +17,8 @@ use serde_json::Value;
 use crate::envelope::IN_TOTO;
 use crate::{Digest, Envelope, Error, json};
 
-/// A manifest costs about 121 bytes a file, so this is room for some 400,000 files.
-pub(crate) const MAX_BYTES: u64 = 64 << 20;
+/// A file costs some 125 bytes and 4/3 of its name, so this is room for a million files with names of 100 bytes.
+pub(crate) const MAX_BYTES: u64 = 256 << 20;
 /// More log entries or timestamps than any signer puts into a bundle.
 const MAX_PROOFS: usize = 8;
 /// More certificates than any signer puts into a bundle.
@@ -129,7 +130,8 @@ impl Bundle {
     /// Parses a bundle of any method.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond 64 MiB, [`Error::Json`], [`Error::MediaType`], [`Error::SignatureCount`],
+    /// [`Error::TooLarge`] beyond 256 MiB, [`Error::Json`], [`Error::DuplicateKey`], [`Error::TooDeep`],
+    /// [`Error::MediaType`], [`Error::SignatureCount`],
     /// [`Error::PayloadType`], [`Error::Base64`], [`Error::Material`], [`Error::TooMany`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_BYTES) {
@@ -138,10 +140,7 @@ impl Bundle {
                 limit: MAX_BYTES,
             });
         }
-        let wire: Wire = json::parse(bytes).map_err(|source| Error::Json {
-            what: "bundle",
-            source,
-        })?;
+        let wire: Wire<'_> = json::read("bundle", bytes)?;
         if wire.media_type != MEDIA_TYPE {
             return Err(Error::MediaType {
                 found: wire.media_type,
@@ -196,7 +195,7 @@ impl Bundle {
             media_type: MEDIA_TYPE.to_owned(),
             verification_material: self.material(),
             dsse_envelope: WireEnvelope {
-                payload: BASE64.encode(&self.envelope.payload),
+                payload: BASE64.encode(&self.envelope.payload).into(),
                 payload_type: IN_TOTO.to_owned(),
                 signatures: vec![WireSignature {
                     sig: BASE64.encode(&self.envelope.signature),
@@ -288,11 +287,12 @@ pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
     let file = std::fs::File::from(opened);
-    let kind = file.metadata().map_err(fail)?.file_type();
-    if !kind.is_file() {
-        return Err(Error::not_a_file(path, kind));
+    let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(Error::not_a_file(path, metadata.file_type()));
     }
-    let mut bytes = Vec::new();
+    let size = metadata.len().min(limit).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|e| Error::io("read", path)(e))?;
@@ -318,10 +318,11 @@ fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, Error> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wire {
+struct Wire<'a> {
     media_type: String,
     verification_material: Material,
-    dsse_envelope: WireEnvelope,
+    #[serde(borrow)]
+    dsse_envelope: WireEnvelope<'a>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -417,8 +418,10 @@ struct Timestamp {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireEnvelope {
-    payload: String,
+struct WireEnvelope<'a> {
+    /// Nearly all of the bundle.
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
     payload_type: String,
     signatures: Vec<WireSignature>,
 }

@@ -47,6 +47,14 @@ pub enum Error {
     /// The files on disk are not the files that were signed.
     #[error("{0}")]
     Differs(Difference),
+    /// An object with a key twice: two readers could see two contents.
+    #[error("the {what} has the key {key:?} twice in one object")]
+    DuplicateKey {
+        /// "bundle" or "statement".
+        what: &'static str,
+        /// The key.
+        key: String,
+    },
     /// Two resources with one name.
     #[error("the statement names {name:?} twice")]
     DuplicateName {
@@ -122,7 +130,7 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
-    /// Bundle or statement is not the JSON it should be: syntax, type, or a key given twice.
+    /// Bundle or statement is not the JSON it should be: syntax, type, or a field that is not known.
     #[error("the {what} is not valid: {source}")]
     Json {
         /// "bundle" or "statement".
@@ -370,6 +378,14 @@ pub enum Error {
     Token {
         /// Why; never the token.
         reason: String,
+    },
+    /// JSON that nests deeper than any signer writes it.
+    #[error("the {what} is nested deeper than {limit} levels")]
+    TooDeep {
+        /// "bundle" or "statement".
+        what: &'static str,
+        /// How many levels there may be.
+        limit: usize,
     },
     /// A file beyond the limit for its kind.
     #[error("the {what} is larger than {limit} bytes")]

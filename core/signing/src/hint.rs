@@ -119,6 +119,7 @@ impl Error {
             }
             Self::Base64 { .. }
             | Self::DigestForm { .. }
+            | Self::DuplicateKey { .. }
             | Self::DuplicateName { .. }
             | Self::EmptyManifest
             | Self::Json { .. }
@@ -131,6 +132,7 @@ impl Error {
             | Self::SignatureCount { .. }
             | Self::StatementType { .. }
             | Self::SubjectCount { .. }
+            | Self::TooDeep { .. }
             | Self::TooMany { .. } => {
                 "the signature file is damaged or no OMS v1.0 signature: get it again from the producer"
             }

@@ -71,13 +71,45 @@ impl Ignore {
         }
     }
 
+    /// Adds many: a signature may hold a list as long as itself.
+    pub(crate) fn extend(&mut self, paths: impl IntoIterator<Item = RelPath>) {
+        self.0.extend(paths);
+        self.0.sort_unstable();
+        self.0.dedup();
+    }
+
     /// The paths, sorted.
     #[must_use]
     pub fn paths(&self) -> &[RelPath] {
         &self.0
     }
 
+    /// Whether `name` or a folder above it is one of the paths; takes a look for each component, however many paths there are.
     pub(crate) fn covers(&self, name: &RelPath) -> bool {
-        self.0.iter().any(|path| name.is_within(path))
+        let text = name.as_str();
+        let above = text.match_indices('/').map(|(end, _)| text.get(..end));
+        above.chain([Some(text)]).flatten().any(|folder| {
+            let found = self.0.binary_search_by(|path| path.as_str().cmp(folder));
+            found.is_ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_covers_itself_and_what_lies_below() {
+        let name = |text| RelPath::parse(text).unwrap();
+        let mut ignore = Ignore::git();
+        ignore.extend(["z/y", "a", "z/y", "m"].map(name));
+        assert_eq!(ignore.paths().len(), GIT_PATHS.len() + 3);
+        for covered in ["a", "a/b/c", "z/y", "z/y/x", ".git/config", "m"] {
+            assert!(ignore.covers(&name(covered)), "{covered}");
+        }
+        for not in ["ab", "b/a", "z", "z/yy", "z/x", ".gitx", "y"] {
+            assert!(!ignore.covers(&name(not)), "{not}");
+        }
     }
 }

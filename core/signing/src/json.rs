@@ -1,73 +1,181 @@
 //! JSON in which no object has a key twice: two readers of one file must see one content.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Parses `bytes`, at most 128 levels deep (`serde_json`'s own limit).
+use crate::Error;
+
+/// Nothing that is read here nests deeper.
+const MAX_DEPTH: usize = 64;
+
+/// Parses `bytes`, which should be a `what`.
+pub(crate) fn read<'a, T: Deserialize<'a>>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<T, Error> {
+    let fault = Cell::new(None);
+    check(bytes, &fault)
+        .and_then(|()| serde_json::from_slice(bytes))
+        .map_err(|source| match fault.take() {
+            Some(Fault::Twice(key)) => Error::DuplicateKey { what, key },
+            Some(Fault::Deep) => Error::TooDeep {
+                what,
+                limit: MAX_DEPTH,
+            },
+            None => Error::Json { what, source },
+        })
+}
+
+/// The same for what has errors of its own.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice::<Unique>(bytes)?;
+    check(bytes, &Cell::new(None))?;
     serde_json::from_slice(bytes)
 }
 
-/// Any value, looked through for keys given twice.
-struct Unique;
+fn check(bytes: &[u8], fault: &Cell<Option<Fault>>) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let depth = 0;
+    Sound { depth, fault }.deserialize(&mut reader)?;
+    reader.end()
+}
 
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+enum Fault {
+    Twice(String),
+    Deep,
+}
+
+/// Any value, looked through for keys given twice and for depth.
+#[derive(Clone, Copy)]
+struct Sound<'f> {
+    depth: usize,
+    fault: &'f Cell<Option<Fault>>,
+}
+
+impl Sound<'_> {
+    fn inside<E: de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > MAX_DEPTH {
+            self.fault.set(Some(Fault::Deep));
+            return Err(E::custom(format_args!("deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(Self { depth, ..self })
     }
 }
 
-impl<'de> Visitor<'de> for Unique {
-    type Value = Self;
+impl<'de> DeserializeSeed<'de> for Sound<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut keys = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if keys.contains(&key) {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inside = self.inside()?;
+        let mut keys = Keys::default();
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            if let Some(key) = keys.twice(key) {
+                self.fault.set(Some(Fault::Twice(key.0.to_string())));
+                let key = key.0;
                 return Err(de::Error::custom(format_args!(
                     "key {key:?} is given twice"
                 )));
             }
-            keys.insert(key);
-            map.next_value::<Self>()?;
+            map.next_value_seed(inside)?;
         }
-        Ok(self)
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let inside = self.inside()?;
+        while seq.next_element_seed(inside)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// Those of one object. A manifest has a million objects of a few keys each, and a hostile one an object of a million.
+#[derive(Default)]
+struct Keys<'de> {
+    few: Vec<Key<'de>>,
+    more: HashSet<Key<'de>>,
+}
+
+impl<'de> Keys<'de> {
+    /// Takes `key`, and gives it back where it is there already.
+    fn twice(&mut self, key: Key<'de>) -> Option<Key<'de>> {
+        if self.few.contains(&key) {
+            return Some(key);
+        }
+        if self.few.len() < FEW {
+            self.few.push(key);
+            return None;
+        }
+        self.more.replace(key)
+    }
+}
+
+const FEW: usize = 8;
+
+/// Borrowed where it is written without escapes.
+#[derive(PartialEq, Eq, Hash)]
+struct Key<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Key(key.into()))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Key(key.to_owned().into()))
     }
 }
 
@@ -83,6 +191,8 @@ mod tests {
             r#"{"a":1,"a":1}"#,
             r#"[{"b":{"a":1,"c":0,"a":2}}]"#,
             r#"{"a":1,"\u0061":2}"#,
+            r#"{"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"8":0}"#,
+            r#"{"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"9":0}"#,
         ] {
             let error = parse::<Value>(twice.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("twice"), "{error}");
@@ -91,7 +201,11 @@ mod tests {
 
     #[test]
     fn depth_is_limited() {
-        let deep = "[".repeat(200_000);
-        assert!(parse::<Value>(deep.as_bytes()).is_err());
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        let read = |levels| read::<Value>("bundle", deep(levels).as_bytes());
+        assert!(read(MAX_DEPTH).is_ok());
+        for levels in [MAX_DEPTH + 1, 200_000] {
+            assert!(matches!(read(levels), Err(Error::TooDeep { .. })));
+        }
     }
 }

@@ -48,13 +48,10 @@ impl Statement {
     /// Reads the payload of an envelope.
     ///
     /// # Errors
-    /// [`Error::Json`] (also for a key given twice and for fields that OMS does not know), and a variant of its own
+    /// [`Error::Json`] (also for fields that OMS does not know), [`Error::DuplicateKey`], [`Error::TooDeep`], and a variant of its own
     /// for each rule of OMS v1.0 that the payload breaks.
     pub fn parse(payload: &[u8]) -> Result<Self, Error> {
-        let wire: Wire<'_> = json::parse(payload).map_err(|source| Error::Json {
-            what: "statement",
-            source,
-        })?;
+        let wire: Wire<'_> = json::read("statement", payload)?;
         if wire.kind != STATEMENT_TYPE {
             return Err(Error::StatementType { found: wire.kind });
         }
@@ -64,10 +61,10 @@ impl Statement {
             });
         }
         let serialization = wire.predicate.serialization.parse()?;
-        let mut ignored = Ignore::default();
+        let mut left_out = Vec::new();
         for entry in wire.predicate.serialization.ignore_paths.iter().flatten() {
             match RelPath::parse(entry) {
-                Ok(path) => ignored.add(path),
+                Ok(path) => left_out.push(path),
                 Err(_) if entry.split('/').all(|part| matches!(part, "" | ".")) => {
                     return Err(Error::IgnoresEverything {
                         entry: entry.clone(),
@@ -96,6 +93,8 @@ impl Statement {
                 found: found.clone(),
             });
         }
+        let mut ignored = Ignore::default();
+        ignored.extend(left_out);
         Ok(Self::new(manifest, ignored))
     }
 

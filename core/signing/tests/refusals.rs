@@ -164,7 +164,7 @@ fn signature_files() {
     std::fs::remove_file(&fixture.signature).unwrap();
     refused!(fixture.verify(), Error::Unsigned { .. });
     let huge = std::fs::File::create(&fixture.signature).unwrap();
-    huge.set_len(65 << 20).unwrap();
+    huge.set_len((256 << 20) + 1).unwrap();
     refused!(fixture.verify(), Error::TooLarge { .. });
 }
 
@@ -239,9 +239,41 @@ fn bundles() {
         altered(|b| b["verificationMaterial"]["certificate"] = json!({"rawBytes": "AAAA"})),
         Error::Material
     );
-    let twice = |text: &str| Bundle::parse(text.as_bytes()).err().unwrap().to_string();
-    assert!(twice(r#"{"mediaType":"a","mediaType":"b"}"#).contains("twice"));
-    assert!(twice(&"[".repeat(100_000)).contains("recursion"));
+    let parsed = |text: &str| Bundle::parse(text.as_bytes()).map(drop);
+    let twice = r#"{"mediaType":"a","mediaType":"b"}"#;
+    assert!(refused!(parsed(twice), Error::DuplicateKey { .. }).contains("\"mediaType\""));
+    refused!(parsed(&"[".repeat(100_000)), Error::TooDeep { .. });
+    // Deep in what is passed on to others unread, too.
+    let deep = "[".repeat(100) + &"]".repeat(100);
+    let deep: Value = serde_json::from_str(&deep).unwrap();
+    refused!(
+        altered(|b| b["verificationMaterial"]["tlogEntries"] = json!([deep])),
+        Error::TooDeep { .. }
+    );
+    refused!(
+        altered(|b| b["verificationMaterial"]["extra"] = json!(1)),
+        Error::Json { .. }
+    );
+    for (what, place, entry) in [
+        ("log entries", "tlogEntries", json!({})),
+        (
+            "timestamps",
+            "timestampVerificationData",
+            json!({"signedTimestamp": "AAAA"}),
+        ),
+    ] {
+        let fill = |count: usize| {
+            let all = json!(vec![entry.clone(); count]);
+            altered(|b| {
+                b["verificationMaterial"][place] = match place {
+                    "tlogEntries" => all,
+                    _ => json!({"rfc3161Timestamps": all}),
+                };
+            })
+        };
+        fill(8).unwrap();
+        assert!(refused!(fill(9), Error::TooMany { found: 9, .. }).contains(what));
+    }
 }
 
 #[test]
@@ -312,6 +344,17 @@ fn statements() {
         with(&|s| s["predicate"]["resources"][1]["name"] = json!("a/b")),
         Error::NameConflict { .. }
     );
+}
+
+#[test]
+fn names_keys_and_depth_of_statements() {
+    let fixture = Fixture::signed(&[("a", b"1"), ("b", b"2")]);
+    let statement = verifier_statement(&fixture);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut altered = statement.clone();
+        change(&mut altered);
+        Statement::parse(altered.to_string().as_bytes())
+    };
     for name in ["../a", "/a", "a/../b", ".", "", "a\0"] {
         refused!(
             with(&|s| s["predicate"]["resources"][1]["name"] = json!(name)),
@@ -331,7 +374,43 @@ fn statements() {
     let twice = statement
         .to_string()
         .replacen("\"method\"", "\"method\":\"files\",\"method\"", 1);
-    assert!(refused!(Statement::parse(twice.as_bytes()), Error::Json { .. }).contains("twice"));
+    let text = refused!(
+        Statement::parse(twice.as_bytes()),
+        Error::DuplicateKey { .. }
+    );
+    assert!(text.contains("\"method\""), "{text}");
+    let deep = "[".repeat(100) + &"]".repeat(100);
+    let deep: Value = serde_json::from_str(&deep).unwrap();
+    refused!(
+        with(&|s| s["subject"][0]["annotations"] = deep.clone()),
+        Error::TooDeep { .. }
+    );
+    for name in ["./a", "a//b", "a/", "b/.."] {
+        refused!(
+            with(&|s| s["predicate"]["resources"][1]["name"] = json!(name)),
+            Error::Name { .. }
+        );
+    }
+    for entry in ["/etc", "a/../..", "a//b", "./a"] {
+        refused!(
+            with(&|s| s["predicate"]["serialization"]["ignore_paths"] = json!([entry])),
+            Error::Name { .. }
+        );
+    }
+    refused!(
+        with(&|s| {
+            let subjects = s["subject"].as_array_mut().unwrap();
+            subjects.push(subjects[0].clone());
+        }),
+        Error::SubjectCount { found: 2 }
+    );
+    refused!(
+        with(&|s| {
+            let resources = s["predicate"]["resources"].as_array_mut().unwrap();
+            resources.swap(0, 1);
+        }),
+        Error::RootDigest { .. }
+    );
 }
 
 fn verifier_statement(fixture: &Fixture) -> Value {

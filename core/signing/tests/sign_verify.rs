@@ -137,6 +137,16 @@ fn what_is_left_out_is_reported_and_what_was_signed_is_always_checked() {
     };
     assert_eq!(difference.added, [RelPath::parse("log/x").unwrap()]);
 
+    // Nor does a strict one.
+    let strict = Policy {
+        strict: true,
+        ..Policy::default()
+    };
+    let Err(Error::Differs(difference)) = fixture.verify_with(&strict) else {
+        panic!("signer's list won")
+    };
+    assert_eq!(difference.added, [RelPath::parse("log/x").unwrap()]);
+
     // A signed file stays signed when the verifier leaves it out.
     let leave_out = Policy {
         ignore: vec![fixture.model.join("a"), fixture.model.join("log")],

@@ -22,6 +22,8 @@ pub struct Policy {
     pub ignore_git: bool,
     /// Accept files that were not signed.
     pub ignore_unsigned: bool,
+    /// Never take the signer's list: what lies under it counts as added.
+    pub strict: bool,
     /// What becomes of links. Nothing: where the statement says that its signer followed them, they are followed
     /// [within](Symlinks::Within) the model, else refused.
     pub symlinks: Option<Symlinks>,
@@ -33,6 +35,7 @@ impl Default for Policy {
             ignore: Vec::new(),
             ignore_git: true,
             ignore_unsigned: false,
+            strict: false,
             symlinks: None,
         }
     }
@@ -115,10 +118,8 @@ impl VerifiedManifest {
     ) -> Result<VerifiedModel, Error> {
         let itself = Ignore::new(path, Some(signature), &[], false)?;
         let mut ignore = Ignore::new(path, Some(signature), &policy.ignore, policy.ignore_git)?;
-        if policy.ignore.is_empty() {
-            for signed in self.statement().ignored().paths() {
-                ignore.add(signed.clone());
-            }
+        if policy.ignore.is_empty() && !policy.strict {
+            ignore.extend(self.statement().ignored().paths().iter().cloned());
         }
         let model = self.model(path, &ignore, policy)?;
         let resources = self.sorted();
@@ -182,13 +183,13 @@ impl VerifiedManifest {
             Symlinks::Refused
         };
         let model = Model::list(path, ignore, policy.symlinks.unwrap_or(said))?;
-        let names: Vec<RelPath> = self.manifest().files().cloned().collect();
-        match (model.is_single(), model.files()) {
-            (true, [file]) if names.len() > 1 && names.contains(&file.name) => {
-                Model::find(path, &names)
+        if let (true, [file]) = (model.is_single(), model.files()) {
+            let names: Vec<RelPath> = self.manifest().files().cloned().collect();
+            if names.len() > 1 && names.contains(&file.name) {
+                return Model::find(path, &names);
             }
-            _ => Ok(model),
         }
+        Ok(model)
     }
 
     /// The resources by name, those of one file together and in the order of the file.
