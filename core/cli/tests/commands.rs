@@ -62,6 +62,12 @@ fn underscores_and_switches() {
         said.err,
         "Not covered by the signature, 2 in all: \".git/config\", \"log\"\n"
     );
+    let said = place.run("verify key @m --signature @m.sig --public_key %p256.pub.pem --strict");
+    assert!(
+        said.code == BAD && said.err.contains("added: \"log\""),
+        "{}",
+        said.err
+    );
     let strict = "verify key @m --signature @m.sig --public-key %p256.pub.pem --no-ignore-git-paths --ignore-paths @m/x";
     let said = place.run(strict);
     assert!(

@@ -61,12 +61,19 @@ fn step<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let before = resident("VmRSS");
     // Sets the peak back to what is in use.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let begin = Instant::now();
+    let (begin, busy) = (Instant::now(), on_core());
     let result = work();
-    let took = begin.elapsed().as_secs_f64();
+    let (took, busy) = (begin.elapsed().as_secs_f64(), on_core() - busy);
     let peak = resident("VmHWM");
-    println!("{what}: {took:.2} s, {before} MiB before, peak {peak} MiB");
+    println!("{what}: {took:.2} s ({busy:.2} s on a core), {before} MiB before, peak {peak} MiB");
     result
+}
+
+/// Seconds that this thread, which reads and compares, has had a core.
+fn on_core() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds: f64 = text.split_whitespace().next().unwrap().parse().unwrap();
+    nanoseconds / 1e9
 }
 
 fn resident(field: &str) -> u64 {

@@ -17,7 +17,7 @@ use crate::{
 
 /// 64 KiB to 1 MiB read equally fast; see benches/README.md.
 const BUFFER_BYTES: usize = 1 << 20;
-/// As many resources as a bundle of the greatest size has room for, and more.
+/// As many resources as a bundle of the greatest size has room for, where names are not long.
 const MAX_SHARDS: u64 = 1_000_000;
 
 /// Hears how far hashing has come; may be called from several threads.

@@ -106,6 +106,19 @@ pub fn sign(
 ///
 /// # Errors
 /// Those of [`sign`].
+///
+/// ```
+/// use autosign_signing::{Dialect, Hashing, Ignore, KeySigner, sign_in, signature_path};
+/// let folder = tempfile::tempdir()?;
+/// let model = folder.path().join("best.safetensors");
+/// std::fs::write(&model, b"weights")?;
+/// let signer = KeySigner::read("tests/keys/p256.pem".as_ref(), None)?;
+///
+/// let (dialect, signature) = (Dialect::ModelSigning1, signature_path(&model));
+/// sign_in(dialect, &model, &signature, &Ignore::git(), &signer, Hashing::default())?;
+/// // Now `model_signing verify key best.safetensors --signature best.safetensors.sig ...` takes it.
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn sign_in(
     dialect: Dialect,
     model: &Path,

@@ -111,6 +111,18 @@ fn libraries_are_named_where_they_belong() {
 }
 
 #[test]
+fn nothing_old_is_taken_but_for_a_person_who_asks() {
+    only_in(
+        "with_legacy_",
+        &[
+            "verifier/key.rs",
+            "verifier/certificate.rs",
+            "src/verify.rs",
+        ],
+    );
+}
+
+#[test]
 fn a_framework_s_hooks_know_the_patch_engine_and_the_scopes_only() {
     for (path, text) in files("hooks/python/model_signing_autosign/frameworks", "py") {
         if path.ends_with("__init__.py") {
