@@ -230,7 +230,17 @@ fn spelled(args: Vec<OsString>) -> Vec<OsString> {
 
 /// `sign MODEL` to `sign sigstore MODEL`: the default method may be left out, as with upstream.
 fn with_method(mut args: Vec<OsString>) -> Vec<OsString> {
-    const METHODS: [&str; 7] = ["certificate", "key", "sigstore", "help", "--help", "-h", ""];
+    const METHODS: [&str; 9] = [
+        "certificate",
+        "key",
+        "pkcs11-certificate",
+        "pkcs11-key",
+        "sigstore",
+        "help",
+        "--help",
+        "-h",
+        "",
+    ];
     let command = args.get(1).and_then(|arg| arg.to_str());
     if matches!(command, Some("sign" | "verify")) {
         let next = args.get(2).map_or("", |arg| arg.to_str().unwrap_or("?"));
@@ -293,6 +303,8 @@ mod tests {
         for same in [
             "m sign key a",
             "m verify certificate a",
+            "m sign pkcs11-key a",
+            "m sign pkcs11-certificate a",
             "m sign sigstore a",
             "m sign --help",
             "m sign",
