@@ -235,7 +235,7 @@ def test_not_a_local_path(capfd: pytest.CaptureFixture[str]) -> None:
     assert local(epath.Path("/run/1")) == "/run/1"
     lines = capfd.readouterr().err.splitlines()
     assert [line.rpartition(" is saved to ")[2] for line in lines] == ["gs://", "s3://"]
-    assert "what it saves to gs:// is not signed" in lines[0]
+    assert "gs://bucket/run/1 is unsigned" in lines[0]
 
 
 @pytest.mark.parametrize(
