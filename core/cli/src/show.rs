@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_signing::{
-    Bundle, CertificateClaims, CertificateContent, Error, LogEntryClaims, Statement,
+    Bundle, CertificateClaims, CertificateContent, Error, LogEntryClaims, SerializationMethod,
+    Statement,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -189,8 +190,8 @@ fn tell_statement(stated: &Statement, line: &mut dyn FnMut(&str, &dyn Display)) 
         "no symbolic links"
     };
     let method = match serialization.method {
-        autosign_signing::SerializationMethod::Shards { size } => format!("shards of {size} bytes"),
-        method => method.name().to_owned(),
+        SerializationMethod::Files => "files".to_owned(),
+        SerializationMethod::Shards { size } => format!("shards of {size} bytes"),
     };
     let algorithm = serialization.algorithm.name();
     line(

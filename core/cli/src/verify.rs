@@ -118,15 +118,15 @@ impl Verify {
         let verified = match self {
             Self::Key(key) => key.verify(),
             Self::Certificate(certificate) => certificate.verify(err),
-            Self::Sigstore(sigstore) => match config(settings, err) {
-                Some(config) => sigstore.verify(config, settings, err),
-                None => {
+            Self::Sigstore(sigstore) => {
+                let Some(config) = config(settings, err) else {
                     if let (true, Some(error)) = (json, Config::read_strictly(settings).err()) {
                         say_json(out, &bad(&error));
                     }
                     return USAGE;
-                }
-            },
+                };
+                sigstore.verify(config, settings, err)
+            }
         };
         match verified {
             Ok(verified) => {

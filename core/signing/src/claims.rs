@@ -1,5 +1,6 @@
 //! What a bundle says of itself, for a person who looks at it. Nothing here is proven, and no decision may rest on it.
 
+use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -138,7 +139,15 @@ fn log_entry(entry: &Value) -> LogEntryClaims {
         log: checkpoint
             .and_then(|text| text.lines().next())
             .map(str::to_owned),
-        key_id: key_id.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
+        key_id: key_id.map(|id| hex(&id)),
         kind: kind.map(|kind| format!("{kind} {version}").trim_end().to_owned()),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

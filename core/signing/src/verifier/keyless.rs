@@ -253,12 +253,16 @@ pub(crate) fn certified(der: &[u8]) -> Result<(String, String), Error> {
 
 /// The earliest proven time, which is the log's where the log dates entries.
 fn judged_at(signer: &VerificationResult) -> Option<JudgedAt> {
-    let earliest = signer.verified_timestamps().iter().min().copied()?;
-    Some(if signer.integrated_time() == Some(earliest) {
-        JudgedAt::Log(earliest.into())
-    } else {
-        JudgedAt::Timestamp(earliest.into())
-    })
+    let times = signer.verified_timestamps().iter().copied();
+    let logged = signer
+        .integrated_time()
+        .filter(|logged| times.clone().any(|time| time == *logged));
+    let stamped = times.filter(|time| Some(*time) != logged).min();
+    match (stamped, logged) {
+        (Some(time), None) => Some(JudgedAt::Timestamp(time.into())),
+        (Some(time), Some(logged)) if time < logged => Some(JudgedAt::Timestamp(time.into())),
+        (_, logged) => logged.map(|time| JudgedAt::Log(time.into())),
+    }
 }
 
 fn names(signer: &VerificationResult) -> (&str, &str) {
