@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_signing::{
-    Bundle, CertificateClaims, CertificateContent, Error, LogEntryClaims, SerializationMethod,
-    Statement,
+    Bundle, CertificateClaims, CertificateContent, Error, LogEntryClaims, Method,
+    SerializationMethod, Statement,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -109,8 +109,10 @@ fn tell(
     line: &mut dyn FnMut(&str, &dyn Display),
 ) {
     line("method", &bundle.method());
-    if let Some(hint) = bundle.key_hint() {
-        line("signer", &format_args!("key {}", hint.escape_debug()));
+    match bundle.key_hint() {
+        Some(hint) => line("signer", &format_args!("key {}", hint.escape_debug())),
+        None if bundle.method() == Method::Key => line("signer", &"a key that is not named"),
+        None => {}
     }
     for (at, claims) in bundle.certificates().iter().enumerate() {
         let fingerprint = &claims.fingerprint;

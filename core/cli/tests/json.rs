@@ -179,6 +179,9 @@ fn failures_as_json() {
         assert_eq!(differs[field], json!([field]));
     }
 
+    std::os::unix::fs::symlink("changed", place.path("m/link")).unwrap();
+    error(&place, verify, BAD, "model");
+
     let mut place = certified(|_| ());
     error(&place, VERIFY, BAD, "method");
     let setting = ("MODEL_SIGNING_THREADS".to_owned(), "many".into());
@@ -226,6 +229,8 @@ fn every_field_is_documented_and_there() {
 fn the_page_of_commands_is_what_clap_knows() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/cli.md");
     let written = std::fs::read_to_string(page).unwrap();
+    let silent = written.lines().find(|line| line.ends_with("|  |"));
+    assert_eq!(silent, None, "an option says what it does");
     assert_eq!(
         written,
         Place::new().run("reference").out,

@@ -159,6 +159,19 @@ fn nothing_of_it_moves_the_cursor() {
 }
 
 #[test]
+fn a_key_that_an_older_bundle_does_not_name() {
+    let place = Place::new();
+    place.run(SIGN);
+    let mut bundle: Value =
+        serde_json::from_slice(&std::fs::read(place.path("last.pt.sig")).unwrap()).unwrap();
+    bundle["verificationMaterial"]["publicKey"] = json!({ "rawBytes": "AAAA" });
+    std::fs::write(place.path("old.sig"), bundle.to_string()).unwrap();
+    let said = place.run("show @old.sig").out;
+    assert!(said.contains("a key that is not named\n"), "{said}");
+    assert_eq!(parsed(&place, "@old.sig")["key_hint"], Value::Null);
+}
+
+#[test]
 fn what_is_no_bundle_is_one_line() {
     let place = Place::new();
     place.refuses("show @last.pt", &["Reading failed", "damaged"]);
