@@ -5,8 +5,7 @@ use std::io::Write;
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
-use crate::verdict::FIELDS;
-use crate::{Cli, GOOD, say};
+use crate::{Cli, GOOD, say, show, verdict};
 
 pub(crate) fn run(out: &mut dyn Write) -> u8 {
     say(out, format_args!("{}", page().trim_end()));
@@ -18,9 +17,11 @@ fn page() -> String {
     cli.build();
     let mut page = String::from(BEFORE);
     tell(&mut cli, &mut page);
-    page.push_str(JSON);
-    for (field, about) in FIELDS {
-        let _ = writeln!(page, "| `{field}` | {about} |");
+    for (heading, fields) in [(JSON, verdict::FIELDS), (SHOWN, show::FIELDS)] {
+        page.push_str(heading);
+        for (field, about) in fields {
+            let _ = writeln!(page, "| `{field}` | {about} |");
+        }
     }
     page
 }
@@ -38,6 +39,15 @@ const JSON: &str = "
 
 One object on stdout in the place of all that stdout says else; stderr and exit codes are as without it. A command that cannot
 be understood gets no JSON. There may be fields that are not listed here.
+
+| field | |
+|---|---|
+";
+
+const SHOWN: &str = "
+## `show --json`
+
+One object on stdout: what the signature file says of itself. Nothing of it has been verified.
 
 | field | |
 |---|---|

@@ -9,12 +9,67 @@ use autosign_signing::{
     SerializationMethod, Statement,
 };
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::verdict::{names, rfc3339, say_json, statement};
+use crate::verdict::{Stated, rfc3339, say_json};
 use crate::{GOOD, failed, say, shown};
 
 const CAUTION: &str = "Nothing of this has been verified: it is what the file says of itself";
+
+/// Every field of the JSON and what it holds: claims, all of them.
+pub(crate) const FIELDS: &[(&str, &str)] = &[
+    ("verified", "false, always"),
+    ("caution", "that nothing of it has been verified"),
+    ("method", "`sigstore`, `key` or `certificate`"),
+    (
+        "key_hint",
+        "method `key`: hex SHA-256 of the public key's PEM text, or null",
+    ),
+    (
+        "certificates[].fingerprint",
+        "hex SHA-256; the signer's certificate is the first",
+    ),
+    (
+        "certificates[].names",
+        "email addresses, URIs and DNS names that it is for, a list",
+    ),
+    (
+        "certificates[].identity_provider",
+        "method `sigstore`: the OIDC issuer, or null",
+    ),
+    ("certificates[].subject", "as RFC 4514 writes it"),
+    ("certificates[].issuer", "the same of who issued it"),
+    (
+        "certificates[].begins",
+        "when its validity begins, RFC 3339 in UTC",
+    ),
+    ("certificates[].ends", "when it ends"),
+    (
+        "certificates[].error",
+        "why it cannot be read, in the place of all but its fingerprint",
+    ),
+    ("log_entries[].index", "its index in the log, or null"),
+    (
+        "log_entries[].at",
+        "when the log took it (Rekor v1), or null",
+    ),
+    ("log_entries[].log", "the log's own name, or null"),
+    ("log_entries[].key_id", "hex ID of the log's key, or null"),
+    ("log_entries[].kind", "such as `dsse 0.0.1`, or null"),
+    (
+        "timestamps[].at",
+        "when an authority saw the signature (RFC 3161)",
+    ),
+    ("timestamps[].error", "why it cannot be read"),
+    ("statement_type", "in-toto's, or null"),
+    ("predicate_type", "that of the predicate, or null"),
+    (
+        "statement",
+        "`model_name`, `root_digest`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
+    ),
+    ("statement.error", "why it cannot be read, in their place"),
+];
 
 #[derive(Args)]
 pub(crate) struct Show {
@@ -33,7 +88,7 @@ impl Show {
         };
         let stated = Statement::parse(bundle.envelope().payload());
         if self.json {
-            say_json(out, &object(&bundle, &stated));
+            say_json(out, &Shown::new(&bundle, &stated));
         } else {
             say(out, format_args!("{CAUTION}."));
             tell(&bundle, &stated, &mut |what: &str, text: &dyn Display| {
@@ -44,36 +99,54 @@ impl Show {
     }
 }
 
-fn object(bundle: &Bundle, stated: &Result<Statement, Error>) -> Value {
-    let certificates: Vec<_> = bundle.certificates().iter().map(certificate).collect();
-    let log_entries: Vec<_> = bundle.log_entries().iter().map(log_entry).collect();
-    let timestamps = bundle.timestamps().into_iter().map(|time| match time {
-        Ok(time) => json!({ "at": rfc3339(time) }),
-        Err(reason) => json!({ "error": reason }),
-    });
-    let timestamps: Vec<_> = timestamps.collect();
-    let types = bundle.statement_types().ok();
-    let statement = match stated {
-        Ok(stated) => {
-            let mut fields = statement(stated.manifest());
-            let ignored = json!(names(stated.ignored().paths()));
-            fields.insert("ignored_paths".to_owned(), ignored);
-            fields.into()
+#[derive(Serialize)]
+struct Shown<'a> {
+    verified: bool,
+    caution: &'static str,
+    method: String,
+    key_hint: Option<&'a str>,
+    certificates: Vec<Value>,
+    log_entries: Vec<Value>,
+    timestamps: Vec<Value>,
+    statement_type: Option<String>,
+    predicate_type: Option<String>,
+    statement: Readable<'a>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(bundle: &'a Bundle, stated: &'a Result<Statement, Error>) -> Self {
+        let timestamps = bundle.timestamps().into_iter().map(|time| match time {
+            Ok(time) => json!({ "at": rfc3339(time) }),
+            Err(reason) => json!({ "error": reason }),
+        });
+        let types = bundle.statement_types().ok();
+        let types = types.map(|types| (types.statement, types.predicate));
+        let (statement_type, predicate_type) = types.unzip();
+        Self {
+            verified: false,
+            caution: CAUTION,
+            method: bundle.method().to_string(),
+            key_hint: bundle.key_hint(),
+            certificates: bundle.certificates().iter().map(certificate).collect(),
+            log_entries: bundle.log_entries().iter().map(log_entry).collect(),
+            timestamps: timestamps.collect(),
+            statement_type,
+            predicate_type,
+            statement: match stated {
+                Ok(stated) => Readable::Yes(Stated::new(stated)),
+                Err(error) => Readable::No {
+                    error: error.to_string(),
+                },
+            },
         }
-        Err(error) => json!({ "error": error.to_string() }),
-    };
-    json!({
-        "verified": false,
-        "caution": CAUTION,
-        "method": bundle.method().to_string(),
-        "key_hint": bundle.key_hint(),
-        "certificates": certificates,
-        "log_entries": log_entries,
-        "timestamps": timestamps,
-        "statement_type": types.as_ref().map(|types| types.statement.as_str()),
-        "predicate_type": types.as_ref().map(|types| types.predicate.as_str()),
-        "statement": statement,
-    })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Readable<'a> {
+    Yes(Stated<'a>),
+    No { error: String },
 }
 
 fn certificate(claims: &CertificateClaims) -> Value {

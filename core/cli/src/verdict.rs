@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use autosign_session::Error;
 use autosign_signing::{
-    ErrorKind, JudgedAt, Manifest, RelPath, SerializationMethod, SignedBy, VerifiedModel,
+    ErrorKind, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
 };
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{say, shown};
 
@@ -113,78 +114,97 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// A verified model.
-pub(crate) fn good(verified: &VerifiedModel) -> Value {
-    let proven = verified.manifest();
-    let manifest = proven.manifest();
-    let signer = match proven.signed_by() {
-        SignedBy::Key { hint } => json!({ "key_hint": hint }),
-        SignedBy::Identity { identity, provider } => {
-            json!({ "identity": identity, "identity_provider": provider })
-        }
-        SignedBy::Certificate {
-            names,
-            subject,
-            root,
-        } => json!({ "names": names, "subject": subject, "root": root }),
-        other => json!({ "text": other.to_string() }),
-    };
-    let method = match proven.signed_by() {
-        SignedBy::Key { .. } => "key",
-        SignedBy::Identity { .. } => "sigstore",
-        _ => "certificate",
-    };
-    let mut verdict = statement(manifest);
-    let fields = [
-        ("verified", json!(true)),
-        ("method", json!(method)),
-        ("signer", signer),
-        ("time", time(proven.judged_at())),
-        (
-            "ignored_paths",
-            json!(names(proven.statement().ignored().paths())),
-        ),
-        ("unsigned", json!(names(verified.unsigned()))),
-    ];
-    verdict.extend(fields.map(|(name, value)| (name.to_owned(), value)));
-    verdict.into()
+#[derive(Serialize)]
+pub(crate) struct Good<'a> {
+    verified: bool,
+    method: &'static str,
+    signer: Value,
+    time: Value,
+    #[serde(flatten)]
+    stated: Stated<'a>,
+    unsigned: Vec<&'a str>,
 }
 
-/// What a manifest says, proven or not.
-pub(crate) fn statement(manifest: &Manifest) -> Map<String, Value> {
-    let serialization = manifest.serialization();
-    let shard_size = match serialization.method {
-        SerializationMethod::Files => None,
-        SerializationMethod::Shards { size } => Some(size),
-    };
-    let mut resources: Vec<_> = manifest.resources().iter().collect();
-    resources.sort_by_key(|one| (&one.name, one.shard));
-    let files: Vec<_> = resources
-        .chunk_by(|one, other| one.name == other.name)
-        .map(|parts| {
-            let digests: Vec<_> = parts.iter().map(|one| one.digest.to_string()).collect();
-            let name = parts.first().map(|one| one.name.as_str());
-            json!({ "name": name, "digests": digests })
-        })
-        .collect();
-    let fields = [
-        ("model_name", json!(manifest.model_name())),
-        ("root_digest", json!(manifest.root_digest().to_string())),
-        (
-            "serialization",
-            json!({
+/// What a statement says, proven or not.
+#[derive(Serialize)]
+pub(crate) struct Stated<'a> {
+    model_name: &'a str,
+    root_digest: String,
+    serialization: Value,
+    file_count: usize,
+    // A model may have hundreds of thousands: each as a `Value` would be costly.
+    files: Vec<File<'a>>,
+    ignored_paths: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    name: &'a str,
+    digests: Vec<String>,
+}
+
+impl<'a> Good<'a> {
+    pub(crate) fn new(verified: &'a VerifiedModel) -> Self {
+        let proven = verified.manifest();
+        let (method, signer) = match proven.signed_by() {
+            SignedBy::Key { hint } => ("key", json!({ "key_hint": hint })),
+            SignedBy::Identity { identity, provider } => (
+                "sigstore",
+                json!({ "identity": identity, "identity_provider": provider }),
+            ),
+            SignedBy::Certificate {
+                names,
+                subject,
+                root,
+            } => (
+                "certificate",
+                json!({ "names": names, "subject": subject, "root": root }),
+            ),
+            other => ("other", json!({ "text": other.to_string() })),
+        };
+        Self {
+            verified: true,
+            method,
+            signer,
+            time: time(proven.judged_at()),
+            stated: Stated::new(proven.statement()),
+            unsigned: names(verified.unsigned()),
+        }
+    }
+}
+
+impl<'a> Stated<'a> {
+    pub(crate) fn new(statement: &'a Statement) -> Self {
+        let manifest = statement.manifest();
+        let serialization = manifest.serialization();
+        let shard_size = match serialization.method {
+            SerializationMethod::Files => None,
+            SerializationMethod::Shards { size } => Some(size),
+        };
+        let mut resources: Vec<_> = manifest.resources().iter().collect();
+        resources.sort_by_key(|one| (&one.name, one.shard));
+        let files = resources.chunk_by(|one, other| one.name == other.name);
+        let files = files.filter_map(|parts| {
+            Some(File {
+                name: parts.first()?.name.as_str(),
+                digests: parts.iter().map(|one| one.digest.to_string()).collect(),
+            })
+        });
+        let files: Vec<_> = files.collect();
+        Self {
+            model_name: manifest.model_name(),
+            root_digest: manifest.root_digest().to_string(),
+            serialization: json!({
                 "method": serialization.method.name(),
                 "hash_algorithm": serialization.algorithm.name(),
                 "shard_size": shard_size,
                 "allow_symlinks": serialization.allow_symlinks,
             }),
-        ),
-        ("file_count", json!(files.len())),
-        ("files", files.into()),
-    ];
-    fields
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .collect()
+            file_count: files.len(),
+            files,
+            ignored_paths: names(statement.ignored().paths()),
+        }
+    }
 }
 
 fn time(judged: Option<JudgedAt>) -> Value {
@@ -225,16 +245,22 @@ pub(crate) fn bad(error: &Error) -> Value {
 }
 
 /// One line of JSON in which nothing moves a cursor or fools a reader: what could stands as `\u` escapes.
-pub(crate) fn say_json(out: &mut dyn Write, value: &Value) {
-    let mut line = String::new();
-    for c in value.to_string().chars() {
-        if c.is_ascii() || c.escape_debug().eq([c]) {
-            line.push(c);
-        } else {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(line, "\\u{unit:04x}");
+pub(crate) fn say_json(out: &mut dyn Write, value: &impl Serialize) {
+    let plain = |c: char| c.is_ascii() || c.escape_debug().eq([c]);
+    // Texts, numbers and lists of them can always be written.
+    let mut line = serde_json::to_string(value).unwrap_or_default();
+    if !line.chars().all(plain) {
+        let mut escaped = String::with_capacity(line.len());
+        for c in line.chars() {
+            if plain(c) {
+                escaped.push(c);
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
             }
         }
+        line = escaped;
     }
     say(out, format_args!("{line}"));
 }
@@ -244,7 +270,7 @@ pub(crate) fn is_unsigned(error: &Error) -> bool {
     matches!(error, Error::Signing(error) if error.kind() == ErrorKind::Unsigned)
 }
 
-pub(crate) fn names(paths: &[RelPath]) -> Vec<&str> {
+fn names(paths: &[RelPath]) -> Vec<&str> {
     paths.iter().map(RelPath::as_str).collect()
 }
 

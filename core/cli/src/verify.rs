@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
-use crate::verdict::{bad, good, say_json, tell_unsigned};
+use crate::verdict::{Good, bad, say_json, tell_unsigned};
 use crate::{
     GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say,
 };
@@ -136,7 +136,7 @@ impl Verify {
                     say(err, format_args!("Certificates are judged as of {judged}"));
                 }
                 if json {
-                    say_json(out, &good(&verified));
+                    say_json(out, &Good::new(&verified));
                     return GOOD;
                 }
                 if tell_signer {

@@ -7,6 +7,8 @@
     clippy::unwrap_used
 )]
 
+use std::collections::BTreeSet;
+
 use autosign_cli::{BAD, GOOD, UNSIGNED};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -127,6 +129,36 @@ fn a_bundle_that_nobody_believes_and_that_holds_no_oms_statement() {
     );
     assert!(shown["timestamps"][0]["error"].is_string());
     assert!(shown["statement"]["error"].is_string());
+}
+
+#[test]
+fn every_field_is_documented() {
+    let place = Place::new();
+    keyless(&place, "https://ci.example/job", "{}");
+    let page = place.run("reference").out;
+    let (_, page) = page.split_once("\n## `show --json`\n").unwrap();
+    let mut shown = parsed(&place, "@keyless.sig");
+    // One of each that could not be read.
+    for list in ["certificates", "timestamps"] {
+        shown[list][0]["error"] = json!("");
+    }
+    shown["timestamps"][0]["at"] = json!("");
+    let mut found = BTreeSet::from(["statement".to_owned()]);
+    for (name, value) in shown.as_object().unwrap() {
+        let (mark, inner) = match value {
+            Value::Array(list) => ("[]", list[0].as_object()),
+            other => ("", other.as_object()),
+        };
+        match inner {
+            Some(inner) => found.extend(inner.keys().map(|key| format!("{name}{mark}.{key}"))),
+            None => _ = found.insert(name.clone()),
+        }
+    }
+    let rows = page.lines().filter_map(|row| row.strip_prefix("| `"));
+    let documented: BTreeSet<_> = rows
+        .map(|row| row.split('`').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(found, documented);
 }
 
 #[test]
