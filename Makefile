@@ -79,6 +79,7 @@ stubs: $(ENV)/.installed
 
 docs: $(ENV)/.installed
 	cargo run --quiet --bin model-signing -- env --markdown > docs/reference/environment.md
+	cargo run --quiet --bin model-signing -- reference > docs/reference/cli.md
 	PYTHONPATH=hooks/python $(ENV)/bin/python hooks/table.py
 
 clean:

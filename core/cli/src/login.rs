@@ -34,7 +34,7 @@ pub(crate) struct LoginArgs {
     #[arg(long, value_name = "ID", default_value = "sigstore")]
     client_id: String,
     /// The secret to that name, where there is one; others on this machine can see it.
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     client_secret: Option<String>,
 }
 

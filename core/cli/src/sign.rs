@@ -51,7 +51,12 @@ pub(crate) struct Sigstore {
     #[command(flatten)]
     instance: InstanceArgs,
     /// The token; others on this machine can see it, --identity-token-file hides it.
-    #[arg(long, value_name = "TOKEN", conflicts_with = "identity_token_file")]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        allow_hyphen_values = true,
+        conflicts_with = "identity_token_file"
+    )]
     identity_token: Option<String>,
     /// A file with the token. Default: MODEL_SIGNING_IDENTITY_TOKEN_FILE, MODEL_SIGNING_IDENTITY_TOKEN.
     #[arg(long, value_name = "PATH")]
@@ -118,7 +123,7 @@ struct PrivateKey {
     #[arg(long, value_name = "PATH")]
     private_key: PathBuf,
     /// Opens an encrypted key; others on this machine can see it, --password-file hides it.
-    #[arg(long, conflicts_with = "password_file")]
+    #[arg(long, allow_hyphen_values = true, conflicts_with = "password_file")]
     password: Option<String>,
     /// A file whose first line opens an encrypted key.
     #[arg(long, value_name = "PATH")]

@@ -180,6 +180,10 @@ impl Certificate {
         self.fields.validity.not_before.to_system_time()
     }
 
+    pub(crate) fn ends(&self) -> SystemTime {
+        self.fields.validity.not_after.to_system_time()
+    }
+
     pub(crate) fn public_key(&self) -> Result<KeyVerifier, Error> {
         KeyVerifier::from_der(&self.public_key_info()?)
     }
@@ -208,8 +212,7 @@ impl Certificate {
     }
 
     pub(crate) fn check_time(&self, judged: SystemTime) -> Result<(), Error> {
-        let ended = self.fields.validity.not_after.to_system_time();
-        let begins = self.begins();
+        let (begins, ended) = (self.begins(), self.ends());
         if judged < begins {
             return Err(self.refused(Fault::NotYetValid { begins, judged }));
         }

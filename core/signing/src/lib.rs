@@ -24,6 +24,7 @@
 mod algorithm;
 mod bundle;
 mod certificate;
+mod claims;
 mod digest;
 mod envelope;
 mod environment;
@@ -34,6 +35,7 @@ mod hint;
 mod identity;
 mod ignore;
 mod json;
+mod kind;
 mod manifest;
 mod model;
 mod name;
@@ -52,6 +54,7 @@ use std::path::Path;
 
 pub use algorithm::{HashAlgorithm, ResourceDigest};
 pub use bundle::{Bundle, Method, read_capped};
+pub use claims::{CertificateClaims, CertificateContent, LogEntryClaims, StatementTypes};
 pub use digest::Digest;
 pub use envelope::Envelope;
 pub use environment::Environment;
@@ -63,6 +66,7 @@ pub use identity::{
     Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
 pub use ignore::{GIT_PATHS, Ignore};
+pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
@@ -83,7 +87,7 @@ pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
-    Policy, VerifiedManifest, VerifiedModel, Verifier,
+    Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::{ObjectIdentifier, spki::SubjectPublicKeyInfoRef};
 
-use super::{VerifiedManifest, Verifier};
+use super::{SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Method, read_capped};
 use crate::{Bundle, Digest, Envelope, Error};
 
@@ -89,7 +89,8 @@ impl Verifier for KeyVerifier {
                 found: bundle.key_hint().map(str::to_owned),
             });
         }
-        VerifiedManifest::accept(bundle, format!("key {}", self.hint))
+        let hint = self.hint.clone();
+        VerifiedManifest::accept(bundle, SignedBy::Key { hint })
     }
 }
 

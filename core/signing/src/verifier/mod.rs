@@ -7,6 +7,7 @@ mod compare;
 mod key;
 mod keyless;
 mod path;
+mod signed_by;
 mod timestamp;
 
 pub use certificate::CertificateVerifier;
@@ -15,6 +16,7 @@ pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
 pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
+pub use signed_by::SignedBy;
 pub use timestamp::JudgedAt;
 
 use crate::{Bundle, Error, Manifest, Statement};
@@ -32,16 +34,18 @@ pub trait Verifier: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest {
     statement: Statement,
+    signed_by: SignedBy,
     signer: String,
     judged: Option<JudgedAt>,
 }
 
 impl VerifiedManifest {
     /// For the verifiers in this folder, after they have checked the signature of `bundle`.
-    fn accept(bundle: &Bundle, signer: String) -> Result<Self, Error> {
+    fn accept(bundle: &Bundle, signed_by: SignedBy) -> Result<Self, Error> {
         Ok(Self {
             statement: Statement::parse(&bundle.envelope().payload)?,
-            signer,
+            signer: signed_by.to_string(),
+            signed_by,
             judged: None,
         })
     }
@@ -58,13 +62,19 @@ impl VerifiedManifest {
         &self.statement
     }
 
-    /// The time at which the certificates of method `certificate` were judged.
+    /// The time at which certificates were judged, and what it rests on; nothing with method `key`, which has none.
     #[must_use]
     pub fn judged_at(&self) -> Option<JudgedAt> {
         self.judged
     }
 
-    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
+    /// Who signed, as proven.
+    #[must_use]
+    pub fn signed_by(&self) -> &SignedBy {
+        &self.signed_by
+    }
+
+    /// The same as one text: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
     /// the certified names and the root that stands for them.
     #[must_use]
     pub fn signer(&self) -> &str {
