@@ -68,15 +68,8 @@ def options() -> Iterator[Option]:
 COMMANDS = commands()
 OPTIONS = list(options())
 METHODS = [tuple(command["path"]) for command in COMMANDS if len(command["path"]) == 2]
-# Not one of ours yet.
-WAITING = {("sign", "pkcs11-key"), ("sign", "pkcs11-certificate")}
 # Ours looks where its own `sign` and the hooks put it.
 OPTIONAL = {"--signature"}
-
-
-def waiting(paths: Sequence[tuple[str, ...]]) -> list[Any]:
-    later = pytest.mark.xfail(reason="PKCS #11", strict=True)
-    return [pytest.param(path, marks=later if path in WAITING else (), id=" ".join(path)) for path in paths]
 
 
 def run(side: Sequence[str], *args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -96,7 +89,7 @@ def test_upstream_was_asked() -> None:
     assert len(OPTIONS) > 50
 
 
-@pytest.mark.parametrize("method", waiting(METHODS))
+@pytest.mark.parametrize("method", METHODS, ids=" ".join)
 def test_options_are_taken(method: tuple[str, ...]) -> None:
     assert not understood(*method, "model", "--no-such-option", "--help")
     taken = [option for option in OPTIONS if option.command == method]
@@ -112,7 +105,7 @@ def test_options_are_taken(method: tuple[str, ...]) -> None:
             assert understood(*method, f"{name}=one", "model", "--help"), name
 
 
-@pytest.mark.parametrize("method", waiting(METHODS))
+@pytest.mark.parametrize("method", METHODS, ids=" ".join)
 def test_what_is_required_there_is_required_here(method: tuple[str, ...]) -> None:
     required = [option.name for option in OPTIONS if option.command == method and option.required]
     for name in required:
