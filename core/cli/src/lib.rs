@@ -29,6 +29,8 @@ use autosign_session::{Config, Error as SessionError, Installed, Instance, Keyle
 use autosign_signing::{Error, Ignore, Symlinks};
 use clap::{Args, Parser, Subcommand};
 
+pub use login::LoginArgs;
+
 /// Everything was as it should be.
 pub const GOOD: u8 = 0;
 /// The model cannot be signed or must not be trusted.
