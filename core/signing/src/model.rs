@@ -135,6 +135,17 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::EmptyModel`] where nothing is left.
+    ///
+    /// ```
+    /// use autosign_signing::{Ignore, Model, RelPath};
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("weights.bin"), b"weights")?;
+    /// std::fs::write(folder.path().join("notes.txt"), b"notes")?;
+    /// let model = Model::open(folder.path(), &Ignore::git())?.only(&[RelPath::parse("weights.bin")?])?;
+    /// assert_eq!(model.files().len(), 1);
+    /// assert!(model.only(&[]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn only(mut self, names: &[RelPath]) -> Result<Self, Error> {
         let names: BTreeSet<_> = names.iter().collect();
         self.files.retain(|file| names.contains(&file.name));

@@ -7,7 +7,7 @@ Examples:
     >>> from model_signing_autosign import hashing
     >>> for resource in hashing.hash("model").resource_descriptors():
     ...     print(resource.identifier, resource.digest.algorithm, resource.digest.digest_hex[:8])
-    weights.bin sha256 9c82e92f
+    weights.bin sha256 9a129038
 """
 
 from __future__ import annotations

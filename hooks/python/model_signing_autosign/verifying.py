@@ -38,12 +38,14 @@ class Config:
     Examples:
         >>> from model_signing_autosign import signing, verifying
         >>> signing.Config().use_elliptic_key_signer(private_key="key.pem").sign("model", "model.sig")
-        >>> config = verifying.Config().use_elliptic_key_verifier(public_key="other.public.pem")
+        >>> config = verifying.Config().use_elliptic_key_verifier(public_key="public.pem")
+        >>> with open("model/weights.bin", "ab") as file:
+        ...     _ = file.write(b"!")
         >>> try:
         ...     config.verify("model", "model.sig")
         ... except ValueError as error:
-        ...     print(error.args[0].split(": ")[-1][:26])
-        the signature was not made
+        ...     print(error.args[0])
+        Signature mismatch: ["Hash mismatch for 'weights.bin'"]
     """
 
     def __init__(self) -> None:
@@ -243,4 +245,4 @@ def _differences(name: str, error: MismatchError) -> list[str]:
 def _log(where: str, fingerprints: list[str]) -> None:
     """Log fingerprints in upstream's form."""
     for fingerprint in fingerprints:
-        logger.info("[%s] SHA256 Fingerprint: %s", where.center(8), bytes.fromhex(fingerprint).hex(":").upper())
+        logger.info("[%s] sha256 Fingerprint: %s", where.center(8), bytes.fromhex(fingerprint).hex(":").upper())
