@@ -12,6 +12,7 @@ import inspect
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -380,3 +381,13 @@ def test_users_are_type_checked(tmp_path: Path) -> None:
     assert 'Revealed type is "str"' in said or 'Revealed type is "builtins.str"' in said
     assert said.count("error:") == 1, said
     assert 'Argument "identity_token"' in said
+
+
+@pytest.mark.usefixtures("newcomer")
+def test_the_guide(model: Path) -> None:
+    (model / "logs").mkdir()
+    (model / "logs/1").touch()
+    page = (ROOT / "docs/guide/library.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        exec(compile(block, "library.md", "exec"), {})  # noqa: S102 - our own page
+    assert Path("model.sig").exists()

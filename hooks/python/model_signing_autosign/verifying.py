@@ -164,7 +164,7 @@ class Config:
             >>> from model_signing_autosign import verifying
             >>> config = verifying.Config().use_sigstore_verifier(
             ...     identity="alice@example.com", oidc_issuer="https://accounts.example.com"
-            ... )
+            ... )  # doctest: +SKIP
             >>> config.verify("model", "model.sig")  # doctest: +SKIP
         """
         self._verifier = _core.Verifier.sigstore(
