@@ -97,7 +97,7 @@ pub fn run<'a>(
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let text = error.to_string();
+            let text = without_pins(&error.to_string());
             say(
                 if error.use_stderr() { err } else { out },
                 format_args!("{}", text.trim_end()),
@@ -232,7 +232,17 @@ fn spelled(args: Vec<OsString>) -> Vec<OsString> {
 
 /// `sign MODEL` to `sign sigstore MODEL`: the default method may be left out, as with upstream.
 fn with_method(mut args: Vec<OsString>) -> Vec<OsString> {
-    const METHODS: [&str; 7] = ["certificate", "key", "sigstore", "help", "--help", "-h", ""];
+    const METHODS: [&str; 9] = [
+        "certificate",
+        "key",
+        "pkcs11-certificate",
+        "pkcs11-key",
+        "sigstore",
+        "help",
+        "--help",
+        "-h",
+        "",
+    ];
     let command = args.get(1).and_then(|arg| arg.to_str());
     if matches!(command, Some("sign" | "verify")) {
         let next = args.get(2).map_or("", |arg| arg.to_str().unwrap_or("?"));
@@ -258,6 +268,20 @@ fn hyphens(arg: OsString) -> OsString {
         .enumerate()
         .map(|(at, &byte)| if at < end && byte == b'_' { b'-' } else { byte });
     OsString::from_vec(spelled.collect())
+}
+
+/// `text` without the PINs of PKCS#11 URIs: what is wrong on a command line is often repeated, and kept in logs.
+fn without_pins(text: &str) -> String {
+    const PIN: &str = "pin-value=";
+    let mut parts = text.split(PIN);
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['&', '\n']).unwrap_or(part.len());
+        clean.push_str(PIN);
+        clean.push('…');
+        clean.push_str(part.get(end..).unwrap_or_default());
+    }
+    clean
 }
 
 /// Text that cannot move the cursor or fool a reader.
@@ -295,12 +319,33 @@ mod tests {
         for same in [
             "m sign key a",
             "m verify certificate a",
+            "m sign pkcs11-key a",
+            "m sign pkcs11-certificate a",
             "m sign sigstore a",
             "m sign --help",
             "m sign",
             "m digest a",
         ] {
             assert_eq!(spelled(&same.split(' ').collect::<Vec<_>>()), same);
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_repeats_no_pin() {
+        let settings = Settings::default();
+        let uri = "pkcs11:object=a?pin-value=73550608&module-path=/m.so";
+        for line in [
+            vec!["m", "sign", "pkcs11-key", "model", uri],
+            vec!["m", "sign", "pkcs11-key", "--pkcs11-uri", uri, "model", uri],
+            vec!["m", uri],
+        ] {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let args = line.iter().map(OsString::from);
+            let code = run(args, &settings, Interpreter::default(), &mut out, &mut err);
+            let said = String::from_utf8([out, err].concat()).unwrap();
+            assert_eq!(code, USAGE, "{said}");
+            assert!(said.contains("pin-value=…&module-path=/m.so"), "{said}");
+            assert!(!said.contains("73550608"), "{said}");
         }
     }
 

@@ -181,8 +181,13 @@ impl Certificate {
     }
 
     pub(crate) fn public_key(&self) -> Result<KeyVerifier, Error> {
-        let key = self.fields.subject_public_key_info.to_der();
-        KeyVerifier::from_der(&key.map_err(|_| Error::KeyKind)?)
+        KeyVerifier::from_der(&self.public_key_info()?)
+    }
+
+    /// The key with its kind, in DER.
+    pub(crate) fn public_key_info(&self) -> Result<Vec<u8>, Error> {
+        let info = self.fields.subject_public_key_info.to_der();
+        info.map_err(|_| Error::KeyKind)
     }
 
     /// Whether it names itself as its issuer, as roots do.

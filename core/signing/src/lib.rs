@@ -76,6 +76,8 @@ pub use signer::{
     AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
     generate_key, read_password,
 };
+#[cfg(feature = "pkcs11")]
+pub use signer::{Pkcs11Fault, Pkcs11Signer, Pkcs11Uri};
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};

@@ -63,7 +63,7 @@ impl KeyVerifier {
     }
 
     /// Whether this key signed `envelope`.
-    pub(super) fn signed(&self, envelope: &Envelope) -> bool {
+    pub(crate) fn signed(&self, envelope: &Envelope) -> bool {
         let message = Envelope::pre_authentication_encoding(&envelope.payload);
         self.key.verify_sig(&message, &envelope.signature).is_ok()
     }
