@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use autosign_cli::LoginArgs;
 use autosign_session::{Keyless, PUBLIC_LOG, Settings};
 use autosign_signing::{
-    CertificateSigner, Error, KeySigner, Manner, Sources, Statement, hash, publish, seal,
+    CertificateSigner, Error, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Sources, Statement, hash,
+    publish, seal,
 };
 use pyo3::prelude::*;
 
@@ -44,6 +45,31 @@ impl Signer {
         let (certificate, chain) = (signing_certificate, certificate_chain);
         let signer = py.detach(|| {
             CertificateSigner::read(&private_key, password.as_deref(), &certificate, &chain)
+        });
+        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+    }
+
+    /// That of the key on a PKCS #11 token that `uri` names, whose module may be in one of the folders `module_paths`.
+    #[staticmethod]
+    #[pyo3(signature = (uri, *, module_paths))]
+    fn pkcs11(py: Python<'_>, uri: &str, module_paths: Vec<PathBuf>) -> PyResult<Self> {
+        let signer = py.detach(|| Pkcs11Signer::open(&parsed(uri, module_paths)?));
+        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+    }
+
+    /// The same with the PEM certificate `signing_certificate` for it.
+    #[staticmethod]
+    #[pyo3(signature = (uri, *, module_paths, signing_certificate, certificate_chain))]
+    fn pkcs11_certificate(
+        py: Python<'_>,
+        uri: &str,
+        module_paths: Vec<PathBuf>,
+        signing_certificate: PathBuf,
+        certificate_chain: Vec<PathBuf>,
+    ) -> PyResult<Self> {
+        let signer = py.detach(|| {
+            let uri = parsed(uri, module_paths)?;
+            CertificateSigner::open(&uri, &signing_certificate, &certificate_chain)
         });
         Ok(Self::given(Box::new(signer.map_err(error::library)?)))
     }
@@ -132,4 +158,14 @@ impl Signer {
             public: false,
         }
     }
+}
+
+/// Without `folders` a module is looked for where distributions put it.
+fn parsed(uri: &str, folders: Vec<PathBuf>) -> Result<Pkcs11Uri, Error> {
+    let uri = Pkcs11Uri::parse(uri)?;
+    Ok(if folders.is_empty() {
+        uri
+    } else {
+        uri.with_module_folders(folders)
+    })
 }

@@ -135,6 +135,16 @@ class Signer:
         """
         That of the PEM key `private_key`.
         """
+    @staticmethod
+    def pkcs11(uri: str, *, module_paths: SupportsGetItem[int, str | PathLike[str]]) -> Signer:
+        """
+        That of the key on a PKCS #11 token that `uri` names, whose module may be in one of the folders `module_paths`.
+        """
+    @staticmethod
+    def pkcs11_certificate(uri: str, *, module_paths: SupportsGetItem[int, str | PathLike[str]], signing_certificate: str | PathLike[str], certificate_chain: SupportsGetItem[int, str | PathLike[str]]) -> Signer:
+        """
+        The same with the PEM certificate `signing_certificate` for it.
+        """
     def sign(self, /, model: str | PathLike[str], signature: str | PathLike[str], hashing: Hashing) -> None:
         """
         Hash and sign `model`, and put the signature at `signature`, which is left out of the model.

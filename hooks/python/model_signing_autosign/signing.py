@@ -3,8 +3,7 @@
 
 The functions, classes and methods are those of ``model_signing.signing`` 1.1, and so is what they do, but for this: the
 signature itself is never part of the model; it is verified before it is written, at one go, and takes no other file's
-place; a person is asked to log in on a terminal only, and where the environment gives no identity. Keys on PKCS #11
-tokens are not supported yet.
+place; a person is asked to log in on a terminal only, and where the environment gives no identity.
 
 Examples:
     >>> from model_signing_autosign import signing
@@ -205,6 +204,66 @@ class Config:
         self._signer = _core.Signer.certificate(
             as_path(private_key),
             password=None,
+            signing_certificate=as_path(signing_certificate),
+            certificate_chain=[as_path(path) for path in certificate_chain],
+        )
+        return self
+
+    def use_pkcs11_signer(self, *, pkcs11_uri: str, module_paths: Iterable[PathLike] = frozenset()) -> Self:
+        """Sign with a key on a PKCS #11 token: ECDSA on P-256, P-384 or P-521.
+
+        Args:
+            pkcs11_uri: What names the key and the module (RFC 7512).
+            module_paths: Folders with modules, for a URI that names its module without a path; none for the usual ones.
+
+        Returns:
+            This configuration.
+
+        Raises:
+            OSError: If a file that the URI names cannot be read.
+            ValueError: If the URI is none, or the token or the key cannot be used.
+
+        Examples:
+            >>> from model_signing_autosign import signing
+            >>> config = signing.Config()
+            >>> config.use_pkcs11_signer(pkcs11_uri="pkcs11:token=Models;object=key")  # doctest: +SKIP
+        """
+        self._signer = _core.Signer.pkcs11(pkcs11_uri, module_paths=[as_path(path) for path in module_paths])
+        return self
+
+    def use_pkcs11_certificate_signer(
+        self,
+        *,
+        pkcs11_uri: str,
+        signing_certificate: PathLike,
+        certificate_chain: Iterable[PathLike],
+        module_paths: Iterable[PathLike] = frozenset(),
+    ) -> Self:
+        """Sign with a key on a PKCS #11 token whose X.509 certificate names the signer.
+
+        Args:
+            pkcs11_uri: What names the key and the module (RFC 7512).
+            signing_certificate: PEM file with the certificate for it.
+            certificate_chain: PEM files with certificates of its issuers, which the signature carries along; may be
+                none.
+            module_paths: Folders with modules, for a URI that names its module without a path; none for the usual ones.
+
+        Returns:
+            This configuration.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If the URI is none, or token, key or certificate cannot be used, or do not belong together.
+
+        Examples:
+            >>> from model_signing_autosign import signing
+            >>> config = signing.Config().use_pkcs11_certificate_signer(  # doctest: +SKIP
+            ...     pkcs11_uri="pkcs11:token=Models;object=key", signing_certificate="leaf.pem", certificate_chain=[]
+            ... )
+        """
+        self._signer = _core.Signer.pkcs11_certificate(
+            pkcs11_uri,
+            module_paths=[as_path(path) for path in module_paths],
             signing_certificate=as_path(signing_certificate),
             certificate_chain=[as_path(path) for path in certificate_chain],
         )
