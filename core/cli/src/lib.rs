@@ -34,6 +34,8 @@ use autosign_signing::{Error, Ignore, Symlinks};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub use login::LoginArgs;
+
 /// Everything was as it should be.
 pub const GOOD: u8 = 0;
 /// The model cannot be signed or must not be trusted.
