@@ -14,6 +14,7 @@ TOOLS := build/tools
 ENV := build/env
 UPSTREAM := build/upstream
 NODE := build/node
+SOFTHSM := build/softhsm
 FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning keras tensorflow \
 	jax opt_in mlflow wandb
 START := framework-tests/sigstore/start.py
@@ -54,7 +55,7 @@ test-rust:
 	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --no-deps --all-features
 
 # One framework a process.
-test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed
+test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed
 	$(ENV)/bin/pytest framework-tests/contract
 	for name in $(FRAMEWORKS); do $(ENV)/bin/pytest framework-tests/$$name || exit; done
 	$(ENV)/bin/pytest framework-tests/launcher
@@ -78,6 +79,7 @@ stubs: $(ENV)/.installed
 
 docs: $(ENV)/.installed
 	cargo run --quiet --bin model-signing -- env --markdown > docs/reference/environment.md
+	cargo run --quiet --bin model-signing -- reference > docs/reference/cli.md
 	PYTHONPATH=hooks/python $(ENV)/bin/python hooks/table.py
 
 # The signatures of upstream's releases, which are committed: old ones do not go with every later release of what they use.
@@ -115,6 +117,11 @@ $(NODE)/.installed: pyproject.toml $(wildcard framework-tests/sigstore/js/*) $(T
 	$(UV) pip install --quiet --python $(NODE) --group node
 	cp -R framework-tests/sigstore/js $(NODE)/js
 	cd $(NODE)/js && NODE_OPTIONS=--use-system-ca ../bin/npm ci --loglevel=error --no-audit --ignore-scripts > /dev/null
+	touch $@
+
+$(SOFTHSM)/.installed: framework-tests/interop/softhsm.sh
+	rm -rf $(SOFTHSM)
+	bash $< $(SOFTHSM)
 	touch $@
 
 # The wheel that users get, not the source tree, is what is tested.

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use autosign_session::Error as SessionError;
-use autosign_signing::Error as SigningError;
-use pyo3::exceptions::PyTimeoutError;
+use autosign_signing::{Error as SigningError, RelPath};
+use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyTimeoutError};
 use pyo3::prelude::*;
 
 mod classes {
     pyo3::import_exception!(model_signing_autosign.errors, ConfigError);
+    pyo3::import_exception!(model_signing_autosign.errors, MismatchError);
     pyo3::import_exception!(model_signing_autosign.errors, SigningError);
     pyo3::import_exception!(model_signing_autosign.errors, UnsignedError);
     pyo3::import_exception!(model_signing_autosign.errors, VerificationError);
@@ -49,5 +50,47 @@ pub(crate) fn verification(error: SigningError) -> PyErr {
     match error {
         SigningError::Unsigned { .. } => classes::UnsignedError::new_err(arguments),
         _ => classes::VerificationError::new_err(arguments),
+    }
+}
+
+/// What upstream's callers catch: `OSError` for files, `ValueError` for all else, since our own classes are that.
+pub(crate) fn library(error: SigningError) -> PyErr {
+    file(error).unwrap_or_else(signing)
+}
+
+/// The same for verifying.
+pub(crate) fn library_verification(error: SigningError) -> PyErr {
+    let SigningError::Differs(difference) = &error else {
+        return file(error).unwrap_or_else(verification);
+    };
+    let names = |names: &[RelPath]| -> Vec<_> { names.iter().map(RelPath::to_string).collect() };
+    classes::MismatchError::new_err((
+        error.to_string(),
+        error.hint(),
+        names(&difference.missing),
+        names(&difference.changed),
+        names(&difference.added),
+    ))
+}
+
+/// The same where settings are read.
+pub(crate) fn library_session(error: SessionError) -> PyErr {
+    match error {
+        SessionError::Signing(error) => library(error),
+        error => session(error),
+    }
+}
+
+fn file(error: SigningError) -> Result<PyErr, SigningError> {
+    const ENOENT: i32 = 2;
+    let message = error.to_string();
+    match error {
+        SigningError::Io { path, source, .. } => {
+            Ok(PyOSError::new_err((source.raw_os_error(), message, path)))
+        }
+        SigningError::Unsigned { signature } => {
+            Ok(PyFileNotFoundError::new_err((ENOENT, message, signature)))
+        }
+        error => Err(error),
     }
 }

@@ -5,12 +5,15 @@
 
 mod blocking;
 mod error;
+mod library;
 mod session;
 mod signing;
 
 /// The Rust core of `model_signing_autosign`.
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::library::{Hashing, Signer, Verifier, fingerprints};
     #[pymodule_export]
     use super::session::{Session, Status, warn};
     #[pymodule_export]

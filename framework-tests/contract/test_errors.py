@@ -10,6 +10,7 @@ from model_signing_autosign import errors
 CLASSES = [
     errors.AutosignError,
     errors.ConfigError,
+    errors.MismatchError,
     errors.SigningError,
     errors.UnsignedError,
     errors.VerificationError,
@@ -27,6 +28,14 @@ def test_message_and_hint(error_class: type[errors.AutosignError]) -> None:
     assert (type(again), again.args, again.hint) == (error_class, error.args, error.hint)
 
 
-def test_verification_error_is_what_upstream_raises() -> None:
-    assert issubclass(errors.VerificationError, ValueError)
-    assert issubclass(errors.UnsignedError, errors.VerificationError)
+def test_errors_are_what_upstream_raises() -> None:
+    for error_class in (errors.ConfigError, errors.SigningError, errors.VerificationError):
+        assert issubclass(error_class, ValueError)
+    for error_class in (errors.MismatchError, errors.UnsignedError):
+        assert issubclass(error_class, errors.VerificationError)
+
+
+def test_a_mismatch_names_files_and_travels() -> None:
+    error = errors.MismatchError("what", "do", ["gone"], ["altered"], ["new"])
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.missing, again.changed, again.added, again.hint) == (["gone"], ["altered"], ["new"], "do")

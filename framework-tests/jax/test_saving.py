@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 from etils import epath
 from model_signing_autosign import paused
-from model_signing_autosign.frameworks.orbax import local
+from model_signing_autosign._saving import local
 from orbax.checkpoint import args
 from orbax.checkpoint.experimental import v1
 from orbax.checkpoint.path import atomicity
@@ -234,8 +234,8 @@ def test_not_a_local_path(capfd: pytest.CaptureFixture[str]) -> None:
     assert local(epath.Path("s3://bucket/run/2")) is None
     assert local(epath.Path("/run/1")) == "/run/1"
     lines = capfd.readouterr().err.splitlines()
-    assert [line.partition("saves to ")[2].partition(":")[0] for line in lines] == ["gs", "s3"]
-    assert "what it saves to gs:// is not signed" in lines[0]
+    assert [line.rpartition(" is saved to ")[2] for line in lines] == ["gs://", "s3://"]
+    assert "gs://bucket/run/1 is unsigned" in lines[0]
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,13 @@ def test_the_program_finds_what_it_would_find(command: tuple[str, ...], plain: R
     assert (with_us.returncode, with_us.stderr, ours) == (0, "", sorted(without.stdout.splitlines()))
 
 
+def test_how_much_is_said_can_be_an_option(plain: Run, launcher: tuple[str, ...]) -> None:
+    command, *rest = launcher
+    program = ("sh", "-c", "echo $MODEL_SIGNING_LOG_LEVEL")
+    assert plain(command, "--log_level", "DEBUG", *rest, *program).stdout == "debug\n"
+    assert plain(command, *rest, *program, MODEL_SIGNING_LOG_LEVEL="info").stdout == "info\n"
+
+
 def test_what_is_ignored_stays_ignored(plain: Run, launcher: tuple[str, ...]) -> None:
     """As Ctrl-C is for what a shell runs in the background."""
     ignoring = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")

@@ -172,6 +172,32 @@ def test_ways_to_give_the_command_a_token(
     verify(model, "--signature", bundle)
 
 
+def test_who_signed_and_when_as_json(tmp_path: Path, model: Path, verify: Run, run: Run, stack: Any) -> None:
+    bundle = tmp_path / "sig"
+    token = ["--identity-token-file", stack.token_file]
+    run(OURS, "sign", model, "--signature", bundle, "--trust_config", stack.trust_config, *token)
+    verdict = json.loads(verify(model, "--signature", bundle, "--json"))
+    assert verdict["signer"] == {"identity": TRAINER, "identity_provider": stack.provider("kubernetes")}
+    assert verdict["time"]["source"] == "timestamp"
+    assert verdict["time"]["at"] == verdict["time"]["certificates_judged_at"]
+    assert verdict["file_count"] == 5
+    told = verify(model, "--signature", bundle, "--json", "--identity=bob@example.com", code=1)
+    refused, line = told.splitlines()
+    assert json.loads(refused)["error"]["kind"] == "signer"
+    assert line.startswith("Verification failed with error: ")
+
+    # Whoever believes nobody sees the same, as a claim.
+    shown = json.loads(run(OURS, "show", "--json", bundle))
+    (certificate,), (entry,) = shown["certificates"], shown["log_entries"]
+    assert (certificate["names"], certificate["identity_provider"]) == ([TRAINER], stack.provider("kubernetes"))
+    assert shown["timestamps"] == [{"at": verdict["time"]["at"]}]
+    assert certificate["begins"] <= verdict["time"]["at"] <= certificate["ends"]
+    assert entry["kind"] == "hashedrekord 0.0.2"
+    assert isinstance(entry["index"], int)
+    assert shown["statement"]["root_digest"] == verdict["root_digest"]
+    assert shown["verified"] is False
+
+
 @pytest.mark.parametrize("fault", ["inside the model", "writable by others"])
 def test_a_trust_config_that_anyone_may_have_written_is_refused(
     tmp_path: Path, model: Path, verify: Run, run: Run, stack: Any, fault: str

@@ -13,7 +13,7 @@ pub(crate) struct Env {
     /// Print the reference page instead, which says what each setting does.
     #[arg(long)]
     markdown: bool,
-    /// Say where each value came from, too: environment, a configuration file, one that locks it, or default.
+    /// Say where each value came from, too: the command line, the environment, a configuration file, one that locks it, or default.
     #[arg(long)]
     origin: bool,
 }

@@ -6,6 +6,7 @@
 // The doc comments of options are their help text, which is no markdown.
 #![allow(clippy::doc_markdown)]
 
+mod completion;
 mod digest;
 mod doctor;
 mod env;
@@ -14,20 +15,26 @@ mod hashing;
 mod keygen;
 mod login;
 mod progress;
+mod reference;
 mod run;
+mod show;
 mod sign;
+mod spelling;
 mod status;
 mod trust;
+mod verdict;
 mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use autosign_session::{Config, Error as SessionError, Installed, Instance, Keyless, Settings};
 use autosign_signing::{Error, Ignore, Symlinks};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use login::LoginArgs;
 
 /// Everything was as it should be.
 pub const GOOD: u8 = 0;
@@ -40,8 +47,17 @@ pub const UNSIGNED: u8 = 3;
 
 /// Sign machine-learning models and verify their signatures (OpenSSF Model Signing).
 #[derive(Parser)]
-#[command(name = "model-signing", version, max_term_width = 100)]
+#[command(
+    name = "model-signing",
+    version,
+    max_term_width = 100,
+    args_override_self = true
+)]
 struct Cli {
+    /// Which lines this command writes to stderr, as MODEL_SIGNING_LOG_LEVEL says it: for `critical` none, for `error` what
+    /// went wrong, as for `warning`.
+    #[arg(long, value_name = "LEVEL", ignore_case = true, value_parser = log_level())]
+    log_level: Option<&'static str>,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,6 +70,8 @@ enum Command {
     /// Verify a model's signature, then every file of it.
     #[command(subcommand)]
     Verify(verify::Verify),
+    /// Say what a signature file says of itself. Nothing of it is verified.
+    Show(show::Show),
     /// Print a model's root digest.
     Digest(digest::Digest),
     /// Make a key pair: NAME.pem to sign with, NAME.pub.pem to verify with.
@@ -71,6 +89,11 @@ enum Command {
     Doctor(doctor::Doctor),
     /// List the settings and their values.
     Env(env::Env),
+    /// Print a script with which a shell completes this command.
+    Completion(completion::Completion),
+    /// Print the page of every command.
+    #[command(hide = true)]
+    Reference,
 }
 
 /// The Python that runs the command line; empty where none does.
@@ -91,11 +114,11 @@ pub fn run<'a>(
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
-    let args = spelled(args.into_iter().collect());
+    let args = spelling::spelled(args.into_iter().collect(), &Cli::command());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let text = error.to_string();
+            let text = without_pins(&error.to_string());
             say(
                 if error.use_stderr() { err } else { out },
                 format_args!("{}", text.trim_end()),
@@ -103,10 +126,18 @@ pub fn run<'a>(
             return u8::try_from(error.exit_code()).unwrap_or(USAGE);
         }
     };
+    let settings = match cli.log_level {
+        None => settings,
+        Some(level) => match settings.with_option("MODEL_SIGNING_LOG_LEVEL", level) {
+            Ok(settings) => &settings.clone(),
+            Err(error) => return failed(err, "Starting", &error),
+        },
+    };
     match cli.command {
         Command::Sign(sign) => sign.run(settings, out, err),
         Command::Verify(verify) => verify.run(settings, out, err),
         Command::Trust(trust) => trust.run(settings, out, err),
+        Command::Show(show) => show.run(out, err),
         Command::Digest(digest) => digest.run(out, err),
         Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(settings, out, err),
@@ -114,7 +145,20 @@ pub fn run<'a>(
         Command::Run(run) => run.run(settings, interpreter.startup, err),
         Command::Doctor(doctor) => doctor.run(settings, interpreter.installed, out),
         Command::Env(env) => env.run(settings, out, err),
+        Command::Completion(completion) => completion.run(out),
+        Command::Reference => reference::run(out),
     }
+}
+
+/// Upstream's levels to those of the setting.
+fn log_level() -> impl TypedValueParser<Value = &'static str> {
+    let names = ["debug", "info", "warning", "error", "critical", "off"];
+    PossibleValuesParser::new(names).map(|name| match name.to_ascii_lowercase().as_str() {
+        "debug" => "debug",
+        "info" => "info",
+        "warning" | "error" => "warning",
+        _ => "off",
+    })
 }
 
 /// Which files of the model count.
@@ -212,50 +256,25 @@ fn failed(err: &mut dyn Write, what: &str, error: &SessionError) -> u8 {
         err,
         format_args!("{what} failed with error: {error}; {}", error.hint()),
     );
-    if matches!(error, SessionError::Signing(Error::Unsigned { .. })) {
+    if verdict::is_unsigned(error) {
         UNSIGNED
     } else {
         BAD
     }
 }
 
-/// The arguments as clap knows them. What follows `run` is not ours to spell.
-fn spelled(args: Vec<OsString>) -> Vec<OsString> {
-    if args.get(1).is_some_and(|command| command == "run") {
-        args
-    } else {
-        with_method(args.into_iter().map(hyphens).collect())
+/// `text` without the PINs of PKCS#11 URIs: what is wrong on a command line is often repeated, and kept in logs.
+fn without_pins(text: &str) -> String {
+    const PIN: &str = "pin-value=";
+    let mut parts = text.split(PIN);
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['&', '\n']).unwrap_or(part.len());
+        clean.push_str(PIN);
+        clean.push('…');
+        clean.push_str(part.get(end..).unwrap_or_default());
     }
-}
-
-/// `sign MODEL` to `sign sigstore MODEL`: the default method may be left out, as with upstream.
-fn with_method(mut args: Vec<OsString>) -> Vec<OsString> {
-    const METHODS: [&str; 7] = ["certificate", "key", "sigstore", "help", "--help", "-h", ""];
-    let command = args.get(1).and_then(|arg| arg.to_str());
-    if matches!(command, Some("sign" | "verify")) {
-        let next = args.get(2).map_or("", |arg| arg.to_str().unwrap_or("?"));
-        if !METHODS.contains(&next) {
-            args.insert(2, "sigstore".into());
-        }
-    }
-    args
-}
-
-/// `--private_key=a_b` to `--private-key=a_b`: upstream knows both spellings.
-fn hyphens(arg: OsString) -> OsString {
-    let bytes = arg.as_bytes();
-    if !bytes.starts_with(b"--") {
-        return arg;
-    }
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == b'=')
-        .unwrap_or(bytes.len());
-    let spelled = bytes
-        .iter()
-        .enumerate()
-        .map(|(at, &byte)| if at < end && byte == b'_' { b'-' } else { byte });
-    OsString::from_vec(spelled.collect())
+    clean
 }
 
 /// Text that cannot move the cursor or fool a reader.
@@ -268,43 +287,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn underscores_only_in_option_names() {
-        let spelled = |arg: &str| hyphens(arg.into()).into_string().unwrap();
-        assert_eq!(spelled("--private_key"), "--private-key");
-        assert_eq!(
-            spelled("--private_key=my_key.pem"),
-            "--private-key=my_key.pem"
-        );
-        assert_eq!(spelled("my_model"), "my_model");
-        assert_eq!(spelled("-x_y"), "-x_y");
-    }
-
-    #[test]
-    fn the_default_method_may_be_left_out() {
-        let spelled = |args: &[&str]| {
-            let args = with_method(args.iter().map(OsString::from).collect());
-            args.join(OsStr::new(" ")).into_string().unwrap()
-        };
-        assert_eq!(spelled(&["m", "sign", "a"]), "m sign sigstore a");
-        assert_eq!(
-            spelled(&["m", "verify", "--x", "a"]),
-            "m verify sigstore --x a"
-        );
-        for same in [
-            "m sign key a",
-            "m verify certificate a",
-            "m sign sigstore a",
-            "m sign --help",
-            "m sign",
-            "m digest a",
+    fn a_wrong_command_line_repeats_no_pin() {
+        let settings = Settings::default();
+        let uri = "pkcs11:object=a?pin-value=73550608&module-path=/m.so";
+        for line in [
+            vec!["m", "sign", "pkcs11-key", "model", uri],
+            vec!["m", "sign", "pkcs11-key", "--pkcs11-uri", uri, "model", uri],
+            vec!["m", uri],
         ] {
-            assert_eq!(spelled(&same.split(' ').collect::<Vec<_>>()), same);
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let args = line.iter().map(OsString::from);
+            let code = run(args, &settings, Interpreter::default(), &mut out, &mut err);
+            let said = String::from_utf8([out, err].concat()).unwrap();
+            assert_eq!(code, USAGE, "{said}");
+            assert!(said.contains("pin-value=…&module-path=/m.so"), "{said}");
+            assert!(!said.contains("73550608"), "{said}");
         }
     }
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

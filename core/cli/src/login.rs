@@ -15,6 +15,7 @@ use crate::say;
 
 /// More than any code has.
 const MAX_CODE: usize = 4096;
+const CLIENT: &str = "sigstore";
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
 } else {
@@ -23,7 +24,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
 
 /// How a person logs in, where there is no token.
 #[derive(Args)]
-pub(crate) struct LoginArgs {
+pub struct LoginArgs {
     /// Log in with a code that the page shows, for a machine without a browser.
     #[arg(long)]
     oauth_force_oob: bool,
@@ -31,25 +32,41 @@ pub(crate) struct LoginArgs {
     #[arg(long, value_name = "URL")]
     oidc_issuer: Option<String>,
     /// The name of this program to that issuer.
-    #[arg(long, value_name = "ID", default_value = "sigstore")]
+    #[arg(long, value_name = "ID", default_value = CLIENT)]
     client_id: String,
     /// The secret to that name, where there is one; others on this machine can see it.
-    #[arg(long, value_name = "SECRET")]
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     client_secret: Option<String>,
 }
 
 impl LoginArgs {
+    /// For a library; with the defaults of the command line.
+    #[must_use]
+    pub fn new(
+        oidc_issuer: Option<String>,
+        oauth_force_oob: bool,
+        client_id: Option<String>,
+        client_secret: Option<String>,
+    ) -> Self {
+        Self {
+            oauth_force_oob,
+            oidc_issuer,
+            client_id: client_id.unwrap_or_else(|| CLIENT.to_owned()),
+            client_secret,
+        }
+    }
+
     /// Whether there is a person to ask: one who can type, and who reads what is asked.
-    pub(crate) fn possible() -> bool {
+    #[must_use]
+    pub fn possible() -> bool {
         stdin().is_terminal() && stderr().is_terminal()
     }
 
     /// A login for the instance of `keyless`, whose Fulcio then expects tokens for this client. Asks nobody yet.
-    pub(crate) fn login(
-        self,
-        keyless: &mut Keyless,
-        environment: &Environment,
-    ) -> Result<Login, Error> {
+    ///
+    /// # Errors
+    /// Those of [`Keyless::trust`] and of [`Keyless::connection`]; a signing config without an issuer.
+    pub fn login(self, keyless: &mut Keyless, environment: &Environment) -> Result<Login, Error> {
         let issuer = match self.oidc_issuer {
             Some(issuer) => issuer,
             None => keyless.trust()?.login_issuer(SystemTime::now())?.to_owned(),

@@ -65,6 +65,7 @@ impl Run {
         let program = words.next().unwrap_or_default();
         let mut command = Command::new(&program);
         command.args(words);
+        command.envs(settings.options());
         if config.mode != Mode::Disabled {
             match pythonpath(&startup, settings.environment().get("PYTHONPATH")) {
                 Ok(path) => _ = command.env("PYTHONPATH", path),

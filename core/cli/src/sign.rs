@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
 use autosign_signing::{
-    CertificateSigner, Dialect, KeySigner, Signer, Sources, read_password, sign_in,
+    CertificateSigner, Dialect, KeySigner, Pkcs11Signer, Pkcs11Uri, Signer, Sources, read_password,
+    sign_in,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
@@ -25,6 +26,10 @@ pub(crate) enum Sign {
     Key(Key),
     /// With a private key whose X.509 certificate names the signer.
     Certificate(Certificate),
+    /// With a private key that stays on its token (PKCS#11): ECDSA on P-256, P-384 or P-521. `verify key` verifies it.
+    Pkcs11Key(Pkcs11Key),
+    /// With such a key whose X.509 certificate names the signer. `verify certificate` verifies it.
+    Pkcs11Certificate(Pkcs11Certificate),
 }
 
 #[derive(Args)]
@@ -57,7 +62,12 @@ pub(crate) struct Sigstore {
     #[command(flatten)]
     instance: InstanceArgs,
     /// The token; others on this machine can see it, --identity-token-file hides it.
-    #[arg(long, value_name = "TOKEN", conflicts_with = "identity_token_file")]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        allow_hyphen_values = true,
+        conflicts_with = "identity_token_file"
+    )]
     identity_token: Option<String>,
     /// A file with the token. Default: MODEL_SIGNING_IDENTITY_TOKEN_FILE, MODEL_SIGNING_IDENTITY_TOKEN.
     #[arg(long, value_name = "PATH")]
@@ -83,6 +93,30 @@ pub(crate) struct Certificate {
     model: Model,
     #[command(flatten)]
     key: PrivateKey,
+    #[command(flatten)]
+    chain: Chain,
+}
+
+#[derive(Args)]
+pub(crate) struct Pkcs11Key {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    key: TokenKey,
+}
+
+#[derive(Args)]
+pub(crate) struct Pkcs11Certificate {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    key: TokenKey,
+    #[command(flatten)]
+    chain: Chain,
+}
+
+#[derive(Args)]
+struct Chain {
     /// The certificate for that key, a PEM file.
     #[arg(long, value_name = "PATH")]
     signing_certificate: PathBuf,
@@ -100,11 +134,21 @@ struct PrivateKey {
     #[arg(long, value_name = "PATH")]
     private_key: PathBuf,
     /// Opens an encrypted key; others on this machine can see it, --password-file hides it.
-    #[arg(long, conflicts_with = "password_file")]
+    #[arg(long, allow_hyphen_values = true, conflicts_with = "password_file")]
     password: Option<String>,
     /// A file whose first line opens an encrypted key.
     #[arg(long, value_name = "PATH")]
     password_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct TokenKey {
+    /// The private key as a PKCS#11 URI (RFC 7512), such as
+    /// "pkcs11:token=NAME;object=KEY?module-path=/PATH/MODULE.so&pin-source=file:/PATH/PIN". Others on this machine can see
+    /// a pin-value in it, pin-source hides the PIN in a file.
+    // Read later: clap would repeat a wrong one, PIN and all.
+    #[arg(long, value_name = "URI")]
+    pkcs11_uri: String,
 }
 
 impl Sign {
@@ -112,6 +156,8 @@ impl Sign {
         let signed = match self {
             Self::Key(key) => key.sign(),
             Self::Certificate(certificate) => certificate.sign(settings),
+            Self::Pkcs11Key(key) => key.sign(),
+            Self::Pkcs11Certificate(certificate) => certificate.sign(settings),
             Self::Sigstore(sigstore) => match config(settings, err) {
                 Some(config) => sigstore.sign(config, settings, err),
                 None => return USAGE,
@@ -173,18 +219,51 @@ impl Key {
 impl Certificate {
     fn sign(self, settings: &Settings) -> Result<(), Error> {
         let password = self.key.password()?;
-        let mut signer = CertificateSigner::read(
+        let signer = CertificateSigner::read(
             &self.key.private_key,
             password.as_deref().map(String::as_bytes),
-            &self.signing_certificate,
-            &self.certificate_chain,
+            &self.chain.signing_certificate,
+            &self.chain.certificate_chain,
         )?;
-        if let Some(url) = self.timestamp_url {
-            settings.unlocked("MODEL_SIGNING_TIMESTAMP_URL")?;
-            let keyless = Config::read_strictly(settings)?.keyless;
-            signer = signer.with_timestamps(keyless.connection()?, url);
-        }
-        self.model.sign(&signer)
+        self.model.sign(&self.chain.timestamped(signer, settings)?)
+    }
+}
+
+impl Pkcs11Key {
+    fn sign(self) -> Result<(), Error> {
+        self.model.sign(&Pkcs11Signer::open(&self.key.uri()?)?)
+    }
+}
+
+impl Pkcs11Certificate {
+    fn sign(self, settings: &Settings) -> Result<(), Error> {
+        let signer = CertificateSigner::open(
+            &self.key.uri()?,
+            &self.chain.signing_certificate,
+            &self.chain.certificate_chain,
+        )?;
+        self.model.sign(&self.chain.timestamped(signer, settings)?)
+    }
+}
+
+impl Chain {
+    fn timestamped(
+        self,
+        signer: CertificateSigner,
+        settings: &Settings,
+    ) -> Result<CertificateSigner, Error> {
+        let Some(url) = self.timestamp_url else {
+            return Ok(signer);
+        };
+        settings.unlocked("MODEL_SIGNING_TIMESTAMP_URL")?;
+        let keyless = Config::read_strictly(settings)?.keyless;
+        Ok(signer.with_timestamps(keyless.connection()?, url))
+    }
+}
+
+impl TokenKey {
+    fn uri(&self) -> Result<Pkcs11Uri, autosign_signing::Error> {
+        Pkcs11Uri::parse(&self.pkcs11_uri)
     }
 }
 

@@ -12,12 +12,10 @@ use clap::{Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
+use crate::verdict::{Good, bad, say_json, tell_unsigned};
 use crate::{
-    GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say, shown,
+    GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say,
 };
-
-/// Unsigned files named in full; more are counted.
-const NAMES_SHOWN: usize = 10;
 
 #[derive(Subcommand)]
 pub(crate) enum Verify {
@@ -30,6 +28,7 @@ pub(crate) enum Verify {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one a switch")]
 struct Model {
     /// The file or folder to verify.
     model: PathBuf,
@@ -48,6 +47,9 @@ struct Model {
     /// Refuse them also where the signature says that its signer left them out, except for git's own.
     #[arg(long)]
     strict: bool,
+    /// Print JSON: who signed when, and which files; or what is wrong.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     workers: Workers,
 }
@@ -120,13 +122,19 @@ pub(crate) struct Certificate {
 impl Verify {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let tell_signer = matches!(self, Self::Certificate(_));
+        let json = self.model().json;
         let verified = match self {
             Self::Key(key) => key.verify(),
             Self::Certificate(certificate) => certificate.verify(err),
-            Self::Sigstore(sigstore) => match config(settings, err) {
-                Some(config) => sigstore.verify(config, settings, err),
-                None => return USAGE,
-            },
+            Self::Sigstore(sigstore) => {
+                let Some(config) = config(settings, err) else {
+                    if let (true, Some(error)) = (json, Config::read_strictly(settings).err()) {
+                        say_json(out, &bad(&error));
+                    }
+                    return USAGE;
+                };
+                sigstore.verify(config, settings, err)
+            }
         };
         match verified {
             Ok(verified) => {
@@ -134,9 +142,13 @@ impl Verify {
                 if let Some(warning) = verified.manifest().format().warning() {
                     say(err, format_args!("{warning}"));
                 }
-                let judged = verified.manifest().judged_at();
+                let judged = verified.manifest().judged_at().filter(|_| tell_signer);
                 if let Some(judged) = judged.filter(|at| !matches!(at, JudgedAt::Now(_))) {
                     say(err, format_args!("Certificates are judged as of {judged}"));
+                }
+                if json {
+                    say_json(out, &Good::new(&verified));
+                    return GOOD;
                 }
                 if tell_signer {
                     say(
@@ -147,7 +159,20 @@ impl Verify {
                 say(out, format_args!("Verification succeeded"));
                 GOOD
             }
-            Err(error) => failed(err, "Verification", &error),
+            Err(error) => {
+                if json {
+                    say_json(out, &bad(&error));
+                }
+                failed(err, "Verification", &error)
+            }
+        }
+    }
+
+    fn model(&self) -> &Model {
+        match self {
+            Self::Sigstore(sigstore) => &sigstore.model,
+            Self::Key(key) => &key.model,
+            Self::Certificate(certificate) => &certificate.model,
         }
     }
 }
@@ -245,30 +270,4 @@ fn tell_fingerprints(what: &str, fingerprints: &[Digest], err: &mut dyn Write) {
             format_args!("{what} sha256 Fingerprint: {}", hex.join(":")),
         );
     }
-}
-
-/// What a good signature says nothing of.
-fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
-    let names = verified.unsigned();
-    if names.is_empty() {
-        return;
-    }
-    let listed: Vec<_> = names
-        .iter()
-        .take(NAMES_SHOWN)
-        .map(|name| shown(name.as_str()))
-        .collect();
-    let more = if names.len() > NAMES_SHOWN {
-        ", ..."
-    } else {
-        ""
-    };
-    say(
-        err,
-        format_args!(
-            "Not covered by the signature, {} in all: {}{more}",
-            names.len(),
-            listed.join(", ")
-        ),
-    );
 }

@@ -175,7 +175,7 @@ impl Error {
 /// Most values are the environment's, where everybody looks first.
 fn from(origin: &Origin) -> String {
     match origin {
-        Origin::Environment => String::new(),
+        Origin::Argument | Origin::Environment => String::new(),
         Origin::File(path) | Origin::Locked(path) => format!(" in {path:?}"),
     }
 }

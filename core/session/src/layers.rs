@@ -41,6 +41,8 @@ const RIVALS: &[&[&str]] = &[
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// An option of the command.
+    Argument,
     /// The process environment.
     Environment,
     /// This configuration file.
@@ -52,6 +54,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Argument => write!(f, "command line"),
             Self::Environment => write!(f, "environment"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Locked(path) => write!(f, "{}, locked", path.display()),
@@ -92,7 +95,7 @@ impl Value {
     /// As an absolute path: training may change its working directory. One in a file starts at that file's folder.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match &self.origin {
-            Origin::Environment => std::path::absolute(&self.text).ok(),
+            Origin::Argument | Origin::Environment => std::path::absolute(&self.text).ok(),
             Origin::File(file) | Origin::Locked(file) => Some(file.parent()?.join(&self.text)),
         }
     }
@@ -199,6 +202,30 @@ impl Settings {
             Some(path) => Err(Error::Locked { variable, path }),
             None => Ok(()),
         }
+    }
+
+    /// With what an option of the command says of `variable`, which goes before all that is not locked.
+    ///
+    /// # Errors
+    /// [`Error::Locked`].
+    pub fn with_option(&self, variable: &'static str, text: &str) -> Result<Self, Error> {
+        self.unlocked(variable)?;
+        let mut settings = self.clone();
+        let value = Value {
+            text: text.into(),
+            origin: Origin::Argument,
+        };
+        settings.lay(vec![(variable, value)]);
+        settings.environment = self.environment.clone().with([(variable, text)]);
+        Ok(settings)
+    }
+
+    /// What an option of the command said, to be handed on to a program.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        let values = self.values.iter();
+        values
+            .filter(|(_, value)| value.origin == Origin::Argument)
+            .map(|(&variable, value)| (variable, value.text()))
     }
 
     pub(crate) fn faults(&self) -> &[Fault] {

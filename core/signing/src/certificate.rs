@@ -180,9 +180,18 @@ impl Certificate {
         self.fields.validity.not_before.to_system_time()
     }
 
+    pub(crate) fn ends(&self) -> SystemTime {
+        self.fields.validity.not_after.to_system_time()
+    }
+
     pub(crate) fn public_key(&self) -> Result<KeyVerifier, Error> {
-        let key = self.fields.subject_public_key_info.to_der();
-        KeyVerifier::from_der(&key.map_err(|_| Error::KeyKind)?)
+        KeyVerifier::from_der(&self.public_key_info()?)
+    }
+
+    /// The key with its kind, in DER.
+    pub(crate) fn public_key_info(&self) -> Result<Vec<u8>, Error> {
+        let info = self.fields.subject_public_key_info.to_der();
+        info.map_err(|_| Error::KeyKind)
     }
 
     /// Whether it names itself as its issuer, as roots do.
@@ -203,8 +212,7 @@ impl Certificate {
     }
 
     pub(crate) fn check_time(&self, judged: SystemTime) -> Result<(), Error> {
-        let ended = self.fields.validity.not_after.to_system_time();
-        let begins = self.begins();
+        let (begins, ended) = (self.begins(), self.ends());
         if judged < begins {
             return Err(self.refused(Fault::NotYetValid { begins, judged }));
         }

@@ -26,6 +26,12 @@ impl Envelope {
         Ok(Self { payload, signature })
     }
 
+    /// The statement as it is signed. A claim, before a verifier has accepted it.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// The bytes that the signature covers: DSSE's pre-authentication encoding of the payload and its type.
     #[must_use]
     pub fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {

@@ -265,6 +265,10 @@ pub enum Error {
         /// The type in the envelope.
         found: String,
     },
+    /// A PKCS#11 URI, its token, or the key there.
+    #[cfg(feature = "pkcs11")]
+    #[error(transparent)]
+    Pkcs11(#[from] crate::Pkcs11Fault),
     /// Another predicate than OMS v1.0.
     #[error("predicate type {found:?} is not https://model_signing/signature/v1.0")]
     PredicateType {

@@ -77,6 +77,8 @@ impl Error {
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(fault) => fault.hint(),
             Self::Serialization(fault) => fault.hint(),
             Self::Service { .. } => {
                 "check the network and the signing config; sign again, or `model-signing flush` later"

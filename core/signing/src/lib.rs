@@ -24,6 +24,7 @@
 mod algorithm;
 mod bundle;
 mod certificate;
+mod claims;
 mod dialect;
 mod digest;
 mod envelope;
@@ -35,6 +36,7 @@ mod hint;
 mod identity;
 mod ignore;
 mod json;
+mod kind;
 mod legacy;
 mod manifest;
 mod model;
@@ -55,6 +57,7 @@ use std::path::Path;
 
 pub use algorithm::{HashAlgorithm, ResourceDigest};
 pub use bundle::{Bundle, Method, read_capped};
+pub use claims::{CertificateClaims, CertificateContent, LogEntryClaims, StatementTypes};
 pub use dialect::Dialect;
 pub use digest::Digest;
 pub use envelope::Envelope;
@@ -67,6 +70,7 @@ pub use identity::{
     Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
 pub use ignore::{GIT_PATHS, Ignore};
+pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
@@ -80,12 +84,14 @@ pub use signer::{
     AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
     generate_key, read_password,
 };
+#[cfg(feature = "pkcs11")]
+pub use signer::{Pkcs11Fault, Pkcs11Signer, Pkcs11Uri};
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
-    KeylessVerifier, Policy, VerifiedManifest, VerifiedModel, Verifier,
+    KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.

@@ -3,6 +3,7 @@
 //! Refuses FIFOs, sockets and devices, names that are not UTF-8, and an empty model. The root is resolved once; below it
 //! no symbolic link is followed but as [`Symlinks`] says, not even one put there while the model is read.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -128,6 +129,30 @@ impl Model {
             return Err(Error::EmptyModel { path: path.into() });
         }
         Ok(model)
+    }
+
+    /// Leaves out every file that is not among `names`. What of `names` is not there is not missed.
+    ///
+    /// # Errors
+    /// [`Error::EmptyModel`] where nothing is left.
+    ///
+    /// ```
+    /// use autosign_signing::{Ignore, Model, RelPath};
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("weights.bin"), b"weights")?;
+    /// std::fs::write(folder.path().join("notes.txt"), b"notes")?;
+    /// let model = Model::open(folder.path(), &Ignore::git())?.only(&[RelPath::parse("weights.bin")?])?;
+    /// assert_eq!(model.files().len(), 1);
+    /// assert!(model.only(&[]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn only(mut self, names: &[RelPath]) -> Result<Self, Error> {
+        let names: BTreeSet<_> = names.iter().collect();
+        self.files.retain(|file| names.contains(&file.name));
+        if self.files.is_empty() {
+            return Err(Error::EmptyModel { path: self.root });
+        }
+        Ok(self)
     }
 
     /// [`Model::open_with`] that lets a model be empty: a verifier still has to say what is missing.

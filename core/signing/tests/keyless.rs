@@ -6,7 +6,9 @@ mod stack;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use autosign_signing::{Bundle, Error, ExpectedSigner, KeylessVerifier, Signer, Verifier, seal};
+use autosign_signing::{
+    Bundle, Error, ExpectedSigner, JudgedAt, KeylessVerifier, SignedBy, Signer, Verifier, seal,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -75,6 +77,31 @@ fn what_is_signed_verifies_over_both_logs() {
         V1[0]["verificationMaterial"]["tlogEntries"][0]["kindVersion"]["kind"],
         "dsse"
     );
+}
+
+#[test]
+fn the_time_of_signing_is_told_and_what_proves_it() {
+    let judged = |trust: &str, bundle: &Value| {
+        let verified = verifier(&STACK.trust_json(trust)).verify(&parse(bundle).unwrap());
+        let verified = verified.unwrap();
+        let expected = SignedBy::Identity {
+            identity: ALICE.to_owned(),
+            provider: STACK.provider("email"),
+        };
+        assert_eq!(*verified.signed_by(), expected);
+        verified.judged_at().unwrap()
+    };
+    let bundle = parse(&V2[0]).unwrap();
+    let stamped = bundle.timestamps().remove(0).unwrap();
+    assert_eq!(judged("trust_config", &V2[0]), JudgedAt::Timestamp(stamped));
+    assert_eq!(bundle.log_entries()[0].time, None);
+
+    // Rekor v1 dates its entries, too.
+    let mut unstamped = V1[0].clone();
+    material(&mut unstamped)["timestampVerificationData"] = json!({});
+    let logged = parse(&unstamped).unwrap().log_entries()[0].time.unwrap();
+    assert_eq!(judged("trust_config_v1", &unstamped), JudgedAt::Log(logged));
+    assert!(judged("trust_config_v1", &V1[0]).time() <= logged);
 }
 
 #[test]

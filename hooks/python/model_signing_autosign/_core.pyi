@@ -7,7 +7,29 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Session", "Status", "doctor", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_sigstore", "warn"]
+__all__ = ["Hashing", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_sigstore", "warn"]
+
+@final
+class Hashing:
+    """
+    How a model is hashed, and what of it.
+    """
+    def __new__(cls, /, algorithm: str, *, shard_size: SupportsIndex | None, max_workers: SupportsIndex | None, allow_symlinks: bool, ignored: SupportsGetItem[int, str | PathLike[str]], ignore_git: bool) -> Hashing:
+        """
+        Shards are of `shard_size` bytes; without it, it is files that are hashed. Relative paths of `ignored` are taken from
+        the working directory.
+
+        Raises:
+            ValueError: There is no such algorithm, or a number is 0.
+        """
+    def hash(self, /, model: str | PathLike[str], names: SupportsGetItem[int, str] | None = None) -> list[tuple[str, str]]:
+        """
+        Hash `model`, or those of its files that `names` names, and return the name and the digest, as hex, of each resource.
+
+        Raises:
+            OSError: A file cannot be read.
+            SigningError: The model is not as it must be.
+        """
 
 @final
 class Session:
@@ -99,6 +121,46 @@ class Session:
         """
 
 @final
+class Signer:
+    """
+    In whose name models are signed.
+    """
+    @staticmethod
+    def certificate(private_key: str | PathLike[str], *, password: SupportsGetItem[int, SupportsIndex] | None, signing_certificate: str | PathLike[str], certificate_chain: SupportsGetItem[int, str | PathLike[str]]) -> Signer:
+        """
+        That of the PEM certificate `signing_certificate` for the key `private_key`.
+        """
+    @staticmethod
+    def key(private_key: str | PathLike[str], *, password: SupportsGetItem[int, SupportsIndex] | None) -> Signer:
+        """
+        That of the PEM key `private_key`.
+        """
+    @staticmethod
+    def pkcs11(uri: str, *, module_paths: SupportsGetItem[int, str | PathLike[str]]) -> Signer:
+        """
+        That of the key on a PKCS #11 token that `uri` names, whose module may be in one of the folders `module_paths`.
+        """
+    @staticmethod
+    def pkcs11_certificate(uri: str, *, module_paths: SupportsGetItem[int, str | PathLike[str]], signing_certificate: str | PathLike[str], certificate_chain: SupportsGetItem[int, str | PathLike[str]]) -> Signer:
+        """
+        The same with the PEM certificate `signing_certificate` for it.
+        """
+    def sign(self, /, model: str | PathLike[str], signature: str | PathLike[str], hashing: Hashing) -> None:
+        """
+        Hash and sign `model`, and put the signature at `signature`, which is left out of the model.
+
+        Raises:
+            OSError: A file cannot be read, or the signature cannot be written.
+            SigningError: The model is not as it must be, or a service fails.
+        """
+    @staticmethod
+    def sigstore(*, identity_token: str | None, ambient: bool, staging: bool, trust_config: str | PathLike[str] | None, oidc_issuer: str | None, force_oob: bool, client_id: str | None, client_secret: str | None) -> Signer:
+        """
+        That of an identity token: the given one, else that of the settings, else that of a person who logs in, unless
+        `ambient`.
+        """
+
+@final
 class Status:
     """
     How many checkpoints stand where.
@@ -132,9 +194,51 @@ class Status:
         Replaced or removed before they were signed.
         """
 
+@final
+class Verifier:
+    """
+    Who is believed.
+    """
+    @staticmethod
+    def certificate(certificate_chain: SupportsGetItem[int, str | PathLike[str]]) -> Verifier:
+        """
+        Those for whom a root of the PEM files `certificate_chain` stands.
+        """
+    @property
+    def fingerprints(self, /) -> list[str]:
+        """
+        Of the certificates that were given, as hex.
+        """
+    @staticmethod
+    def key(public_key: str | PathLike[str]) -> Verifier:
+        """
+        Whoever has the private key to the PEM key `public_key`.
+        """
+    @staticmethod
+    def sigstore(*, identity: str, oidc_issuer: str, staging: bool, trust_config: str | PathLike[str] | None) -> Verifier:
+        """
+        `identity`, for which `oidc_issuer` vouches.
+        """
+    def verify(self, /, model: str | PathLike[str], signature: str | PathLike[str], *, hashing: Hashing | None, ignore_unsigned: bool) -> tuple[str, int | None]:
+        """
+        Verify the signature, then every file of `model`. `hashing` says what is ignored, by how many threads it is hashed, and
+        whether links are followed; the rest, and all without it, the signature does. Returns the algorithm and, of shards,
+        the size that the signature says.
+
+        Raises:
+            OSError: A file cannot be read.
+            MismatchError: The model is not what was signed.
+            VerificationError: The signature is not theirs, or not as it must be.
+        """
+
 def doctor(installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]], *, fetch: bool = False, sign_test: bool = False) -> str:
     """
     Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name, version and the hooks to choose.
+    """
+
+def fingerprints(path: str | PathLike[str]) -> list[str]:
+    """
+    The SHA-256 of every certificate that the signature at `path` carries, as hex.
     """
 
 def run(args: SupportsGetItem[int, str], installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]] = ..., startup: str | PathLike[str] | None = None) -> int:

@@ -7,6 +7,11 @@ imports them by name and raises them as ``Class(message, hint)``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class AutosignError(Exception):
     """Base of every error this package raises.
@@ -39,11 +44,11 @@ class AutosignError(Exception):
         return f"{message}\nhint: {self.hint}" if self.hint else message
 
 
-class ConfigError(AutosignError):
+class ConfigError(AutosignError, ValueError):
     """A setting has no usable value."""
 
 
-class SigningError(AutosignError):
+class SigningError(AutosignError, ValueError):
     """A model could not be hashed or signed, or its signature could not be written."""
 
 
@@ -53,6 +58,42 @@ class VerificationError(AutosignError, ValueError):
     It is a ``ValueError`` too, because the ``model_signing`` package raises that and code written for it must go on
     working.
     """
+
+
+class MismatchError(VerificationError):
+    """The signature is good, and the model is not the one that was signed.
+
+    Args:
+        message: What happened.
+        hint: What to do next; may be empty.
+        missing: Files that were signed and are not there.
+        changed: Files with other content than was signed.
+        added: Files that are there and were not signed.
+
+    Attributes:
+        missing: As given; names relative to the model.
+        changed: As given.
+        added: As given.
+
+    Examples:
+        >>> MismatchError("the model is not the one that was signed", changed=["weights.bin"]).changed
+        ['weights.bin']
+    """
+
+    missing: list[str]
+    changed: list[str]
+    added: list[str]
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        missing: Sequence[str] = (),
+        changed: Sequence[str] = (),
+        added: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, hint)
+        self.missing, self.changed, self.added = list(missing), list(changed), list(added)
 
 
 class UnsignedError(VerificationError):

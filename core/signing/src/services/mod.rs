@@ -12,4 +12,4 @@ pub(crate) use fulcio::{configured_issuers, request_certificate};
 pub(crate) use grpc::{Call, Endpoint, Failure};
 pub(crate) use http::{Answer, Http, address, is_loopback};
 pub(crate) use rekor::{LogVersion, log_entry};
-pub(crate) use timestamp::request_timestamp;
+pub(crate) use timestamp::{request_timestamp, timestamp_time};

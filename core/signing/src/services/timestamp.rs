@@ -1,5 +1,7 @@
 //! A timestamp authority, which says when a signature existed (RFC 3161).
 
+use std::time::SystemTime;
+
 use cms::signed_data::SignedData;
 use der::asn1::{Int, OctetString, Uint};
 use der::oid::ObjectIdentifier;
@@ -46,6 +48,11 @@ pub(crate) fn request_timestamp(
         return Err(http.misbehaved("its timestamp is of something else"));
     }
     Ok(answer.body.to_vec())
+}
+
+/// When the timestamp in a response says that it was made. Proves nothing.
+pub(crate) fn timestamp_time(response: &[u8]) -> Result<SystemTime, String> {
+    Ok(info(response)?.gen_time.to_system_time())
 }
 
 fn info(response: &[u8]) -> Result<TstInfo, String> {

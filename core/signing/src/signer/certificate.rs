@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{KeySigner, Signer};
+use super::{KeySigner, PrivateKey, Signer};
+#[cfg(feature = "pkcs11")]
+use super::{Pkcs11Uri, pkcs11::TokenKey};
 use crate::bundle::Chained;
 use crate::certificate::Certificate;
 use crate::services::{Connection, Deadline, request_timestamp};
@@ -17,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// For an example see [`CertificateVerifier`].
 pub struct CertificateSigner {
-    key: KeySigner,
+    key: Box<dyn PrivateKey>,
     chain: Vec<Vec<u8>>,
     authority: Option<(Connection, String)>,
     verifier: CertificateVerifier,
@@ -36,7 +38,7 @@ impl CertificateSigner {
         chain: &[P],
     ) -> Result<Self, Error> {
         let key = KeySigner::read(private_key, password)?;
-        let mut all = Certificate::read(certificate)?;
+        let all = Certificate::read(certificate)?;
         let leaf = all.first().ok_or(Error::Material)?;
         let fits = |public: KeyVerifier| {
             if public.hint() == key.hint() {
@@ -47,6 +49,34 @@ impl CertificateSigner {
         };
         let fitting = leaf.public_key().and_then(fits);
         fitting.map_err(Error::at(certificate))?;
+        Self::new(Box::new(key), all, chain)
+    }
+
+    /// Takes the private key that `uri` means, which stays on its token; the rest as [`CertificateSigner::read`] does. The
+    /// token need not have the public key.
+    ///
+    /// # Errors
+    /// Those of [`Pkcs11Signer::open`](crate::Pkcs11Signer::open); [`Error::KeyForm`]; [`Error::CertificateRefused`].
+    #[cfg(feature = "pkcs11")]
+    pub fn open<P: AsRef<Path>>(
+        uri: &Pkcs11Uri,
+        certificate: &Path,
+        chain: &[P],
+    ) -> Result<Self, Error> {
+        let all = Certificate::read(certificate)?;
+        let key = TokenKey::open(uri, all.first());
+        let key = key.map_err(|error| match error {
+            Error::CertificateRefused { .. } => Error::at(certificate)(error),
+            other => other,
+        })?;
+        Self::new(Box::new(key), all, chain)
+    }
+
+    fn new<P: AsRef<Path>>(
+        key: Box<dyn PrivateKey>,
+        mut all: Vec<Certificate>,
+        chain: &[P],
+    ) -> Result<Self, Error> {
         for file in chain {
             all.extend(Certificate::read(file.as_ref())?);
         }

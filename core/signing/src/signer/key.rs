@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
-use super::Signer;
+use super::{PrivateKey, Signer};
 use crate::bundle::read_capped;
 use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block, pem_text};
 use crate::{Bundle, Envelope, Error, Statement};
@@ -103,14 +103,12 @@ pub fn read_password(path: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-impl KeySigner {
-    /// The hint of its public key.
-    pub(super) fn hint(&self) -> &str {
+impl PrivateKey for KeySigner {
+    fn hint(&self) -> &str {
         self.verifier.hint()
     }
 
-    /// `statement` with a signature.
-    pub(super) fn envelope(&self, statement: &Statement) -> Result<Envelope, Error> {
+    fn envelope(&self, statement: &Statement) -> Result<Envelope, Error> {
         let payload = statement.to_json()?;
         let message = Envelope::pre_authentication_encoding(&payload);
         let signature = self

@@ -3,15 +3,19 @@
 mod certificate;
 mod key;
 mod keyless;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod rate;
 
 pub use certificate::CertificateSigner;
 pub use key::{KeySigner, generate_key, read_password};
 pub use keyless::{AUDIENCE, Introduction, KeylessSigner};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11Fault, Pkcs11Signer, Pkcs11Uri};
 pub use rate::Rate;
 
 use crate::verifier::Verifier;
-use crate::{Bundle, Error, Statement};
+use crate::{Bundle, Envelope, Error, Statement};
 
 /// Something that can sign a statement, and prove what it signed.
 pub trait Signer: Send + Sync {
@@ -23,4 +27,13 @@ pub trait Signer: Send + Sync {
 
     /// The verifier that accepts this signer's bundles: none is published before it has.
     fn verifier(&self) -> &dyn Verifier;
+}
+
+/// What makes the signature of methods `key` and `certificate`.
+trait PrivateKey: Send + Sync {
+    /// The hint of its public key.
+    fn hint(&self) -> &str;
+
+    /// `statement` with a signature.
+    fn envelope(&self, statement: &Statement) -> Result<Envelope, Error>;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::path::path;
 use super::timestamp::{TimestampAuthority, proven_time};
-use super::{Format, JudgedAt, VerifiedManifest, Verifier};
+use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Chained, Method};
 use crate::certificate::Certificate;
 use crate::pattern::Pattern;
@@ -201,30 +201,28 @@ impl Verifier for CertificateVerifier {
         let path = path(leaf, &self.roots, others, judged.time())?;
         let format = Format::of(bundle, &leaf.public_key()?, self.legacy_format)?;
         let format = format.ok_or_else(|| leaf.refused(Fault::SignatureInvalid))?;
-        let mut names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();
+        let names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();
         let subject = leaf.subject();
         let matches = |expected: &Pattern| {
             expected.matches(&subject) || names.iter().any(|name| expected.matches(name))
         };
         let refused = self.expected.as_ref().filter(|expected| !matches(expected));
-        let expected = refused.map(|expected| expected.text().to_owned());
-        if names.is_empty() || expected.is_some() {
-            names.push(subject);
+        if let Some(expected) = refused {
+            let names = names.iter().chain([&subject]).map(String::as_str);
+            let names: Vec<_> = names.collect();
+            return Err(Error::Identity {
+                expected: expected.text().to_owned(),
+                found: names.join(", ").escape_debug().to_string(),
+            });
         }
-        let found = shown(&names.join(", "));
-        if let Some(expected) = expected {
-            return Err(Error::Identity { expected, found });
-        }
-        let root = path.last().map(|root| root.subject()).unwrap_or_default();
-        let signer = format!("{found} (by {})", shown(&root));
+        let signed_by = SignedBy::Certificate {
+            names,
+            subject,
+            root: path.last().map(|root| root.subject()).unwrap_or_default(),
+        };
         Ok(VerifiedManifest {
             judged: Some(judged),
-            ..VerifiedManifest::accept(bundle, format, signer)?
+            ..VerifiedManifest::accept(bundle, format, signed_by)?
         })
     }
-}
-
-/// What a certificate says, without anything that moves a cursor.
-fn shown(text: &str) -> String {
-    text.escape_debug().to_string()
 }

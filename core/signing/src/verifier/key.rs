@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::{ObjectIdentifier, spki::SubjectPublicKeyInfoRef};
 
-use super::{Format, VerifiedManifest, Verifier};
+use super::{Format, SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Method, read_capped};
 use crate::{Bundle, Digest, Envelope, Error, legacy};
 
@@ -78,7 +78,7 @@ impl KeyVerifier {
     }
 
     /// Whether this key signed `envelope`.
-    pub(super) fn signed(&self, envelope: &Envelope) -> bool {
+    pub(crate) fn signed(&self, envelope: &Envelope) -> bool {
         let message = Envelope::pre_authentication_encoding(&envelope.payload);
         self.key.verify_sig(&message, &envelope.signature).is_ok()
     }
@@ -113,7 +113,8 @@ impl Verifier for KeyVerifier {
                 found: bundle.key_hint().map(str::to_owned),
             });
         };
-        VerifiedManifest::accept(bundle, format, format!("key {}", self.hint))
+        let hint = self.hint.clone();
+        VerifiedManifest::accept(bundle, format, SignedBy::Key { hint })
     }
 }
 

@@ -16,7 +16,7 @@ use sigstore_verify::types::{
 use sigstore_verify::{Error as Refusal, VerificationPolicy, VerificationResult};
 use x509_cert::Certificate;
 
-use super::{Format, VerifiedManifest, Verifier};
+use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Keyless, Method};
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
@@ -215,7 +215,8 @@ impl Verifier for KeylessVerifier {
         // What the policy above asks for; a change of the crate's defaults must not go unseen.
         let proven =
             signer.certificate_verified() && signer.sct_verified() && signer.tlog_verified();
-        if !proven || signer.verified_timestamps().is_empty() {
+        let judged = judged_at(&signer);
+        if !proven || judged.is_none() {
             return Err(Error::Certificate {
                 reason: "not all of it was proven".to_owned(),
             });
@@ -224,11 +225,16 @@ impl Verifier for KeylessVerifier {
             expected.check(&signer)?;
         }
         let (identity, provider) = names(&signer);
+        let signed_by = SignedBy::Identity {
+            identity: identity.to_owned(),
+            provider: provider.to_owned(),
+        };
         Ok(VerifiedManifest {
             statement,
-            signer: shown(identity, provider),
+            signer: signed_by.to_string(),
+            signed_by,
             format: Format::Current,
-            judged: None,
+            judged,
         })
     }
 }
@@ -244,6 +250,20 @@ pub(crate) fn certified(der: &[u8]) -> Result<(String, String), Error> {
         identity.unwrap_or_default(),
         info.issuer.unwrap_or_default(),
     ))
+}
+
+/// The earliest proven time, which is the log's where the log dates entries.
+fn judged_at(signer: &VerificationResult) -> Option<JudgedAt> {
+    let times = signer.verified_timestamps().iter().copied();
+    let logged = signer
+        .integrated_time()
+        .filter(|logged| times.clone().any(|time| time == *logged));
+    let stamped = times.filter(|time| Some(*time) != logged).min();
+    match (stamped, logged) {
+        (Some(time), None) => Some(JudgedAt::Timestamp(time.into())),
+        (Some(time), Some(logged)) if time < logged => Some(JudgedAt::Timestamp(time.into())),
+        (_, logged) => logged.map(|time| JudgedAt::Log(time.into())),
+    }
 }
 
 fn names(signer: &VerificationResult) -> (&str, &str) {

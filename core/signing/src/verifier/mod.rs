@@ -8,6 +8,7 @@ mod format;
 mod key;
 mod keyless;
 mod path;
+mod signed_by;
 mod timestamp;
 
 pub use certificate::CertificateVerifier;
@@ -17,6 +18,7 @@ pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
 pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
+pub use signed_by::SignedBy;
 pub use timestamp::JudgedAt;
 
 use crate::{Bundle, Error, Manifest, Statement};
@@ -35,6 +37,7 @@ pub trait Verifier: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest {
     statement: Statement,
+    signed_by: SignedBy,
     signer: String,
     format: Format,
     judged: Option<JudgedAt>,
@@ -42,10 +45,11 @@ pub struct VerifiedManifest {
 
 impl VerifiedManifest {
     /// For the verifiers in this folder, after they have checked the signature of `bundle`.
-    fn accept(bundle: &Bundle, format: Format, signer: String) -> Result<Self, Error> {
+    fn accept(bundle: &Bundle, format: Format, signed_by: SignedBy) -> Result<Self, Error> {
         Ok(Self {
             statement: format.parse(&bundle.envelope().payload)?,
-            signer,
+            signer: signed_by.to_string(),
+            signed_by,
             format,
             judged: None,
         })
@@ -69,13 +73,19 @@ impl VerifiedManifest {
         self.format
     }
 
-    /// The time at which the certificates of method `certificate` were judged.
+    /// The time at which certificates were judged, and what it rests on; nothing with method `key`, which has none.
     #[must_use]
     pub fn judged_at(&self) -> Option<JudgedAt> {
         self.judged
     }
 
-    /// Who signed, as proven: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
+    /// Who signed, as proven.
+    #[must_use]
+    pub fn signed_by(&self) -> &SignedBy {
+        &self.signed_by
+    }
+
+    /// The same as one text: `key` and the hex SHA-256 of the public key's PEM text, or the identity and its provider, or
     /// the certified names and the root that stands for them.
     #[must_use]
     pub fn signer(&self) -> &str {

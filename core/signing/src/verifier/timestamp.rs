@@ -17,6 +17,8 @@ use crate::certificate::Certificate;
 pub enum JudgedAt {
     /// The `notBefore` of the signer's certificate: nothing proves the time of signing.
     Begin(SystemTime),
+    /// The transparency log's word on when it took the signature (Rekor v1).
+    Log(SystemTime),
     /// The clock.
     Now(SystemTime),
     /// A timestamp over the signature.
@@ -27,7 +29,7 @@ impl JudgedAt {
     /// The time itself.
     #[must_use]
     pub fn time(self) -> SystemTime {
-        let (Self::Begin(time) | Self::Now(time) | Self::Timestamp(time)) = self;
+        let (Self::Begin(time) | Self::Log(time) | Self::Now(time) | Self::Timestamp(time)) = self;
         time
     }
 }
@@ -40,6 +42,7 @@ impl fmt::Display for JudgedAt {
         }
         f.write_str(match self {
             Self::Begin(_) => "when the signer's begins: nothing proves the time of signing",
+            Self::Log(_) => "which the transparency log proves",
             Self::Now(_) => "which is now",
             Self::Timestamp(_) => "which a timestamp over the signature proves",
         })

@@ -1,0 +1,171 @@
+//! `Signer`
+
+use std::path::PathBuf;
+
+use autosign_cli::LoginArgs;
+use autosign_session::{Keyless, PUBLIC_LOG, Settings};
+use autosign_signing::{
+    CertificateSigner, Error, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Sources, Statement, hash,
+    publish, seal,
+};
+use pyo3::prelude::*;
+
+use super::{Hashing, freshen, keyless};
+use crate::blocking::stoppable;
+use crate::error;
+
+/// In whose name models are signed.
+#[pyclass(frozen, module = "model_signing_autosign._core")]
+pub(crate) struct Signer {
+    signer: Box<dyn autosign_signing::Signer>,
+    keyless: Option<Keyless>,
+    public: bool,
+}
+
+#[pymethods]
+impl Signer {
+    /// That of the PEM key `private_key`.
+    #[staticmethod]
+    #[pyo3(signature = (private_key, *, password))]
+    fn key(py: Python<'_>, private_key: PathBuf, password: Option<Vec<u8>>) -> PyResult<Self> {
+        let signer = py.detach(|| KeySigner::read(&private_key, password.as_deref()));
+        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+    }
+
+    /// That of the PEM certificate `signing_certificate` for the key `private_key`.
+    #[staticmethod]
+    #[pyo3(signature = (private_key, *, password, signing_certificate, certificate_chain))]
+    fn certificate(
+        py: Python<'_>,
+        private_key: PathBuf,
+        password: Option<Vec<u8>>,
+        signing_certificate: PathBuf,
+        certificate_chain: Vec<PathBuf>,
+    ) -> PyResult<Self> {
+        let (certificate, chain) = (signing_certificate, certificate_chain);
+        let signer = py.detach(|| {
+            CertificateSigner::read(&private_key, password.as_deref(), &certificate, &chain)
+        });
+        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+    }
+
+    /// That of the key on a PKCS #11 token that `uri` names, whose module may be in one of the folders `module_paths`.
+    #[staticmethod]
+    #[pyo3(signature = (uri, *, module_paths))]
+    fn pkcs11(py: Python<'_>, uri: &str, module_paths: Vec<PathBuf>) -> PyResult<Self> {
+        let signer = py.detach(|| Pkcs11Signer::open(&parsed(uri, module_paths)?));
+        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+    }
+
+    /// The same with the PEM certificate `signing_certificate` for it.
+    #[staticmethod]
+    #[pyo3(signature = (uri, *, module_paths, signing_certificate, certificate_chain))]
+    fn pkcs11_certificate(
+        py: Python<'_>,
+        uri: &str,
+        module_paths: Vec<PathBuf>,
+        signing_certificate: PathBuf,
+        certificate_chain: Vec<PathBuf>,
+    ) -> PyResult<Self> {
+        let signer = py.detach(|| {
+            let uri = parsed(uri, module_paths)?;
+            CertificateSigner::open(&uri, &signing_certificate, &certificate_chain)
+        });
+        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+    }
+
+    /// That of an identity token: the given one, else that of the settings, else that of a person who logs in, unless
+    /// `ambient`.
+    #[staticmethod]
+    #[pyo3(signature = (*, identity_token, ambient, staging, trust_config, oidc_issuer, force_oob, client_id, client_secret))]
+    #[allow(clippy::too_many_arguments)]
+    fn sigstore(
+        py: Python<'_>,
+        identity_token: Option<String>,
+        ambient: bool,
+        staging: bool,
+        trust_config: Option<PathBuf>,
+        oidc_issuer: Option<String>,
+        force_oob: bool,
+        client_id: Option<String>,
+        client_secret: Option<String>,
+    ) -> PyResult<Self> {
+        let login = LoginArgs::new(oidc_issuer, force_oob, client_id, client_secret);
+        let made = py.detach(|| {
+            let settings = Settings::of_process();
+            let mut keyless = keyless(&settings, staging, trust_config)?;
+            if let Some(token) = identity_token {
+                settings.unlocked("MODEL_SIGNING_IDENTITY_TOKEN")?;
+                settings.unlocked("MODEL_SIGNING_CREDENTIALS")?;
+                keyless.forget_sources();
+                keyless.token = Some(token.into());
+            }
+            freshen(&keyless);
+            let by_person = !ambient && !keyless.has_identity() && LoginArgs::possible();
+            let (signer, public) = if by_person {
+                let login = login.login(&mut keyless, settings.environment())?;
+                keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))?
+            } else {
+                keyless.signer()?
+            };
+            Ok(Self {
+                signer: Box::new(signer),
+                keyless: Some(keyless),
+                public,
+            })
+        });
+        made.map_err(error::library_session)
+    }
+
+    /// Hash and sign `model`, and put the signature at `signature`, which is left out of the model.
+    ///
+    /// Raises:
+    ///     OSError: A file cannot be read, or the signature cannot be written.
+    ///     SigningError: The model is not as it must be, or a service fails.
+    fn sign(
+        &self,
+        py: Python<'_>,
+        model: PathBuf,
+        signature: PathBuf,
+        hashing: &Hashing,
+    ) -> PyResult<()> {
+        let hashed = stoppable(py, |progress| {
+            if let Some(keyless) = &self.keyless {
+                keyless.refuse_trust_in(&model)?;
+            }
+            if self.public {
+                autosign_session::warn(PUBLIC_LOG);
+            }
+            let ignore = hashing.ignore(&model, Some(&signature))?;
+            let manifest = hash(&model, &ignore, hashing.options(progress))?;
+            Ok::<_, Error>(Statement::new(manifest, ignore))
+        })?;
+        // In Python's own thread: a person who is asked to log in breaks off there.
+        let signed = py.detach(|| {
+            hashed
+                .and_then(|statement| seal(&statement, &*self.signer))
+                .and_then(|sealed| publish(&signature, &sealed, Manner::Plain))
+        });
+        signed.map(drop).map_err(error::library)
+    }
+}
+
+impl Signer {
+    fn given(signer: Box<dyn autosign_signing::Signer>) -> Self {
+        Self {
+            signer,
+            keyless: None,
+            public: false,
+        }
+    }
+}
+
+/// Without `folders` a module is looked for where distributions put it.
+fn parsed(uri: &str, folders: Vec<PathBuf>) -> Result<Pkcs11Uri, Error> {
+    let uri = Pkcs11Uri::parse(uri)?;
+    Ok(if folders.is_empty() {
+        uri
+    } else {
+        uri.with_module_folders(folders)
+    })
+}

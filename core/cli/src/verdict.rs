@@ -1,0 +1,308 @@
+//! What `verify` says of a model: for people, and with `--json` for programs.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::time::SystemTime;
+
+use autosign_session::Error;
+use autosign_signing::{
+    ErrorKind, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{say, shown};
+
+/// Unsigned files named in full; more are counted.
+const NAMES_SHOWN: usize = 10;
+
+/// Every field of the JSON and what it holds. Programs rely on these names: none goes, and none changes its meaning.
+pub(crate) const FIELDS: &[(&str, &str)] = &[
+    ("verified", "whether the model can be trusted"),
+    ("method", "`sigstore`, `key` or `certificate`"),
+    (
+        "signer.identity",
+        "method `sigstore`: who signed, an email address or URI",
+    ),
+    (
+        "signer.identity_provider",
+        "method `sigstore`: the OIDC issuer that vouched for it",
+    ),
+    (
+        "signer.key_hint",
+        "method `key`: hex SHA-256 of the public key's PEM text",
+    ),
+    (
+        "signer.names",
+        "method `certificate`: email addresses, URIs and DNS names of the signer's certificate, a list",
+    ),
+    (
+        "signer.subject",
+        "method `certificate`: the certificate's subject as RFC 4514 writes it",
+    ),
+    (
+        "signer.root",
+        "method `certificate`: the subject of the given root that stands for it",
+    ),
+    (
+        "time.source",
+        "what proves the time of signing: `timestamp` (RFC 3161), `log` (Rekor v1), or `none`",
+    ),
+    (
+        "time.at",
+        "the proven time, RFC 3339 in UTC; null where nothing proves it",
+    ),
+    (
+        "time.certificates_judged_at",
+        "the time that certificates had to be valid at; null with method `key`",
+    ),
+    (
+        "model_name",
+        "the name that the signer gave the model: says nothing of its content",
+    ),
+    (
+        "root_digest",
+        "hex SHA-256 over the digests of the files: does not cover their names",
+    ),
+    (
+        "serialization.method",
+        "`files` or `shards`: what has a digest",
+    ),
+    (
+        "serialization.hash_algorithm",
+        "`sha256`, `blake2b` or `blake3`",
+    ),
+    (
+        "serialization.shard_size",
+        "bytes; null with method `files`",
+    ),
+    (
+        "serialization.allow_symlinks",
+        "whether the signer followed symbolic links",
+    ),
+    ("file_count", "how many files are signed and as they were"),
+    (
+        "files[].name",
+        "path of such a file; `.` where upstream signed a single file",
+    ),
+    ("files[].digests", "hex, one, or one a shard in their order"),
+    ("ignored_paths", "what the signer left out, a list of paths"),
+    (
+        "unsigned",
+        "files that are there and not signed, and were tolerated, a list of paths",
+    ),
+    (
+        "error.kind",
+        "`differs`, `io`, `malformed`, `method`, `model`, `service`, `settings`, `signer`, `trust`, `unsigned`, \
+         `unsupported` or `other`; there may be more",
+    ),
+    ("error.message", "what happened, for people"),
+    ("error.hint", "what to do next, for people"),
+    (
+        "error.changed",
+        "kind `differs`: files with other content, a list of paths",
+    ),
+    (
+        "error.missing",
+        "kind `differs`: signed files that are not there, a list of paths",
+    ),
+    (
+        "error.added",
+        "kind `differs`: files that are there and not signed, a list of paths",
+    ),
+];
+
+/// A verified model.
+#[derive(Serialize)]
+pub(crate) struct Good<'a> {
+    verified: bool,
+    method: &'static str,
+    signer: Value,
+    time: Value,
+    #[serde(flatten)]
+    stated: Stated<'a>,
+    unsigned: Vec<&'a str>,
+}
+
+/// What a statement says, proven or not.
+#[derive(Serialize)]
+pub(crate) struct Stated<'a> {
+    model_name: &'a str,
+    root_digest: String,
+    serialization: Value,
+    file_count: usize,
+    // A model may have hundreds of thousands: each as a `Value` would be costly.
+    files: Vec<File<'a>>,
+    ignored_paths: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    name: &'a str,
+    digests: Vec<String>,
+}
+
+impl<'a> Good<'a> {
+    pub(crate) fn new(verified: &'a VerifiedModel) -> Self {
+        let proven = verified.manifest();
+        let (method, signer) = match proven.signed_by() {
+            SignedBy::Key { hint } => ("key", json!({ "key_hint": hint })),
+            SignedBy::Identity { identity, provider } => (
+                "sigstore",
+                json!({ "identity": identity, "identity_provider": provider }),
+            ),
+            SignedBy::Certificate {
+                names,
+                subject,
+                root,
+            } => (
+                "certificate",
+                json!({ "names": names, "subject": subject, "root": root }),
+            ),
+            other => ("other", json!({ "text": other.to_string() })),
+        };
+        Self {
+            verified: true,
+            method,
+            signer,
+            time: time(proven.judged_at()),
+            stated: Stated::new(proven.statement()),
+            unsigned: names(verified.unsigned()),
+        }
+    }
+}
+
+impl<'a> Stated<'a> {
+    pub(crate) fn new(statement: &'a Statement) -> Self {
+        let manifest = statement.manifest();
+        let serialization = manifest.serialization();
+        let shard_size = match serialization.method {
+            SerializationMethod::Files => None,
+            SerializationMethod::Shards { size } => Some(size),
+        };
+        let mut resources: Vec<_> = manifest.resources().iter().collect();
+        resources.sort_by_key(|one| (&one.name, one.shard));
+        let files = resources.chunk_by(|one, other| one.name == other.name);
+        let files = files.filter_map(|parts| {
+            Some(File {
+                name: parts.first()?.name.as_str(),
+                digests: parts.iter().map(|one| one.digest.to_string()).collect(),
+            })
+        });
+        let files: Vec<_> = files.collect();
+        Self {
+            model_name: manifest.model_name(),
+            root_digest: manifest.root_digest().to_string(),
+            serialization: json!({
+                "method": serialization.method.name(),
+                "hash_algorithm": serialization.algorithm.name(),
+                "shard_size": shard_size,
+                "allow_symlinks": serialization.allow_symlinks,
+            }),
+            file_count: files.len(),
+            files,
+            ignored_paths: names(statement.ignored().paths()),
+        }
+    }
+}
+
+fn time(judged: Option<JudgedAt>) -> Value {
+    let (source, proven) = match judged {
+        Some(JudgedAt::Timestamp(time)) => ("timestamp", Some(time)),
+        Some(JudgedAt::Log(time)) => ("log", Some(time)),
+        _ => ("none", None),
+    };
+    json!({
+        "source": source,
+        "at": proven.map(rfc3339),
+        "certificates_judged_at": judged.map(|judged| rfc3339(judged.time())),
+    })
+}
+
+/// A model that must not be trusted.
+pub(crate) fn bad(error: &Error) -> Value {
+    let kind = match error {
+        Error::Signing(error) => error.kind().name(),
+        _ => "settings",
+    };
+    let mut verdict = json!({
+        "verified": false,
+        "error": { "kind": kind, "message": error.to_string(), "hint": error.hint() },
+    });
+    if let Error::Signing(error) = error
+        && let autosign_signing::Error::Differs(difference) = error.root()
+    {
+        for (field, paths) in [
+            ("changed", &difference.changed),
+            ("missing", &difference.missing),
+            ("added", &difference.added),
+        ] {
+            verdict["error"][field] = json!(names(paths));
+        }
+    }
+    verdict
+}
+
+/// One line of JSON in which nothing moves a cursor or fools a reader: what could stands as `\u` escapes.
+pub(crate) fn say_json(out: &mut dyn Write, value: &impl Serialize) {
+    let plain = |c: char| c.is_ascii() || c.escape_debug().eq([c]);
+    // Texts, numbers and lists of them can always be written.
+    let mut line = serde_json::to_string(value).unwrap_or_default();
+    if !line.chars().all(plain) {
+        let mut escaped = String::with_capacity(line.len());
+        for c in line.chars() {
+            if plain(c) {
+                escaped.push(c);
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
+            }
+        }
+        line = escaped;
+    }
+    say(out, format_args!("{line}"));
+}
+
+/// Whether `error` says that there is no signature.
+pub(crate) fn is_unsigned(error: &Error) -> bool {
+    matches!(error, Error::Signing(error) if error.kind() == ErrorKind::Unsigned)
+}
+
+fn names(paths: &[RelPath]) -> Vec<&str> {
+    paths.iter().map(RelPath::as_str).collect()
+}
+
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    match Timestamp::try_from(time) {
+        Ok(time) => time.to_string(),
+        Err(_) => "a time beyond reason".to_owned(),
+    }
+}
+
+/// What a good signature says nothing of.
+pub(crate) fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
+    let names = verified.unsigned();
+    if names.is_empty() {
+        return;
+    }
+    let listed: Vec<_> = names
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(|name| shown(name.as_str()))
+        .collect();
+    let more = if names.len() > NAMES_SHOWN {
+        ", ..."
+    } else {
+        ""
+    };
+    say(
+        err,
+        format_args!(
+            "Not covered by the signature, {} in all: {}{more}",
+            names.len(),
+            listed.join(", ")
+        ),
+    );
+}

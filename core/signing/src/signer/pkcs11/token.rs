@@ -1,0 +1,126 @@
+//! The one token that a URI means, and a session with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Info, Pkcs11};
+use cryptoki::error::{Error as ModuleError, RvError};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::{Slot, SlotInfo, TokenInfo};
+use cryptoki::types::AuthPin;
+use zeroize::Zeroizing;
+
+use super::Pkcs11Fault as Fault;
+use super::uri::Pkcs11Uri;
+use crate::Error;
+
+/// What a module answered, without its paragraph about it.
+pub(super) fn failed(error: ModuleError) -> Fault {
+    let reason = match error {
+        ModuleError::Pkcs11(code, function) => format!("C_{function:?} returned {code:?}"),
+        other => other.to_string(),
+    };
+    Fault::ModuleFailed { reason }
+}
+
+/// The module at `path`, which stays loaded as long as the process lives: it may have threads of its own, and others in
+/// this process may use it.
+fn module(path: &Path) -> Result<Pkcs11, Fault> {
+    static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = loaded.get(path) {
+        return Ok(module.clone());
+    }
+    let module = Pkcs11::new(path).map_err(|error| Fault::ModuleLoad {
+        path: path.into(),
+        reason: match error {
+            ModuleError::LibraryLoading(reason) => reason.to_string(),
+            other => other.to_string(),
+        },
+    })?;
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    loaded.insert(path.into(), module.clone());
+    Ok(module)
+}
+
+/// A session with the token of `uri`, logged in where there is a PIN; and whether the token hides keys for want of one.
+pub(super) fn open(uri: &Pkcs11Uri) -> Result<(Session, bool), Error> {
+    let module = module(&uri.module()?)?;
+    let library = module.get_library_info().map_err(failed)?;
+    let mut fitting = Vec::new();
+    let mut labels = Vec::new();
+    for slot in module.get_slots_with_token().map_err(failed)? {
+        // One that was just pulled out, or is broken, is not the one.
+        let (Ok(holder), Ok(token)) = (module.get_slot_info(slot), module.get_token_info(slot))
+        else {
+            continue;
+        };
+        if !token.token_initialized() {
+            continue;
+        }
+        labels.push(token.label().to_owned());
+        if fits(uri, &library, slot, &holder, &token) {
+            fitting.push((slot, token));
+        }
+    }
+    let (slot, token) = match fitting.as_slice() {
+        [one] => one,
+        [] => return Err(Fault::NoToken { found: labels }.into()),
+        several => {
+            let found = several.iter().map(|(_, token)| token.label().to_owned());
+            let found = found.collect();
+            return Err(Fault::SeveralTokens { found }.into());
+        }
+    };
+    let session = module.open_ro_session(*slot).map_err(failed)?;
+    let pin = uri.pin()?;
+    let hides = pin.is_none() && token.login_required();
+    if let Some(pin) = pin {
+        log_in(&session, &pin)?;
+    }
+    Ok((session, hides))
+}
+
+/// Whether library, slot and token say of themselves what the URI does.
+fn fits(uri: &Pkcs11Uri, library: &Info, slot: Slot, holder: &SlotInfo, token: &TokenInfo) -> bool {
+    let version = library.library_version();
+    let says = |name: &str| match name {
+        "library-description" => library.library_description(),
+        "library-manufacturer" => library.manufacturer_id(),
+        "manufacturer" => token.manufacturer_id(),
+        "model" => token.model(),
+        "serial" => token.serial_number(),
+        "slot-description" => holder.slot_description(),
+        "slot-manufacturer" => holder.manufacturer_id(),
+        _ => token.label(),
+    };
+    let mut said = uri.said.iter();
+    said.all(|(name, value)| says(name) == value)
+        && uri.slot.is_none_or(|wanted| wanted == slot.id())
+        && uri
+            .library_version
+            .is_none_or(|wanted| wanted == (version.major(), version.minor()))
+}
+
+fn log_in(session: &Session, pin: &Zeroizing<String>) -> Result<(), Fault> {
+    let secret = AuthPin::from(pin.as_str());
+    match session.login(UserType::User, Some(&secret)) {
+        // Whoever has logged in has done so for the whole process.
+        Ok(()) | Err(ModuleError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+        Err(ModuleError::Pkcs11(
+            code @ (RvError::PinExpired
+            | RvError::PinIncorrect
+            | RvError::PinInvalid
+            | RvError::PinLenRange
+            | RvError::PinLocked),
+            _,
+        )) => Err(Fault::PinRefused {
+            reason: format!("{code:?}"),
+        }),
+        Err(error) => Err(failed(error)),
+    }
+}
