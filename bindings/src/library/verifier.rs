@@ -101,6 +101,7 @@ impl Verifier {
                 ignore: hashing.map_or_else(Vec::new, |own| own.ignored.clone()),
                 ignore_git: hashing.is_none_or(|own| own.ignore_git),
                 ignore_unsigned,
+                strict: false,
                 symlinks: hashing.map(|own| own.symlinks),
             };
             let default = autosign_signing::Hashing {
