@@ -355,7 +355,9 @@ fn names_keys_and_depth_of_statements() {
         change(&mut altered);
         Statement::parse(altered.to_string().as_bytes())
     };
-    for name in ["../a", "/a", "a/../b", ".", "", "a\0"] {
+    for name in [
+        "../a", "/a", "a/../b", ".", "", "a\0", "./a", "a//b", "a/", "b/..",
+    ] {
         refused!(
             with(&|s| s["predicate"]["resources"][1]["name"] = json!(name)),
             Error::Name { .. }
@@ -367,10 +369,12 @@ fn names_keys_and_depth_of_statements() {
             Error::IgnoresEverything { .. }
         );
     }
-    refused!(
-        with(&|s| s["predicate"]["serialization"]["ignore_paths"] = json!(["../x"])),
-        Error::Name { .. }
-    );
+    for entry in ["../x", "/etc", "a/../..", "a//b", "./a"] {
+        refused!(
+            with(&|s| s["predicate"]["serialization"]["ignore_paths"] = json!([entry])),
+            Error::Name { .. }
+        );
+    }
     let twice = statement
         .to_string()
         .replacen("\"method\"", "\"method\":\"files\",\"method\"", 1);
@@ -385,18 +389,6 @@ fn names_keys_and_depth_of_statements() {
         with(&|s| s["subject"][0]["annotations"] = deep.clone()),
         Error::TooDeep { .. }
     );
-    for name in ["./a", "a//b", "a/", "b/.."] {
-        refused!(
-            with(&|s| s["predicate"]["resources"][1]["name"] = json!(name)),
-            Error::Name { .. }
-        );
-    }
-    for entry in ["/etc", "a/../..", "a//b", "./a"] {
-        refused!(
-            with(&|s| s["predicate"]["serialization"]["ignore_paths"] = json!([entry])),
-            Error::Name { .. }
-        );
-    }
     refused!(
         with(&|s| {
             let subjects = s["subject"].as_array_mut().unwrap();
