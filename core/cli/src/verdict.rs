@@ -166,7 +166,7 @@ impl<'a> Good<'a> {
             verified: true,
             method,
             signer,
-            time: time(proven.judged_at()),
+            time: time(proven.judged_at(), method != "key"),
             stated: Stated::new(proven.statement()),
             unsigned: names(verified.unsigned()),
         }
@@ -207,7 +207,7 @@ impl<'a> Stated<'a> {
     }
 }
 
-fn time(judged: Option<JudgedAt>) -> Value {
+fn time(judged: Option<JudgedAt>, has_certificates: bool) -> Value {
     let (source, proven) = match judged {
         Some(JudgedAt::Timestamp(time)) => ("timestamp", Some(time)),
         Some(JudgedAt::Log(time)) => ("log", Some(time)),
@@ -216,7 +216,7 @@ fn time(judged: Option<JudgedAt>) -> Value {
     json!({
         "source": source,
         "at": proven.map(rfc3339),
-        "certificates_judged_at": judged.map(|judged| rfc3339(judged.time())),
+        "certificates_judged_at": judged.filter(|_| has_certificates).map(|judged| rfc3339(judged.time())),
     })
 }
 

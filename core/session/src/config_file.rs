@@ -120,6 +120,11 @@ impl ConfigFile {
             value => scalar(value),
         };
         match text {
+            Ok(text) if setting.has_pin(&text) => {
+                let reason = "a PIN, which belongs into a file of its own: pin-source names it";
+                self.fault(format!("has under {key:?} {reason}"), locked);
+                None
+            }
             Ok(text) => Some((setting.variable, text)),
             Err(reason) => {
                 self.fault(format!("has under {key:?} {reason}"), locked);

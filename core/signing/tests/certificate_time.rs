@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
     CertificateFault as Fault, CertificateSigner, CertificateVerifier, Clock, Connection, Error,
-    Hashing, Ignore, JudgedAt, SystemClock, VerifiedModel, sign,
+    Hashing, Ignore, JudgedAt, SystemClock, Timestamped, VerifiedModel, sign,
 };
 use pki::{AS_IT_IS, Leaf, Signed, alone, edit, root};
 use rcgen::date_time_ymd;
@@ -53,8 +53,8 @@ fn stamped(leaf: &Leaf, url: &str) -> Result<Signed, Error> {
         place.file("leaf.pem", &leaf.pem),
     );
     let connection = Connection::new(None, Arc::new(SystemClock))?.with_retries(0);
-    let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?
-        .with_timestamps(connection, url.to_owned());
+    let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?;
+    let signer = Timestamped::new(Box::new(signer), connection, url.to_owned());
     let hashing = Hashing::default();
     sign(
         &place.model,

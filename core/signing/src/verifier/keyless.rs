@@ -17,7 +17,7 @@ use sigstore_verify::{Error as Refusal, VerificationPolicy, VerificationResult};
 use x509_cert::Certificate;
 
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
-use crate::bundle::{Keyless, Method};
+use crate::bundle::{Method, Signatory};
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
 use crate::{Bundle, Error, Statement, TrustConfig};
@@ -194,7 +194,7 @@ fn valid_at(der: &[u8], times: &[jiff::Timestamp]) -> bool {
 
 impl Verifier for KeylessVerifier {
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
-        let Some(keyless) = bundle.keyless() else {
+        let Signatory::Fulcio(certificate) = bundle.signer() else {
             return Err(Error::MethodMismatch {
                 expected: Method::Sigstore,
                 found: bundle.method(),
@@ -202,7 +202,7 @@ impl Verifier for KeylessVerifier {
         };
         let statement = Statement::parse(&bundle.envelope().payload)?;
         let digest = Sha256Hash::new(*statement.manifest().root_digest().as_bytes());
-        let bundle = sigstore_bundle(bundle, keyless)?;
+        let bundle = sigstore_bundle(bundle, certificate)?;
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
             if !self.root.tlogs.iter().any(|log| log.log_id == entry.log_id) {
@@ -277,10 +277,10 @@ fn shown(identity: &str, provider: &str) -> String {
 }
 
 /// The bundle as the Sigstore crates have it. What they are laxer with than OMS is checked here.
-fn sigstore_bundle(bundle: &Bundle, keyless: &Keyless) -> Result<SigstoreBundle, Error> {
-    let [entry] = keyless.log_entries.as_slice() else {
+fn sigstore_bundle(bundle: &Bundle, certificate: &[u8]) -> Result<SigstoreBundle, Error> {
+    let [entry] = bundle.entries() else {
         return Err(Error::LogEntryCount {
-            found: keyless.log_entries.len(),
+            found: bundle.entries().len(),
         });
     };
     let entry: TransparencyLogEntry =
@@ -307,9 +307,9 @@ fn sigstore_bundle(bundle: &Bundle, keyless: &Keyless) -> Result<SigstoreBundle,
             reason: "its inclusion proof and its checkpoint are not of one tree".to_owned(),
         });
     }
-    let certificate = DerCertificate::from_bytes(&keyless.certificate);
+    let certificate = DerCertificate::from_bytes(certificate);
     let certificate = CertificateContent::new(certificate);
-    let stamps = keyless.timestamps.iter();
+    let stamps = bundle.stamps().iter();
     let stamps = stamps.map(|der| Rfc3161Timestamp::new(TimestampToken::from_bytes(der)));
     let material = VerificationMaterial::new(VerificationMaterialContent::Certificate(certificate))
         .with_tlog_entries(vec![entry])
