@@ -42,7 +42,10 @@ impl PrivateKey {
         match self {
             Self::File(path) => path.display().to_string(),
             // Where the PIN comes from, and the module, say nothing of whose key it is.
-            Self::Token(uri) => uri_shown(uri).unwrap_or_default(),
+            Self::Token(uri) => {
+                let shown = uri_shown(uri).unwrap_or_default();
+                shown.trim_end_matches('…').to_owned()
+            }
         }
     }
 }
