@@ -3,10 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cryptoki::slot::TokenInfo;
 use rustix::process::getpid;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use super::Pkcs11Fault as Fault;
 
@@ -52,13 +50,14 @@ impl Drop for Call<'_> {
 pub(super) struct Try(u64);
 
 impl Try {
-    /// Not one that `token` has refused this process, and not the last one before the token locks itself: both are for a
-    /// person.
-    pub(super) fn of(token: &TokenInfo, pin: &Zeroizing<String>) -> Result<Self, Fault> {
-        if token.user_pin_final_try() && !token.user_pin_locked() {
+    /// Not one that the token of that label and serial number has refused this process, and not where it is the `last` one
+    /// before the token locks itself: both are for a person.
+    pub(super) fn of(token: [&str; 2], last: bool, pin: &str) -> Result<Self, Fault> {
+        if last {
             return Err(Fault::PinLastTry);
         }
-        let tried = Self::new(&[token.label(), token.serial_number(), pin.as_str()]);
+        let [label, serial] = token;
+        let tried = Self::new(&[label, serial, pin]);
         if REFUSED.load(Ordering::Acquire) == tried.0 {
             return Err(Fault::PinNotTriedAgain);
         }
@@ -102,5 +101,17 @@ mod tests {
         let call = Call::of(&child, 8).unwrap();
         assert!(Call::of(&child, 8).is_ok() && Call::of(&calls, 7).is_ok());
         drop(call);
+    }
+
+    #[test]
+    fn a_pin_is_refused_once_and_the_last_try_is_nobodys() {
+        let token = ["Models", "01"];
+        let last = Try::of(token, true, "1234").err();
+        assert!(matches!(last, Some(Fault::PinLastTry)), "{last:?}");
+        Try::of(token, false, "1234").unwrap().was_wrong();
+        let again = Try::of(token, false, "1234").err();
+        assert!(matches!(again, Some(Fault::PinNotTriedAgain)), "{again:?}");
+        assert!(Try::of(token, false, "1235").is_ok());
+        assert!(Try::of(["Models", "02"], false, "1234").is_ok());
     }
 }

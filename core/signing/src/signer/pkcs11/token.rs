@@ -123,7 +123,8 @@ fn fits(uri: &Pkcs11Uri, library: &Info, slot: Slot, holder: &SlotInfo, token: &
 }
 
 fn log_in(session: &Session, token: &TokenInfo, pin: &Zeroizing<String>) -> Result<(), Fault> {
-    let tried = Try::of(token, pin)?;
+    let last = token.user_pin_final_try() && !token.user_pin_locked();
+    let tried = Try::of([token.label(), token.serial_number()], last, pin)?;
     let secret = AuthPin::from(pin.as_str());
     match session.login(UserType::User, Some(&secret)) {
         // Whoever has logged in has done so for the whole process.
