@@ -173,8 +173,8 @@ fn a_timestamp_proves_that_a_key_signed_before() {
         }
         let (policy, hashing) = (Policy::default(), Hashing::default());
         let (model, signature) = (&place.model, &place.signature);
-        let verified = verify_model(model, signature, &verifier, &policy, hashing)?;
-        Ok::<_, Error>(verified.manifest().judged_at())
+        let model = verify_model(model, signature, &verifier, &policy, hashing)?;
+        Ok::<_, Error>(model.manifest().judged_at())
     };
     let before = SystemTime::now() - Duration::from_secs(60);
     let place = signed("p384.pem").unwrap();
@@ -199,7 +199,7 @@ fn a_timestamp_proves_that_a_key_signed_before() {
         (json!([]), false),
     ] {
         edit(&place, |bundle| {
-            *bundle.pointer_mut(stamps).unwrap() = stamp
+            *bundle.pointer_mut(stamps).unwrap() = stamp;
         });
         match judged(&place, Some(&chain)) {
             Ok(time) => assert!(!refused && time.is_none(), "{time:?}"),
