@@ -35,6 +35,7 @@ import os, sys
 os.environ["SOFTHSM2_CONF"] = os.path.abspath("softhsm2.conf")
 import multiprocessing, pathlib
 import model_signing.autosign as autosign
+from model_signing_autosign import signing
 import numpy, safetensors.numpy
 
 def save(name):
@@ -97,10 +98,13 @@ FORKS = """
 assert "softhsm" not in pathlib.Path("/proc/self/maps").read_text()  # importing loads no module
 save("parent")
 assert autosign.flush(timeout=60).signed == 1
+library = signing.Config().use_pkcs11_signer(pkcs11_uri=os.environ["MODEL_SIGNING_PRIVATE_KEY"])
 child = os.fork()
-save("child" if child == 0 else "after")
 if child == 0:
+    library.sign("parent.safetensors", "parent.safetensors.sig")  # logs in here by itself
+    save("child")
     sys.exit()
+save("after")
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 process = multiprocessing.get_context("fork").Process(target=save, args=("multi",))
 process.start()
