@@ -104,6 +104,18 @@ fn differs(fixture: &Fixture) -> Difference {
     }
 }
 
+/// One byte more, and where there are any, one less, and one bit flipped at the end or anywhere.
+fn altered(content: &[u8], pick: Index, bit: u8) -> Vec<Vec<u8>> {
+    let mut all = vec![[content, &[bit]].concat()];
+    if let Some((last, others)) = content.split_last() {
+        all.extend([others.to_vec(), [others, &[last ^ (1 << bit)]].concat()]);
+        let mut flipped = content.to_vec();
+        flipped[pick.index(content.len())] ^= 1 << bit;
+        all.push(flipped);
+    }
+    all
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -119,13 +131,10 @@ proptest! {
         prop_assert!(verified.files().iter().map(RelPath::as_str).eq(files.keys()));
         prop_assert!(verified.unsigned().is_empty());
 
-        let mut flipped = content.clone();
-        match flipped.len() {
-            0 => flipped.push(bit),
-            length => flipped[pick.index(length)] ^= 1 << bit,
+        for changed in altered(content, pick, bit) {
+            fixture.write(name, &changed);
+            prop_assert_eq!(differs(&fixture), difference(&[], &[name], &[]));
         }
-        fixture.write(name, &flipped);
-        prop_assert_eq!(differs(&fixture), difference(&[], &[name], &[]));
 
         fixture.write(name, content);
         fixture.write(&other, content);
