@@ -142,7 +142,8 @@ class Upstream:
 
     def __init__(self) -> None:
         command = [HERE.parent / "build/upstream/bin/python", HERE / "upstream.py"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
 
     def __call__(
         self, *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
@@ -163,7 +164,11 @@ class Upstream:
         return CompletedProcess(words, told["code"], told["stdout"], told["stderr"])
 
     def end(self) -> None:
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # a call that hangs, too
+            raise
 
 
 @pytest.fixture(scope="session")
