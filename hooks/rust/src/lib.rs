@@ -1,35 +1,39 @@
 //! Rust trainers: what they save is signed, with the settings and guarantees that Python training has.
 //!
 //! Everything is set by the environment variables of `docs/reference/environment.md`. A trainer keeps one [`AutoSign`]
-//! for as long as it runs and saves through it; each framework is a feature, all off by default.
+//! for as long as it runs and saves through it. [`AutoSign::save`] wraps any save; each framework has shorter ways behind
+//! a feature of its name, all off by default: `safetensors`, `tch`, `tensorflow`.
 //!
-//! With the feature `safetensors`:
-//!
-//! ```no_run
-//! # #[cfg(feature = "safetensors")] {
+//! ```
 //! use autosign_hooks::AutoSign;
-//! use safetensors::tensor::{Dtype, TensorView};
 //!
 //! let folder = tempfile::tempdir()?;
+//! let checkpoint = folder.path().join("weights.bin");
+//! # let settings = [("MODEL_SIGNING_PRIVATE_KEY", "../../core/signing/tests/keys/p256.pem"), ("MODEL_SIGNING_SPOOL", "off")];
+//! # let settings = autosign_session::Environment::from_iter(settings);
+//! # let config = autosign_session::Config::read(&settings.into()).0;
+//! # let autosign = AutoSign::new(autosign_session::Session::start(config, Box::new(|_| ())));
+//! # #[cfg(any())] // the settings of this example are its own
 //! let autosign = AutoSign::from_environment()?;
-//! let weights: Vec<u8> = [0.5_f32, -0.5].iter().flat_map(|number| number.to_le_bytes()).collect();
-//! let tensor = TensorView::new(Dtype::F32, vec![2], &weights)?;
-//! autosign.serialize_to_file([("weight", tensor)], None, &folder.path().join("last.safetensors"))?;
-//! # drop(autosign);
-//! # }
+//! autosign.save(&checkpoint, "plain", || std::fs::write(&checkpoint, b"weights"))?;
+//! drop(autosign); // waits for the signature
+//! assert!(folder.path().join("weights.bin.sig").exists());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod save;
+
 #[cfg(feature = "safetensors")]
 mod safetensors;
+#[cfg(any(feature = "tensorflow", feature = "tensorflow-runtime"))]
+mod tensorflow;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use autosign_session::Session;
 pub use autosign_session::{Error, Status};
 
-#[cfg(feature = "safetensors")]
-pub use crate::safetensors::SaveError;
+pub use crate::save::SaveError;
 
 /// Signs what a trainer saves. When it is dropped it waits for pending signatures, at most
 /// `MODEL_SIGNING_DRAIN_TIMEOUT`; what is left then stays in the spool for `model-signing flush`.
@@ -58,6 +62,20 @@ impl AutoSign {
     /// Why there is no signature, where `MODEL_SIGNING_ON_ERROR` is `raise`.
     pub fn saved(&self, path: &Path, framework: &str) -> Result<(), Error> {
         self.0.saved(path, framework)?.wait()
+    }
+
+    /// The same for a checkpoint that is `files` in one folder, and not all of it: `path` is one of them, beside which the
+    /// signature goes.
+    ///
+    /// # Errors
+    /// Those of [`AutoSign::saved`].
+    pub fn saved_group(
+        &self,
+        path: &Path,
+        framework: &str,
+        files: &[PathBuf],
+    ) -> Result<(), Error> {
+        self.0.saved_group(path, framework, files)?.wait()
     }
 
     /// The session: to flush it, or to ask how far it is.

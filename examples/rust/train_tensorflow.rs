@@ -1,0 +1,3 @@
+//! Trains a small network on handwritten digits.
+
+fn main() {}
