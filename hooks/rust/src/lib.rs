@@ -25,7 +25,7 @@ mod save;
 
 #[cfg(feature = "safetensors")]
 mod safetensors;
-#[cfg(any(feature = "tensorflow", feature = "tensorflow-runtime"))]
+#[cfg(feature = "tensorflow")]
 mod tensorflow;
 
 use std::path::{Path, PathBuf};
