@@ -1,5 +1,5 @@
 //! Trains a small network on handwritten digits, with a checkpoint an epoch: the last two are kept, and the next run goes
-//! on from the last. `train_tch DIGITS.csv FOLDER EPOCHS`
+//! on from the last.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -12,15 +12,16 @@ use tch::{Device, Kind, Tensor};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let autosign = AutoSign::from_environment()?;
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [digits, folder, epochs] = arguments.as_slice() else {
-        return Err("train_tch DIGITS.csv FOLDER EPOCHS".into());
+    let mut arguments = std::env::args().skip(1);
+    let (Some(digits), Some(folder)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: train_tch DIGITS FOLDER [EPOCHS]".into());
     };
-    let (folder, epochs) = (Path::new(folder), epochs.parse()?);
+    let folder = Path::new(&folder);
+    let epochs = arguments.next().map_or(Ok(5), |epochs| epochs.parse())?;
     std::fs::create_dir_all(folder)?;
 
     tch::manual_seed(0);
-    let (images, labels) = read(digits)?; // 1,797 of 8 x 8 pixels
+    let (images, labels) = read(&digits)?; // 1,797 of 8 x 8 pixels
     let (train, test) = (images.narrow(0, 0, 1500), images.narrow(0, 1500, 297));
     let (train_labels, test_labels) = (labels.narrow(0, 0, 1500), labels.narrow(0, 1500, 297));
 

@@ -27,7 +27,7 @@ mod save;
 mod safetensors;
 #[cfg(feature = "tch")]
 mod tch;
-#[cfg(any(feature = "tensorflow", feature = "tensorflow-runtime"))]
+#[cfg(feature = "tensorflow")]
 mod tensorflow;
 
 use std::path::{Path, PathBuf};

@@ -1,1 +1,113 @@
-//! TensorFlow: `SavedModel` folders and checkpoint prefixes.
+//! TensorFlow. A `SavedModel` is a folder. A checkpoint is a group of files that share a prefix: `P.index`, which is
+//! written last and beside which the signature goes, and `P.data-00000-of-00001` or more of them.
+
+use std::error::Error;
+use std::fs::{DirEntry, read_dir, remove_file};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tensorflow::{CheckpointMaker, Code, Graph, SaveModelError, SavedModelSaver, Session, Status};
+
+use crate::{AutoSign, SaveError};
+
+const FRAMEWORK: &str = "tensorflow";
+
+impl AutoSign {
+    /// [`SavedModelSaver::save`] into the new folder `folder`, and a signature in it.
+    ///
+    /// # Errors
+    /// [`SaveError::Save`] as without us; [`SaveError::Sign`] only where `MODEL_SIGNING_ON_ERROR` is `raise`.
+    pub fn save_model(
+        &self,
+        saver: &SavedModelSaver,
+        session: &Session,
+        graph: &Graph,
+        folder: &Path,
+    ) -> Result<(), SaveError<SaveModelError>> {
+        self.save(folder, FRAMEWORK, || saver.save(session, graph, folder))
+    }
+
+    /// [`CheckpointMaker::save`] with `prefix`, and the signature `<prefix>.index.sig`.
+    ///
+    /// # Errors
+    /// Those of [`AutoSign::save_model`]; also where `prefix` is not Unicode.
+    pub fn save_checkpoint(
+        &self,
+        maker: &mut CheckpointMaker,
+        session: &Session,
+        prefix: &Path,
+    ) -> Result<(), SaveError<Status>> {
+        self.save_prefix(prefix, || {
+            let unicode = prefix.to_str().ok_or_else(|| {
+                Status::new_set_lossy(Code::InvalidArgument, "the prefix is not Unicode")
+            })?;
+            maker.save(session, unicode)
+        })
+    }
+
+    /// Runs `save`, which writes the checkpoint `prefix` in a way of its own, such as a session that runs the save
+    /// operation of an imported graph; and signs it as [`AutoSign::save_checkpoint`] does.
+    ///
+    /// # Errors
+    /// [`SaveError::Save`] with what `save` fails with; [`SaveError::Sign`] only where `MODEL_SIGNING_ON_ERROR` is `raise`.
+    pub fn save_prefix<T, E: Error + 'static>(
+        &self,
+        prefix: &Path,
+        save: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, SaveError<E>> {
+        let index = with(prefix, ".index");
+        self.session().begins(&index);
+        let saved = save().map_err(|error| {
+            self.session().broken_off(&index);
+            SaveError::Save(error)
+        })?;
+        self.saved_group(&index, FRAMEWORK, &shards(prefix))?;
+        Ok(saved)
+    }
+
+    /// Removes the checkpoint `prefix`, and its signature, whichever run saved it. To be called for rotation: the crate
+    /// `tensorflow` keeps every checkpoint.
+    ///
+    /// # Errors
+    /// What the system answers where a file cannot be removed, or there is no index.
+    pub fn remove_checkpoint(&self, prefix: &Path) -> io::Result<()> {
+        let index = with(prefix, ".index");
+        self.session().removing(&index);
+        remove_file(index)?;
+        for (shard, _) in all_shards(prefix) {
+            remove_file(shard.path())?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of data that belong to an index just written: an earlier checkpoint of that name may have left others, in
+/// more or fewer shards.
+fn shards(prefix: &Path) -> Vec<PathBuf> {
+    let modified = |shard: &DirEntry| shard.metadata().and_then(|found| found.modified()).ok();
+    let newest = all_shards(prefix).max_by_key(|(shard, _)| modified(shard));
+    // Where there is none, the first is missed when it is to be signed.
+    let of = newest.map_or(1, |(_, of)| of);
+    let shard = |number| with(prefix, &format!(".data-{number:05}-of-{of:05}"));
+    (0..of).map(shard).collect()
+}
+
+/// Every `<prefix>.data-00000-of-00001`, and of how many it is one. Not what a save that was killed has left.
+fn all_shards(prefix: &Path) -> impl Iterator<Item = (DirEntry, u32)> {
+    let folder = prefix.parent().filter(|folder| *folder != Path::new(""));
+    let entries = read_dir(folder.unwrap_or(Path::new(".")));
+    entries.into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let number = name.strip_prefix(prefix.file_name()?.to_str()?)?;
+        let (number, of) = number.strip_prefix(".data-")?.split_once("-of-")?;
+        let five = |digits: &str| digits.len() == 5 && digits.bytes().all(|c| c.is_ascii_digit());
+        let of = (five(number) && five(of)).then(|| of.parse().ok())??;
+        Some((entry, of))
+    })
+}
+
+fn with(prefix: &Path, ending: &str) -> PathBuf {
+    let mut path = prefix.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
