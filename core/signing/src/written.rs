@@ -35,7 +35,7 @@ pub struct HashedFile {
     file: File,
     hasher: Sha256,
     bytes: u64,
-    broken: Option<io::ErrorKind>,
+    broken: Option<io::Error>,
 }
 
 impl fmt::Debug for HashedFile {
@@ -79,8 +79,8 @@ impl HashedFile {
     /// # Errors
     /// Any error of writing, also one that the writer has passed over; there is no file then.
     pub fn finish(mut self) -> io::Result<WrittenFile> {
-        if let Some(kind) = self.broken {
-            return Err(io::Error::new(kind, "not all of the file could be written"));
+        if let Some(error) = self.broken.take() {
+            return Err(error);
         }
         let state = FileState::of(&rustix::fs::fstat(&self.file)?);
         if let Some(temp) = &self.temp {
@@ -115,10 +115,13 @@ impl HashedFile {
 }
 
 impl Write for HashedFile {
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`; nothing more after an error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(error) = &self.broken {
+            return Err(copy(error));
+        }
         if let Err(error) = self.take_in(bytes) {
-            self.broken = Some(error.kind());
+            self.broken = Some(copy(&error));
             return Err(error);
         }
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -182,6 +185,11 @@ impl WrittenFile {
         let manifest = Manifest::new(model.name(), Serialization::default(), vec![resource])?;
         Ok(Some(manifest))
     }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    let code = error.raw_os_error();
+    code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// A new name in the same folder.
@@ -291,7 +299,9 @@ mod tests {
     #[test]
     fn an_error_that_the_writer_passes_over_is_one_at_the_end() {
         let mut file = HashedFile::create(Path::new("/dev/full")).unwrap();
-        assert!(file.write(b"weights").is_err());
+        for _ in 0..2 {
+            assert!(file.write(b"weights").is_err());
+        }
         let error = file.finish().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }

@@ -1,7 +1,9 @@
 //! tch: what libtorch trains.
 
+use std::io::{self, Write};
 use std::path::Path;
 
+use autosign_session::HashedFile;
 use tch::nn::VarStore;
 use tch::{TchError, Tensor};
 
@@ -50,7 +52,9 @@ impl StreamSigned for VarStore {
         autosign: &AutoSign,
         path: P,
     ) -> Result<(), SaveError<TchError>> {
-        autosign.write(path.as_ref(), "tch", |file| self.save_to_stream(file))
+        autosign.write(path.as_ref(), "tch", |file| {
+            self.save_to_stream(Unfailing(file))
+        })
     }
 }
 
@@ -72,6 +76,22 @@ impl StreamSigned for Tensor {
         autosign: &AutoSign,
         path: P,
     ) -> Result<(), SaveError<TchError>> {
-        autosign.write(path.as_ref(), "tch", |file| self.save_to_stream(file))
+        autosign.write(path.as_ref(), "tch", |file| {
+            self.save_to_stream(Unfailing(file))
+        })
+    }
+}
+
+/// tch ends the process where a stream fails that it writes to. The file knows of the error, and is none in the end.
+struct Unfailing<'a>(&'a mut HashedFile);
+
+impl Write for Unfailing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
