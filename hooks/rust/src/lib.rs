@@ -25,21 +25,33 @@ mod save;
 
 #[cfg(feature = "safetensors")]
 mod safetensors;
+#[cfg(feature = "tch")]
+mod tch;
 #[cfg(feature = "tensorflow")]
 mod tensorflow;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use autosign_session::Session;
-pub use autosign_session::{Error, Status};
+pub use autosign_session::{Error, HashedFile, Status};
 
-pub use crate::save::SaveError;
+pub use crate::save::{SaveError, SaveSigned};
+#[cfg(feature = "tch")]
+pub use crate::tch::StreamSigned;
 
 /// Signs what a trainer saves. When it is dropped it waits for pending signatures, at most
 /// `MODEL_SIGNING_DRAIN_TIMEOUT`; what is left then stays in the spool for `model-signing flush`.
 #[derive(Debug)]
 #[must_use = "dropped at once, it signs nothing"]
-pub struct AutoSign(Session);
+pub struct AutoSign(Arc<Guard>);
+
+/// Waits when the last that refers to it goes.
+#[derive(Debug)]
+struct Guard(Session);
+
+/// What [`AutoSign::from_environment`] last made.
+static CURRENT: Mutex<Weak<Guard>> = Mutex::new(Weak::new());
 
 impl AutoSign {
     /// Reads the settings of this process; starts no thread before something is saved.
@@ -47,12 +59,23 @@ impl AutoSign {
     /// # Errors
     /// [`Error::Setting`] where a setting is wrong and `MODEL_SIGNING_ON_ERROR` is `raise`; else it is a line on stderr.
     pub fn from_environment() -> Result<Self, Error> {
-        Session::from_environment().map(Self)
+        let new = Self::new(Session::from_environment()?);
+        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::downgrade(&new.0);
+        Ok(new)
+    }
+
+    /// The one that [`AutoSign::from_environment`] last made, if it lives, or else a new one.
+    fn current() -> Result<Self, Error> {
+        let current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = current.upgrade();
+        drop(current);
+        living.map_or_else(Self::from_environment, |living| Ok(Self(living)))
     }
 
     /// With a session of the caller's own making.
     pub fn new(session: Session) -> Self {
-        Self(session)
+        Self(Arc::new(Guard(session)))
     }
 
     /// Has the checkpoint signed that was just written to `path`, a file or a folder; waits for the signature only
@@ -61,7 +84,7 @@ impl AutoSign {
     /// # Errors
     /// Why there is no signature, where `MODEL_SIGNING_ON_ERROR` is `raise`.
     pub fn saved(&self, path: &Path, framework: &str) -> Result<(), Error> {
-        self.0.saved(path, framework)?.wait()
+        self.session().saved(path, framework)?.wait()
     }
 
     /// The same for a checkpoint that is `files` in one folder, and not all of it: `path` is one of them, beside which the
@@ -75,17 +98,18 @@ impl AutoSign {
         framework: &str,
         files: &[PathBuf],
     ) -> Result<(), Error> {
-        self.0.saved_group(path, framework, files)?.wait()
+        let ticket = self.session().saved_group(path, framework, files)?;
+        ticket.wait()
     }
 
     /// The session: to flush it, or to ask how far it is.
     #[must_use]
     pub fn session(&self) -> &Session {
-        &self.0
+        &self.0.0
     }
 }
 
-impl Drop for AutoSign {
+impl Drop for Guard {
     fn drop(&mut self) {
         self.0.flush(Some(self.0.config().drain_timeout));
         self.0.report_left();

@@ -1,0 +1,97 @@
+//! tch: what libtorch trains.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use autosign_session::HashedFile;
+use tch::nn::VarStore;
+use tch::{TchError, Tensor};
+
+use crate::{AutoSign, SaveError, SaveSigned};
+
+/// One call that writes a checkpoint as a stream, in libtorch's format, and has it signed: it is hashed while it is written,
+/// and signing does not read it. `load` and `load_from_stream` read it if its name does not end in `.safetensors`, `.pt`,
+/// or `.bin`.
+pub trait StreamSigned: SaveSigned {
+    /// The framework's own save to a stream, which becomes the file at `path`, and a signature.
+    ///
+    /// # Errors
+    /// Those of [`SaveSigned::save_signed`].
+    fn stream_signed<P: AsRef<Path>>(&self, path: P) -> Result<(), SaveError<Self::Error>> {
+        self.stream_with(&AutoSign::current()?, path)
+    }
+
+    /// The same through `autosign`.
+    ///
+    /// # Errors
+    /// Those of [`SaveSigned::save_signed`].
+    fn stream_with<P: AsRef<Path>>(
+        &self,
+        autosign: &AutoSign,
+        path: P,
+    ) -> Result<(), SaveError<Self::Error>>;
+}
+
+/// [`VarStore::save`] chooses the format by the name: `.safetensors`, else libtorch's, for which the crate's own name is
+/// `.ot`. What it saves as `.pt` or `.bin` it cannot load.
+impl SaveSigned for VarStore {
+    type Error = TchError;
+
+    fn save_with<P: AsRef<Path>>(
+        &self,
+        autosign: &AutoSign,
+        path: P,
+    ) -> Result<(), SaveError<TchError>> {
+        autosign.save(path.as_ref(), "tch", || self.save(&path))
+    }
+}
+
+impl StreamSigned for VarStore {
+    fn stream_with<P: AsRef<Path>>(
+        &self,
+        autosign: &AutoSign,
+        path: P,
+    ) -> Result<(), SaveError<TchError>> {
+        autosign.write(path.as_ref(), "tch", |file| {
+            self.save_to_stream(Unfailing(file))
+        })
+    }
+}
+
+impl SaveSigned for Tensor {
+    type Error = TchError;
+
+    fn save_with<P: AsRef<Path>>(
+        &self,
+        autosign: &AutoSign,
+        path: P,
+    ) -> Result<(), SaveError<TchError>> {
+        autosign.save(path.as_ref(), "tch", || self.save(&path))
+    }
+}
+
+impl StreamSigned for Tensor {
+    fn stream_with<P: AsRef<Path>>(
+        &self,
+        autosign: &AutoSign,
+        path: P,
+    ) -> Result<(), SaveError<TchError>> {
+        autosign.write(path.as_ref(), "tch", |file| {
+            self.save_to_stream(Unfailing(file))
+        })
+    }
+}
+
+/// tch ends the process where a stream fails that it writes to. The file knows of the error, and is none in the end.
+struct Unfailing<'a>(&'a mut HashedFile);
+
+impl Write for Unfailing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
