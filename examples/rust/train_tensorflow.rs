@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use autosign_hooks::AutoSign;
+use autosign_hooks::{AutoSign, SaveCheckpointSigned, SaveModelSigned};
 use tensorflow::train::{
     AdadeltaOptimizer, ApplyGradientsOptions, ComputeGradientsOptions, Optimizer,
 };
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             labels.len() / CLASSES
         );
 
-        autosign.save_checkpoint(&mut checkpoints, &session, &prefix(&folder, epoch))?;
+        checkpoints.save_signed(&session, prefix(&folder, epoch))?;
         kept.push(epoch);
         if kept.len() > KEPT {
             autosign.remove_checkpoint(&prefix(&folder, kept.remove(0)))?;
@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if model.exists() {
         fs::remove_dir_all(&model)?; // of the run that this one goes on with
     }
-    network.export(&session, &model, &autosign)
+    network.export(&session, &model)
 }
 
 struct Network {
@@ -148,12 +148,7 @@ impl Network {
     }
 
     /// A graph can be prepared for checkpoints or for a `SavedModel`, not for both: the latter has a graph of its own.
-    fn export(
-        &self,
-        session: &Session,
-        folder: &Path,
-        autosign: &AutoSign,
-    ) -> Result<(), Box<dyn Error>> {
+    fn export(&self, session: &Session, folder: &Path) -> Result<(), Box<dyn Error>> {
         let mut run = SessionRunArgs::new();
         let values = self
             .variables
@@ -185,7 +180,7 @@ impl Network {
         let graph = scope.graph();
         let session = Session::new(&SessionOptions::new(), &graph)?;
         initialize(&session, &network.variables)?;
-        Ok(autosign.save_model(&saver, &session, &graph, folder)?)
+        Ok(saver.save_signed(&session, &graph, folder)?)
     }
 }
 

@@ -39,6 +39,8 @@ pub use autosign_session::{Error, HashedFile, Status};
 pub use crate::save::{SaveError, SaveSigned};
 #[cfg(feature = "tch")]
 pub use crate::tch::StreamSigned;
+#[cfg(feature = "tensorflow")]
+pub use crate::tensorflow::{SaveCheckpointSigned, SaveModelSigned};
 
 /// Signs what a trainer saves. When it is dropped it waits for pending signatures, at most
 /// `MODEL_SIGNING_DRAIN_TIMEOUT`; what is left then stays in the spool for `model-signing flush`.

@@ -12,41 +12,96 @@ use crate::{AutoSign, SaveError};
 
 const FRAMEWORK: &str = "tensorflow";
 
-impl AutoSign {
-    /// [`SavedModelSaver::save`] into the new folder `folder`, and a signature in it.
+/// [`SaveSigned`](crate::SaveSigned) for a checkpoint, which is of a session.
+pub trait SaveCheckpointSigned {
+    /// TensorFlow's own save of the checkpoint `prefix`, and the signature `<prefix>.index.sig`. It goes through the same
+    /// [`AutoSign`] as with [`SaveSigned`](crate::SaveSigned).
+    ///
+    /// # Errors
+    /// [`SaveError::Save`] as without us, and where `prefix` is not Unicode; [`SaveError::Sign`] only where
+    /// `MODEL_SIGNING_ON_ERROR` is `raise`.
+    fn save_signed<P: AsRef<Path>>(
+        &mut self,
+        session: &Session,
+        prefix: P,
+    ) -> Result<(), SaveError<Status>> {
+        self.save_with(&AutoSign::current()?, session, prefix)
+    }
+
+    /// The same through `autosign`.
+    ///
+    /// # Errors
+    /// Those of [`SaveCheckpointSigned::save_signed`].
+    fn save_with<P: AsRef<Path>>(
+        &mut self,
+        autosign: &AutoSign,
+        session: &Session,
+        prefix: P,
+    ) -> Result<(), SaveError<Status>>;
+}
+
+/// [`SaveSigned`](crate::SaveSigned) for a `SavedModel`, which is of a session and a graph.
+pub trait SaveModelSigned {
+    /// TensorFlow's own save to the new folder `folder`, and a signature in it. It goes through the same [`AutoSign`] as
+    /// with [`SaveSigned`](crate::SaveSigned).
     ///
     /// # Errors
     /// [`SaveError::Save`] as without us; [`SaveError::Sign`] only where `MODEL_SIGNING_ON_ERROR` is `raise`.
-    pub fn save_model(
+    fn save_signed<P: AsRef<Path>>(
         &self,
-        saver: &SavedModelSaver,
         session: &Session,
         graph: &Graph,
-        folder: &Path,
+        folder: P,
     ) -> Result<(), SaveError<SaveModelError>> {
-        self.save(folder, FRAMEWORK, || saver.save(session, graph, folder))
+        self.save_with(&AutoSign::current()?, session, graph, folder)
     }
 
-    /// [`CheckpointMaker::save`] with `prefix`, and the signature `<prefix>.index.sig`.
+    /// The same through `autosign`.
     ///
     /// # Errors
-    /// Those of [`AutoSign::save_model`]; also where `prefix` is not Unicode.
-    pub fn save_checkpoint(
+    /// Those of [`SaveModelSigned::save_signed`].
+    fn save_with<P: AsRef<Path>>(
         &self,
-        maker: &mut CheckpointMaker,
+        autosign: &AutoSign,
         session: &Session,
-        prefix: &Path,
+        graph: &Graph,
+        folder: P,
+    ) -> Result<(), SaveError<SaveModelError>>;
+}
+
+impl SaveCheckpointSigned for CheckpointMaker {
+    fn save_with<P: AsRef<Path>>(
+        &mut self,
+        autosign: &AutoSign,
+        session: &Session,
+        prefix: P,
     ) -> Result<(), SaveError<Status>> {
-        self.save_prefix(prefix, || {
+        let prefix = prefix.as_ref();
+        autosign.save_prefix(prefix, || {
             let unicode = prefix.to_str().ok_or_else(|| {
                 Status::new_set_lossy(Code::InvalidArgument, "the prefix is not Unicode")
             })?;
-            maker.save(session, unicode)
+            self.save(session, unicode)
         })
     }
+}
 
+impl SaveModelSigned for SavedModelSaver {
+    fn save_with<P: AsRef<Path>>(
+        &self,
+        autosign: &AutoSign,
+        session: &Session,
+        graph: &Graph,
+        folder: P,
+    ) -> Result<(), SaveError<SaveModelError>> {
+        let folder = folder.as_ref();
+        autosign.save(folder, FRAMEWORK, || self.save(session, graph, folder))
+    }
+}
+
+impl AutoSign {
     /// Runs `save`, which writes the checkpoint `prefix` in a way of its own, such as a session that runs the save
-    /// operation of an imported graph; and signs it as [`AutoSign::save_checkpoint`] does.
+    /// operation of an imported graph; and has it signed like one of the crate's own.
     ///
     /// # Errors
     /// [`SaveError::Save`] with what `save` fails with; [`SaveError::Sign`] only where `MODEL_SIGNING_ON_ERROR` is `raise`.
@@ -65,15 +120,12 @@ impl AutoSign {
         Ok(saved)
     }
 
-    /// Removes the checkpoint `prefix`, and its signature, whichever run saved it. To be called for rotation: the crate
-    /// `tensorflow` keeps every checkpoint.
+    /// Removes the checkpoint `prefix`, and its signature with it, whoever saved it: [`AutoSign::remove`] for a group.
     ///
     /// # Errors
     /// What the system answers where a file cannot be removed, or there is no index.
     pub fn remove_checkpoint(&self, prefix: &Path) -> io::Result<()> {
-        let index = with(prefix, ".index");
-        self.session().removing(&index);
-        remove_file(index)?;
+        self.remove(&with(prefix, ".index"))?;
         for (shard, _) in all_shards(prefix) {
             remove_file(shard.path())?;
         }

@@ -7,12 +7,14 @@
     clippy::unwrap_used
 )]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod common;
 
-use autosign_hooks::{AutoSign, Error, SaveError};
-use autosign_session::{Config, Environment};
-use autosign_signing::{Hashing, KeyVerifier, Policy, signature_path, verify};
+use std::path::Path;
+use std::time::SystemTime;
+use std::{fs, io};
+
+use autosign_hooks::{AutoSign, Error, SaveCheckpointSigned, SaveError, SaveModelSigned};
+use common::{autosign, raising, verified};
 use tensorflow::{
     CheckpointMaker, DataType, Operation, SavedModelBuilder, SavedModelSaver, Scope, Session,
     SessionOptions, SessionRunArgs, Status, Variable, library, ops,
@@ -86,28 +88,9 @@ impl Trained {
     }
 }
 
-fn key(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../core/signing/tests/keys")
-        .join(name)
-}
-
-fn autosign(key: &Path, on_error: &str) -> AutoSign {
-    let settings = [
-        ("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap()),
-        ("MODEL_SIGNING_ON_ERROR", on_error),
-        ("MODEL_SIGNING_SPOOL", "off"),
-    ];
-    let (config, _) = Config::read(&Environment::from_iter(settings).into());
-    AutoSign::new(autosign_session::Session::start(config, Box::new(|_| ())))
-}
-
 /// The files that the signature of `model` is for; an error if it does not fit them.
 fn signed(model: &Path) -> Result<Vec<String>, autosign_signing::Error> {
-    let verifier = KeyVerifier::read(&key("p256.pub.pem"))?;
-    let signature = signature_path(model);
-    let hashing = Hashing::default();
-    let found = verify(model, &signature, &verifier, &Policy::default(), hashing)?;
+    let found = verified(model)?;
     Ok(found.files().iter().map(ToString::to_string).collect())
 }
 
@@ -122,49 +105,56 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_checkpoint_is_signed_with_its_data_and_without_what_an_earlier_one_left() {
     let folder = tempfile::tempdir().unwrap();
-    let (prefix, index) = (
-        folder.path().join("ckpt-1"),
-        folder.path().join("ckpt-1.index"),
-    );
+    let inside = |name: &str| folder.path().join(name);
+    let (prefix, index) = (inside("ckpt"), inside("ckpt.index"));
     let mut trained = Trained::new();
-    let autosign = autosign(&key("p256.pem"), "raise");
+    let autosign = raising();
 
     let sharded = autosign.save_prefix(&prefix, || trained.save_in_shards(&prefix));
     sharded.unwrap();
-    let shards = ["ckpt-1.data-00000-of-00002", "ckpt-1.data-00001-of-00002"];
+    let shards = ["ckpt.data-00000-of-00002", "ckpt.data-00001-of-00002"];
     assert_eq!(
         signed(&index).unwrap(),
-        [shards[0], shards[1], "ckpt-1.index"]
+        [&shards[..], &["ckpt.index"]].concat()
     );
 
     // The clock of some file systems ticks slowly.
-    let old = std::time::SystemTime::UNIX_EPOCH;
     for shard in shards {
         let file = fs::File::options()
             .append(true)
-            .open(folder.path().join(shard));
-        file.unwrap().set_modified(old).unwrap();
+            .open(inside(shard))
+            .unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     }
-    fs::write(
-        folder.path().join("ckpt-1.data-00000-of-00001.tempstate1"),
-        "of a save that was killed",
-    )
-    .unwrap();
+    let (whole, killed) = (
+        "ckpt.data-00000-of-00001",
+        "ckpt.data-00000-of-00001.tempstate1",
+    );
+    fs::write(inside(killed), "of a save that was killed").unwrap();
     let mut checkpoints = trained.checkpoints();
-    autosign
-        .save_checkpoint(&mut checkpoints, &trained.session, &prefix)
-        .unwrap();
-    let whole = "ckpt-1.data-00000-of-00001";
-    assert_eq!(signed(&index).unwrap(), [whole, "ckpt-1.index"]);
+    let saved = autosign.save_prefix(&prefix, || {
+        assert!(
+            signed(&index).is_err(),
+            "there is no signature of what is written anew"
+        );
+        checkpoints.save(&trained.session, prefix.to_str().unwrap())
+    });
+    saved.unwrap();
+    assert_eq!(signed(&index).unwrap(), [whole, "ckpt.index"]);
 
-    let data = folder.path().join(whole);
-    let mut bytes = fs::read(&data).unwrap();
+    let failed = autosign.save_prefix(&prefix, || Err::<(), _>(io::Error::other("no")));
+    assert!(matches!(failed.unwrap_err(), SaveError::Save(_)));
+    assert_eq!(signed(&index).unwrap(), [whole, "ckpt.index"]);
+
+    let mut bytes = fs::read(inside(whole)).unwrap();
     bytes[0] ^= 1;
-    fs::write(data, bytes).unwrap();
-    assert!(matches!(
-        signed(&index).unwrap_err(),
-        autosign_signing::Error::Differs(_)
-    ));
+    fs::write(inside(whole), bytes).unwrap();
+    let differs = signed(&index).unwrap_err();
+    assert!(matches!(differs, autosign_signing::Error::Differs(_)));
+
+    autosign.remove_checkpoint(&prefix).unwrap();
+    drop(autosign);
+    assert_eq!(names(folder.path()), [killed]);
 }
 
 #[test]
@@ -174,11 +164,9 @@ fn a_model_is_signed_as_a_folder_and_a_failed_save_leaves_it_so() {
     let mut trained = Trained::new();
     let saver = trained.model();
     let (graph, session) = (trained.scope.graph(), &trained.session);
-    let autosign = autosign(&key("p256.pem"), "raise");
+    let autosign = raising();
 
-    autosign
-        .save_model(&saver, session, &graph, &model)
-        .unwrap();
+    saver.save_with(&autosign, session, &graph, &model).unwrap();
     let files = [
         "saved_model.pb",
         "variables/variables.data-00000-of-00001",
@@ -186,7 +174,7 @@ fn a_model_is_signed_as_a_folder_and_a_failed_save_leaves_it_so() {
     ];
     assert_eq!(signed(&model).unwrap(), files);
 
-    let again = autosign.save_model(&saver, session, &graph, &model);
+    let again = saver.save_with(&autosign, session, &graph, &model);
     assert!(
         matches!(again.unwrap_err(), SaveError::Save(_)),
         "the folder is there"
@@ -200,9 +188,9 @@ fn a_failed_save_is_tensorflow_s_own_error_and_signs_nothing() {
     let file = folder.path().join("file");
     fs::write(&file, "no folder").unwrap();
     let trained = Trained::new();
-    let autosign = autosign(&key("p256.pem"), "raise");
+    let autosign = raising();
     let mut checkpoints = trained.checkpoints();
-    let saved = autosign.save_checkpoint(&mut checkpoints, &trained.session, &file.join("ckpt"));
+    let saved = checkpoints.save_with(&autosign, &trained.session, &file.join("ckpt"));
     assert!(matches!(saved.unwrap_err(), SaveError::Save(_)));
     assert_eq!(autosign.session().flush(None).signed, 0);
 }
@@ -213,15 +201,14 @@ fn a_missing_key_or_shard_is_raised_only_on_request() {
     let prefix = folder.path().join("ckpt");
     let trained = Trained::new();
     let mut checkpoints = trained.checkpoints();
-    let mut save =
-        |autosign: &AutoSign| autosign.save_checkpoint(&mut checkpoints, &trained.session, &prefix);
+    let mut save = |autosign: &AutoSign| checkpoints.save_with(autosign, &trained.session, &prefix);
 
     save(&autosign(Path::new("/none"), "warn")).unwrap();
     let raised = save(&autosign(Path::new("/none"), "raise")).unwrap_err();
     assert!(matches!(raised, SaveError::Sign(Error::Signing(_))));
 
     let forget = || fs::remove_file(folder.path().join("ckpt.data-00000-of-00001"));
-    let raised = autosign(&key("p256.pem"), "raise").save_prefix(&prefix, forget);
+    let raised = raising().save_prefix(&prefix, forget);
     assert!(matches!(
         raised.unwrap_err(),
         SaveError::Sign(Error::Signing(_))
@@ -234,21 +221,17 @@ fn a_removed_checkpoint_takes_its_signature_along_whichever_run_saved_it() {
     let folder = tempfile::tempdir().unwrap();
     let trained = Trained::new();
     let mut checkpoints = trained.checkpoints();
-    let earlier = autosign(&key("p256.pem"), "raise");
+    let earlier = raising();
     for name in ["ckpt-1", "ckpt-2", "ckpt-3"] {
-        earlier
-            .save_checkpoint(
-                &mut checkpoints,
-                &trained.session,
-                &folder.path().join(name),
-            )
+        checkpoints
+            .save_with(&earlier, &trained.session, &folder.path().join(name))
             .unwrap();
     }
     earlier
         .remove_checkpoint(&folder.path().join("ckpt-1"))
         .unwrap();
     drop(earlier);
-    let later = autosign(&key("p256.pem"), "raise");
+    let later = raising();
     later
         .remove_checkpoint(&folder.path().join("ckpt-2"))
         .unwrap();
