@@ -200,6 +200,7 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
