@@ -151,9 +151,8 @@ fn all_shards(prefix: &Path) -> impl Iterator<Item = (DirEntry, u32)> {
     entries.into_iter().flatten().flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let number = name.strip_prefix(prefix.file_name()?.to_str()?)?;
-        let (number, of) = number.strip_prefix(".data-")?.split_once("-of-")?;
-        let five = |digits: &str| digits.len() == 5 && digits.bytes().all(|c| c.is_ascii_digit());
-        let of = (five(number) && five(of)).then(|| of.parse().ok())??;
+        let (_, of) = number.strip_prefix(".data-")?.split_once("-of-")?;
+        let of = of.parse().ok()?;
         Some((entry, of))
     })
 }

@@ -190,7 +190,7 @@ fn a_failed_save_is_tensorflow_s_own_error_and_signs_nothing() {
     let trained = Trained::new();
     let autosign = raising();
     let mut checkpoints = trained.checkpoints();
-    let saved = checkpoints.save_with(&autosign, &trained.session, &file.join("ckpt"));
+    let saved = checkpoints.save_with(&autosign, &trained.session, file.join("ckpt"));
     assert!(matches!(saved.unwrap_err(), SaveError::Save(_)));
     assert_eq!(autosign.session().flush(None).signed, 0);
 }
@@ -224,7 +224,7 @@ fn a_removed_checkpoint_takes_its_signature_along_whichever_run_saved_it() {
     let earlier = raising();
     for name in ["ckpt-1", "ckpt-2", "ckpt-3"] {
         checkpoints
-            .save_with(&earlier, &trained.session, &folder.path().join(name))
+            .save_with(&earlier, &trained.session, folder.path().join(name))
             .unwrap();
     }
     earlier
