@@ -32,7 +32,7 @@ pub struct Checkpoint {
     files: Vec<Stamp>,
     /// What is known of it without reading it: only in the process that wrote it.
     #[serde(skip)]
-    written: Option<WrittenFile>,
+    written: Option<Box<WrittenFile>>,
 }
 
 /// Name, inode, size and modification time of a file. Not its change time: a hard link made by the trainer, or a
@@ -105,7 +105,7 @@ impl Checkpoint {
     /// The same of a file that was hashed while it was written.
     pub(crate) fn with_digest(self, written: WrittenFile) -> Self {
         Self {
-            written: Some(written),
+            written: Some(Box::new(written)),
             ..self
         }
     }
@@ -118,7 +118,8 @@ impl Checkpoint {
 
     /// Its root digest where that is known, whatever is there now.
     pub(crate) fn root_digest(&self) -> Option<Digest> {
-        self.written.as_ref().map(WrittenFile::root_digest)
+        let written = self.written.as_ref();
+        written.map(|written| written.root_digest())
     }
 
     /// Lists its files as they are now.

@@ -95,20 +95,20 @@ impl HashedFile {
     }
 
     fn take_in(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (file, hasher) = (&mut self.file, &mut self.hasher);
+        let (file, sha256) = (&mut self.file, &mut self.hasher);
         if bytes.len() < BESIDE_BYTES {
             file.write_all(bytes)?;
-            hasher.update(bytes);
+            sha256.update(bytes);
             return Ok(());
         }
         let hashed = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new();
-            let beside = thread.spawn_scoped(scope, || hasher.update(bytes));
+            let beside = thread.spawn_scoped(scope, || sha256.update(bytes));
             file.write_all(bytes)?;
             Ok::<_, io::Error>(beside.is_ok())
         })?;
         if !hashed {
-            hasher.update(bytes); // no thread to be had
+            sha256.update(bytes); // no thread to be had
         }
         Ok(())
     }
@@ -200,6 +200,7 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
