@@ -86,10 +86,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             &labels[TRAINED_WITH * CLASSES..],
         );
         let right = network.right(&session, images, labels)?;
-        println!(
-            "epoch {epoch}: {right} of {} digits right",
-            labels.len() / CLASSES
-        );
+        let tested = labels.len() / CLASSES;
+        let percent = 100 * right / tested;
+        println!("epoch {epoch}: {percent}% of {tested} digits right");
 
         checkpoints.save_signed(&session, prefix(&folder, epoch))?;
         kept.push(epoch);

@@ -65,6 +65,8 @@ def test_training(train: Callable[..., str], keys: Any, tmp_path: Path) -> None:
     plain, signed = tmp_path / "plain", tmp_path / "signed"
     whole = train(plain, 5, MODE="disabled")
     first = train(signed, 3)
+    listed = ["$ ls tensorflow", *sorted(path.name for path in signed.iterdir()), "$ "]
+    assert "\n".join(listed) in (ROOT / "docs/guide/rust.md").read_text(encoding="utf-8")
     resumed = train(signed, 5)
     assert first + resumed.split("\n", 1)[1] == whole
     assert resumed.startswith(f"resumed from {signed}/ckpt-3\n")

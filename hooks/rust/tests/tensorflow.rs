@@ -16,8 +16,9 @@ use std::{fs, io};
 use autosign_hooks::{AutoSign, Error, SaveCheckpointSigned, SaveError, SaveModelSigned};
 use common::{autosign, raising, verified};
 use tensorflow::{
-    CheckpointMaker, DataType, Operation, SavedModelBuilder, SavedModelSaver, Scope, Session,
-    SessionOptions, SessionRunArgs, Status, Variable, library, ops,
+    CheckpointMaker, DataType, Graph, Operation, SavedModelBuilder, SavedModelBundle,
+    SavedModelSaver, Scope, Session, SessionOptions, SessionRunArgs, Status, Variable, library,
+    ops,
 };
 
 struct Trained {
@@ -52,6 +53,7 @@ impl Trained {
 
     fn model(&mut self) -> SavedModelSaver {
         let mut builder = SavedModelBuilder::new();
+        builder.add_tag("serve");
         builder.add_collection("network", std::slice::from_ref(&self.weights));
         builder.inject(&mut self.scope).unwrap()
     }
@@ -173,6 +175,10 @@ fn a_model_is_signed_as_a_folder_and_a_failed_save_leaves_it_so() {
         "variables/variables.index",
     ];
     assert_eq!(signed(&model).unwrap(), files);
+
+    let (mut loaded, options) = (Graph::new(), SessionOptions::new());
+    let loaded = SavedModelBundle::load(&options, ["serve"], &mut loaded, &model);
+    assert!(loaded.is_ok(), "the signature is in nobody's way");
 
     let again = saver.save_with(&autosign, session, &graph, &model);
     assert!(
