@@ -73,9 +73,7 @@ impl StreamSigned for VarStore {
         autosign: &AutoSign,
         path: P,
     ) -> Result<(), SaveError<TchError>> {
-        autosign.write(path.as_ref(), "tch", |file| {
-            self.save_to_stream(Unfailing(file))
-        })
+        autosign.stream(path.as_ref(), |file| self.save_to_stream(file))
     }
 }
 
@@ -97,13 +95,26 @@ impl StreamSigned for Tensor {
         autosign: &AutoSign,
         path: P,
     ) -> Result<(), SaveError<TchError>> {
-        autosign.write(path.as_ref(), "tch", |file| {
-            self.save_to_stream(Unfailing(file))
-        })
+        autosign.stream(path.as_ref(), |file| self.save_to_stream(file))
     }
 }
 
-/// tch ends the process where a stream fails that it writes to. The file knows of the error, and is none in the end.
+impl AutoSign {
+    /// Has one of tch's writers to a stream write the file at `path`, and has it signed, as [`AutoSign::write`] does. tch ends
+    /// the process where a stream fails; this one does not, and the error is there in the end.
+    ///
+    /// # Errors
+    /// Those of [`AutoSign::write`].
+    pub fn stream<T>(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, TchError>,
+    ) -> Result<T, SaveError<TchError>> {
+        self.write(path, "tch", |file| write(&mut Unfailing(file)))
+    }
+}
+
+/// Says that all went well; the file knows better.
 struct Unfailing<'a>(&'a mut HashedFile);
 
 impl Write for Unfailing<'_> {
