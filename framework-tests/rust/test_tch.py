@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
-UPSTREAM = ROOT / "build/upstream/bin/model_signing"
 # Sums in the same order each time.
 LIBRARIES = {"LD_LIBRARY_PATH": str(ROOT / "build/rust/torch/torch/lib"), "OMP_NUM_THREADS": "1"}
 KEPT = [f"epoch-{epoch}.{kind}" for epoch in (4, 5) for kind in ("ot", "safetensors")]
@@ -30,7 +29,12 @@ def test_the_tests_of_the_crate(which: tuple[str, ...]) -> None:
 
 
 def test_training(
-    rust_example: Callable[[str, str], str], settings: dict[str, str], digits: Path, tmp_path: Path, keys: Any
+    rust_example: Callable[[str, str], str],
+    settings: dict[str, str],
+    digits: Path,
+    tmp_path: Path,
+    keys: Any,
+    upstream: Any,
 ) -> None:
     program = rust_example("train_tch", "safetensors,tch")
 
@@ -49,8 +53,9 @@ def test_training(
 
     def verified_by_upstream(name: str) -> bool:
         # It knows files only as a folder that holds them.
-        command = [UPSTREAM, "verify", "key", signed, "--signature", signed / f"{name}.sig", "--ignore_unsigned_files"]
-        return subprocess.run([*command, "--public_key", keys.public], capture_output=True, check=False).returncode == 0
+        options = ["--signature", signed / f"{name}.sig", "--public_key", keys.public, "--ignore_unsigned_files"]
+        code: int = upstream("verify", "key", signed, *options).returncode
+        return code == 0
 
     for name in KEPT:
         content = (signed / name).read_bytes()
