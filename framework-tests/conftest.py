@@ -7,11 +7,13 @@ run a script.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +21,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import ModuleType
 
 
@@ -131,6 +132,37 @@ def run_script(tmp_path: Path, settings: dict[str, str]) -> Callable[..., Comple
         return CompletedProcess(command, process.returncode, out, err)
 
     return run_script
+
+
+@pytest.fixture(scope="session")
+def rust_example() -> Callable[[str, str], str]:
+    """Build an example in Rust, with these features of its crate; `make rust-trainers` does what takes minutes."""
+    root = Path(__file__).parents[1]
+
+    def rust_example(name: str, features: str) -> str:
+        words = ["--package", "autosign-hooks", "--features", features, "--example", name, "--message-format", "json"]
+        environment = os.environ | {"LIBTORCH": str(root / "build/rust/libtorch")}
+        command = ["cargo", "build", "--quiet", *words]
+        built = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert built.returncode == 0, built.stderr
+        messages = [json.loads(line) for line in built.stdout.splitlines()]
+        programs = [line["executable"] for line in messages if line.get("target", {}).get("name") == name]
+        program: str = programs[-1]
+        return program
+
+    return rust_example
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write what trainers in Rust train on: 64 pixels from 0 to 16 and the digit that they show, a line each."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    file = tmp_path_factory.mktemp("digits") / "digits.csv"
+    found = load_digits()
+    np.savetxt(file, np.column_stack([found.data, found.target]), fmt="%d", delimiter=",")
+    return file
 
 
 def signature_of(model: Path) -> Path:

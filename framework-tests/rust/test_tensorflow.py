@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import model_signing_autosign
-import numpy as np
 import pytest
 from model_signing_autosign import VerificationError
-from sklearn.datasets import load_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,21 +37,9 @@ def tensorflow(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """64 pixels from 0 to 16 and what they show, a line each."""
-    file = tmp_path_factory.mktemp("digits") / "digits.csv"
-    found = load_digits()
-    np.savetxt(file, np.column_stack([found.data, found.target]), fmt="%d", delimiter=",")
-    return file
-
-
-@pytest.fixture(scope="session")
-def train(tensorflow: dict[str, str], digits: Path) -> Callable[..., str]:
-    """Run the example, built once, and return what it prints."""
-    command = [*CARGO, "build", *CRATE, "--example", "train_tensorflow", "--message-format", "json"]
-    built = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    lines = [json.loads(line) for line in built.stdout.splitlines()]
-    program = next(line["executable"] for line in lines if line.get("target", {}).get("name") == "train_tensorflow")
+def train(tensorflow: dict[str, str], digits: Path, rust_example: Callable[[str, str], str]) -> Callable[..., str]:
+    """Run the example and return what it prints."""
+    program = rust_example("train_tensorflow", "tensorflow-runtime")
 
     def train(folder: Path, epochs: int, **overrides: str) -> str:
         run = subprocess.run(

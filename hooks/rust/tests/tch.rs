@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -101,6 +102,11 @@ fn tensors_are_signed_by_themselves_and_by_any_writer() {
     verified(&path).unwrap();
     let read = Tensor::read_safetensors(&path).unwrap();
     assert!(read[0].1.equal(&named[0].1));
+    let path = folder.path().join("d.ot");
+    let save = |file: &mut dyn Write| Tensor::save_multi_to_stream(&named, file);
+    autosign.stream(&path, save).unwrap();
+    verified(&path).unwrap();
+    assert!(Tensor::load_multi(&path).unwrap()[0].1.equal(&named[0].1));
 }
 
 #[test]
