@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 UPSTREAM = ROOT / "build/upstream/bin/model_signing"
-CARGO = ("cargo", "--quiet")
-CRATE = ("--package", "autosign-hooks", "--features", "tensorflow-runtime")
+FEATURES = "tensorflow-runtime"
 KEPT = ["ckpt-4.index", "ckpt-5.index", "model"]
 
 
@@ -39,7 +38,7 @@ def tensorflow(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def train(tensorflow: dict[str, str], digits: Path, rust_example: Callable[[str, str], str]) -> Callable[..., str]:
     """Run the example and return what it prints."""
-    program = rust_example("train_tensorflow", "tensorflow-runtime")
+    program = rust_example("train_tensorflow", FEATURES)
 
     def train(folder: Path, epochs: int, **overrides: str) -> str:
         run = subprocess.run(
@@ -56,7 +55,17 @@ def train(tensorflow: dict[str, str], digits: Path, rust_example: Callable[[str,
 
 
 def test_the_tests_of_the_crate(tensorflow: dict[str, str]) -> None:
-    command = [*CARGO, "test", *CRATE, "--test", "tensorflow"]
+    command = [
+        "cargo",
+        "test",
+        "--quiet",
+        "--package",
+        "autosign-hooks",
+        "--features",
+        FEATURES,
+        "--test",
+        "tensorflow",
+    ]
     run = subprocess.run(command, cwd=ROOT, env=tensorflow, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 

@@ -13,6 +13,25 @@ use crate::{AutoSign, SaveError};
 const FRAMEWORK: &str = "tensorflow";
 
 /// [`SaveSigned`](crate::SaveSigned) for a checkpoint, which is of a session.
+///
+/// ```no_run
+/// use autosign_hooks::{AutoSign, SaveCheckpointSigned};
+/// use tensorflow::{CheckpointMaker, Scope, Session, SessionOptions, SessionRunArgs, Variable};
+///
+/// let scope = Scope::new_root_scope();
+/// let builder = Variable::builder().const_initial_value([0.5_f32, -0.5]);
+/// let weights = builder.build(&mut scope.with_op_name("weights"))?;
+/// let session = Session::new(&SessionOptions::new(), &scope.graph())?;
+/// let mut run = SessionRunArgs::new();
+/// run.add_target(weights.initializer());
+/// session.run(&mut run)?;
+///
+/// let autosign = AutoSign::from_environment()?;
+/// let mut checkpoints = CheckpointMaker::new(scope.new_sub_scope("checkpoint"), Box::new([weights]));
+/// checkpoints.save_signed(&session, "ckpt-1")?;
+/// drop(autosign); // waits for `ckpt-1.index.sig`
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait SaveCheckpointSigned {
     /// TensorFlow's own save of the checkpoint `prefix`, and the signature `<prefix>.index.sig`. It goes through the same
     /// [`AutoSign`] as with [`SaveSigned`](crate::SaveSigned).
