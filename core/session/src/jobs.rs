@@ -111,6 +111,8 @@ pub(crate) struct State {
     pub(crate) running: usize,
     /// Root to the newest job for it: only that one may publish.
     pub(crate) newest: BTreeMap<PathBuf, Newest>,
+    /// A worker looks for the records of other processes.
+    pub(crate) adopting: bool,
     /// Records of other processes that have become jobs.
     pub(crate) adopted: BTreeSet<PathBuf>,
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
