@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use autosign_session::Error;
 use autosign_signing::{
-    ErrorKind, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
+    ErrorKind, Format, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,6 +21,11 @@ const NAMES_SHOWN: usize = 10;
 pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("verified", "whether the model can be trusted"),
     ("method", "`sigstore`, `key` or `certificate`"),
+    (
+        "format.version",
+        "`v1.0` (OMS), or with `--legacy` `v0.2` (upstream's release of that number, which binds less)",
+    ),
+    ("format.predicate_type", "that of the statement, a URI"),
     (
         "signer.identity",
         "method `sigstore`: who signed, an email address or URI",
@@ -59,11 +64,11 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "model_name",
-        "the name that the signer gave the model: says nothing of its content",
+        "the name that the signer gave the model: says nothing of its content; empty with format `v0.2`, which has none",
     ),
     (
         "root_digest",
-        "hex SHA-256 over the digests of the files: does not cover their names",
+        "hex SHA-256 over the digests of the files: does not cover their names; format `v0.2` does not state it",
     ),
     (
         "serialization.method",
@@ -118,6 +123,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
 pub(crate) struct Good<'a> {
     verified: bool,
     method: &'static str,
+    format: Value,
     signer: Value,
     time: Value,
     #[serde(flatten)]
@@ -165,6 +171,7 @@ impl<'a> Good<'a> {
         Self {
             verified: true,
             method,
+            format: format(proven.format()),
             signer,
             time: time(proven.judged_at()),
             stated: Stated::new(proven.statement()),
@@ -205,6 +212,11 @@ impl<'a> Stated<'a> {
             ignored_paths: names(statement.ignored().paths()),
         }
     }
+}
+
+/// The format of a statement, proven or not.
+pub(crate) fn format(format: Format) -> Value {
+    json!({ "version": format.version(), "predicate_type": format.predicate_type() })
 }
 
 fn time(judged: Option<JudgedAt>) -> Value {

@@ -79,6 +79,9 @@ pub(crate) struct Sigstore {
     /// Use no network. Without this, trust that is older than a day is fetched first.
     #[arg(long)]
     offline: bool,
+    /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
+    #[arg(long)]
+    legacy: bool,
 }
 
 #[derive(Args)]
@@ -194,7 +197,10 @@ impl Sigstore {
             .from_repository(self.repository)
             .from_workflow(self.workflow)
             .from_ref(self.reference);
-        let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        let mut verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        if self.legacy {
+            verifier = verifier.with_legacy_format();
+        }
         self.model.verify(&verifier)
     }
 }

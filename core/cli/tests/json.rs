@@ -76,6 +76,7 @@ fn a_good_model_as_json() {
         json!({
             "verified": true,
             "method": "key",
+            "format": { "version": "v1.0", "predicate_type": "https://model_signing/signature/v1.0" },
             "signer": { "key_hint": HINT },
             "time": { "source": "none", "at": null, "certificates_judged_at": null },
             "model_name": "last.pt",
