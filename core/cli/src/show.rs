@@ -70,7 +70,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "statement",
-        "`model_name`, `root_digest`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
+        "`model_name`, `root_digest`, `manifest_id`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
     ),
     ("statement.error", "why it cannot be read, in their place"),
 ];
@@ -292,6 +292,7 @@ fn tell_statement(stated: &Statement, line: &mut dyn FnMut(&str, &dyn Display)) 
         "root digest",
         &format_args!("sha256:{}", manifest.root_digest()),
     );
+    line("manifest id", &format_args!("sha256:{}", manifest.id()));
     for path in stated.ignored().paths() {
         line("left out", &shown(path.as_str()));
     }

@@ -71,6 +71,10 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
         "hex SHA-256 over the digests of the files: does not cover their names; format `v0.2` does not state it",
     ),
     (
+        "manifest_id",
+        "hex SHA-256 over names and digests: the same for the same files, whoever signed them",
+    ),
+    (
         "serialization.method",
         "`files` or `shards`: what has a digest",
     ),
@@ -96,6 +100,10 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     (
         "unsigned",
         "files that are there and not signed, and were tolerated, a list of paths",
+    ),
+    (
+        "hard_linked",
+        "with `--strict`: signed files that have another name, too, through which they can be changed, a list of paths",
     ),
     (
         "error.kind",
@@ -129,6 +137,7 @@ pub(crate) struct Good<'a> {
     #[serde(flatten)]
     stated: Stated<'a>,
     unsigned: Vec<&'a str>,
+    hard_linked: Vec<&'a str>,
 }
 
 /// What a statement says, proven or not.
@@ -136,6 +145,7 @@ pub(crate) struct Good<'a> {
 pub(crate) struct Stated<'a> {
     model_name: &'a str,
     root_digest: String,
+    manifest_id: String,
     serialization: Value,
     file_count: usize,
     // A model may have hundreds of thousands: each as a `Value` would be costly.
@@ -176,6 +186,7 @@ impl<'a> Good<'a> {
             time: time(proven.judged_at()),
             stated: Stated::new(proven.statement()),
             unsigned: names(verified.unsigned()),
+            hard_linked: names(verified.hard_linked()),
         }
     }
 }
@@ -201,6 +212,7 @@ impl<'a> Stated<'a> {
         Self {
             model_name: manifest.model_name(),
             root_digest: manifest.root_digest().to_string(),
+            manifest_id: manifest.id().to_string(),
             serialization: json!({
                 "method": serialization.method.name(),
                 "hash_algorithm": serialization.algorithm.name(),
@@ -295,7 +307,17 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
 
 /// What a good signature says nothing of.
 pub(crate) fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
-    let names = verified.unsigned();
+    let what = "Not covered by the signature";
+    tell_names(what, verified.unsigned(), err);
+}
+
+/// What may still change, though it is signed.
+pub(crate) fn tell_hard_linked(verified: &VerifiedModel, err: &mut dyn Write) {
+    let what = "Signed, and can be changed through other names (hard links)";
+    tell_names(what, verified.hard_linked(), err);
+}
+
+fn tell_names(what: &str, names: &[RelPath], err: &mut dyn Write) {
     if names.is_empty() {
         return;
     }
@@ -312,7 +334,7 @@ pub(crate) fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
     say(
         err,
         format_args!(
-            "Not covered by the signature, {} in all: {}{more}",
+            "{what}, {} in all: {}{more}",
             names.len(),
             listed.join(", ")
         ),

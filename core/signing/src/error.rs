@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::CertificateFault;
 use crate::bundle::Method;
 use crate::model::FileKind;
+use crate::portable::PortabilityFault;
 use crate::serialization::SerializationFault;
 use crate::symlinks::SymlinkFault;
 use crate::verifier::Difference;
@@ -120,6 +121,14 @@ pub enum Error {
         /// The address of its TUF repository.
         url: String,
     },
+    /// The prefix of a TensorFlow checkpoint, which is no file, in the place of its index.
+    #[error("{prefix:?} is no file, but the prefix of {index:?}")]
+    CheckpointPrefix {
+        /// What was named.
+        prefix: PathBuf,
+        /// The file that stands for the checkpoint.
+        index: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path:?}: {source}")]
     Io {
@@ -215,6 +224,14 @@ pub enum Error {
         /// The bundle's method.
         found: Method,
     },
+    /// A good signature of a model of another name, where the name was asked for.
+    #[error("the signature is of a model named {found:?}, not {expected:?}")]
+    ModelName {
+        /// The name that was asked for.
+        expected: String,
+        /// The name in the statement.
+        found: String,
+    },
     /// A path that cannot be the name of a signed file.
     #[error("{name:?} cannot name a signed file: {reason}")]
     Name {
@@ -252,6 +269,14 @@ pub enum Error {
         path: PathBuf,
         /// What it is.
         kind: FileKind,
+    },
+    /// A name that is not good on every system, where that was asked for.
+    #[error("{name:?} {fault}")]
+    NotPortable {
+        /// The file.
+        name: String,
+        /// Why.
+        fault: PortabilityFault,
     },
     /// A password that is not UTF-8.
     #[error("the password in {path:?} is not UTF-8")]
@@ -547,6 +572,20 @@ impl Error {
             action,
             path,
             source,
+        }
+    }
+
+    /// Why the model at `path` cannot be opened.
+    pub(crate) fn cannot_open(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let prefix = path.to_owned();
+        move |source| {
+            let mut index = prefix.clone().into_os_string();
+            index.push(".index");
+            let index = PathBuf::from(index);
+            if source.kind() == io::ErrorKind::NotFound && index.is_file() {
+                return Self::CheckpointPrefix { prefix, index };
+            }
+            Self::io("open", prefix)(source)
         }
     }
 

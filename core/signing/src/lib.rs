@@ -42,6 +42,7 @@ mod manifest;
 mod model;
 mod name;
 mod pattern;
+mod portable;
 mod publish;
 mod random;
 mod serialization;
@@ -74,6 +75,7 @@ pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
+pub use portable::PortabilityFault;
 pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
 pub use random::random;
 pub use serialization::{
@@ -172,7 +174,7 @@ pub fn verify(
     hashing: Hashing<'_>,
 ) -> Result<VerifiedModel, Error> {
     // A model that is not there is no unsigned model.
-    std::fs::symlink_metadata(model).map_err(Error::io("open", model))?;
+    std::fs::symlink_metadata(model).map_err(Error::cannot_open(model))?;
     let proven = verifier
         .verify(&Bundle::read(signature)?)
         .map_err(Error::at(signature))?;

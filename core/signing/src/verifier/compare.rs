@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::VerifiedManifest;
 use crate::hashing::{Part, hash_parts};
 use crate::model::{Model, ModelFile};
-use crate::{Error, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks};
+use crate::{Error, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, portable};
 
 /// Names listed in full in a message; more are counted.
 const NAMES_SHOWN: usize = 10;
@@ -22,8 +22,13 @@ pub struct Policy {
     pub ignore_git: bool,
     /// Accept files that were not signed.
     pub ignore_unsigned: bool,
-    /// Never take the signer's list: what lies under it counts as added.
+    /// Never take the signer's list: what lies under it counts as added. Signed files that have another name, too, through
+    /// which they can be changed, are reported in [`VerifiedModel::hard_linked`].
     pub strict: bool,
+    /// The name that the signer must have given the model: a good signature of another model's is no good one of this.
+    pub expect_name: Option<String>,
+    /// Refuse signed names that are not good on every system, as [`Hashing::portable`] says.
+    pub portable: bool,
     /// What becomes of links. Nothing: where the statement says that its signer followed them, they are followed
     /// [within](Symlinks::Within) the model, else refused.
     pub symlinks: Option<Symlinks>,
@@ -36,6 +41,8 @@ impl Default for Policy {
             ignore_git: true,
             ignore_unsigned: false,
             strict: false,
+            expect_name: None,
+            portable: false,
             symlinks: None,
         }
     }
@@ -81,6 +88,7 @@ pub struct VerifiedModel {
     manifest: VerifiedManifest,
     files: Vec<RelPath>,
     unsigned: Vec<RelPath>,
+    hard_linked: Vec<RelPath>,
 }
 
 impl VerifiedModel {
@@ -102,13 +110,20 @@ impl VerifiedModel {
     pub fn unsigned(&self) -> &[RelPath] {
         &self.unsigned
     }
+
+    /// Signed files that are hard links: whoever may write to another name of one can change it after this. Sorted, and
+    /// looked for only by a [strict](Policy::strict) policy.
+    #[must_use]
+    pub fn hard_linked(&self) -> &[RelPath] {
+        &self.hard_linked
+    }
 }
 
 impl VerifiedManifest {
     /// Hashes the model at `path` and compares it with what was signed.
     ///
     /// # Errors
-    /// [`Error::Differs`] with every missing, changed and added file; those of [`Model::open_with`].
+    /// [`Error::Differs`] with every missing, changed and added file; [`Error::ModelName`], [`Error::NotPortable`]; those of [`Model::open_with`].
     pub fn compare(
         self,
         path: &Path,
@@ -116,6 +131,17 @@ impl VerifiedManifest {
         policy: &Policy,
         hashing: Hashing<'_>,
     ) -> Result<VerifiedModel, Error> {
+        let found = self.manifest().model_name();
+        let expected = policy.expect_name.as_ref();
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(Error::ModelName {
+                expected: expected.clone(),
+                found: found.to_owned(),
+            });
+        }
+        if policy.portable {
+            portable::check(self.manifest().files())?;
+        }
         let itself = Ignore::new(path, Some(signature), &[], false)?;
         let mut ignore = Ignore::new(path, Some(signature), &policy.ignore, policy.ignore_git)?;
         if policy.ignore.is_empty() && !policy.strict {
@@ -167,11 +193,20 @@ impl VerifiedManifest {
             return Err(Error::Differs(difference));
         }
         unsigned.sort_unstable();
+        let mut hard_linked = Vec::new();
+        if policy.strict {
+            let signed = parts.iter().map(|part| part.file);
+            let linked = signed.filter(|file| file.state.links > 1);
+            hard_linked.extend(linked.map(|file| file.name.clone()));
+            hard_linked.sort_unstable();
+            hard_linked.dedup();
+        }
         let files = self.manifest().files().cloned().collect();
         Ok(VerifiedModel {
             manifest: self,
             files,
             unsigned,
+            hard_linked,
         })
     }
 
