@@ -135,6 +135,31 @@ pub fn sign_in(
     signer: &dyn Signer,
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
+    let statement = state(dialect, model, ignore, hashing)?;
+    publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
+    Ok(statement.manifest().clone())
+}
+
+/// Hashes the model at `model`, and states it in the words of `dialect`.
+///
+/// # Errors
+/// Those of [`hash`].
+///
+/// ```
+/// use autosign_signing::{Dialect, Hashing, Ignore, state};
+/// let folder = tempfile::tempdir()?;
+/// let model = folder.path().join("best.safetensors");
+/// std::fs::write(&model, b"weights")?;
+/// let statement = state(Dialect::Oms, &model, &Ignore::git(), Hashing::default())?;
+/// assert_eq!(statement.manifest().model_name(), "best.safetensors");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn state(
+    dialect: Dialect,
+    model: &Path,
+    ignore: &Ignore,
+    hashing: Hashing<'_>,
+) -> Result<Statement, Error> {
     let single = Cell::new(false);
     let list = || {
         let model = Model::open_with(model, ignore, hashing.symlinks)?;
@@ -142,9 +167,7 @@ pub fn sign_in(
         Ok(model)
     };
     let manifest = hash_model(list, hashing)?;
-    let statement = Statement::new(manifest, ignore.clone()).in_dialect(dialect, single.get());
-    publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
-    Ok(statement.manifest().clone())
+    Ok(Statement::new(manifest, ignore.clone()).in_dialect(dialect, single.get()))
 }
 
 /// Signs `statement`, reads back the bytes that would be published, and verifies them; returns the bytes.

@@ -105,7 +105,7 @@ fn is_device(component: &str) -> bool {
         let number = rest.next();
         number.is_some_and(|c| "0123456789¹²³".contains(c)) && rest.next().is_none()
     };
-    DEVICES.contains(&stem.as_str()) || PORTS.iter().any(|port| is_port(&port))
+    DEVICES.contains(&stem.as_str()) || PORTS.iter().any(is_port)
 }
 
 /// What is left of a name where neither case nor composition counts. Of a letter whose upper case is two, both are one.

@@ -14,6 +14,7 @@ const NAMES_SHOWN: usize = 10;
 
 /// Which unsigned files a verifier tolerates.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one a rule")]
 pub struct Policy {
     /// The verifier's own paths to leave out. Empty: the signer's list counts (OMS v1.0), and what lies under it is
     /// reported in [`VerifiedModel::unsigned`].
