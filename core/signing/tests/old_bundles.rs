@@ -81,7 +81,11 @@ fn every_release_is_read() {
         }
         let one = fixture.model.join("weights.bin");
         let key = verifier("p256").with_legacy_format();
-        check(&one, &format!("{release}-single.sig"), &key).unwrap();
+        let single = format!("{release}-single.sig");
+        check(&one, &single, &key).unwrap();
+        // It names no file, so it is good for none of a folder.
+        let error = check(&fixture.model, &single, &key).unwrap_err();
+        assert!(matches!(error, Error::SingleFileExpected { .. }), "{error}");
     }
 }
 

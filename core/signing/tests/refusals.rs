@@ -17,7 +17,7 @@ use std::path::Path;
 
 use autosign_signing::{
     Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Policy, Progress,
-    SerializationFault, Signer, Statement, hash, publish, seal, sign, verify,
+    SerializationFault, Signer, Statement, hash, publish, read_password, seal, sign, verify,
 };
 use common::{Fixture, key, signer, verifier};
 use serde_json::{Value, json};
@@ -167,6 +167,12 @@ fn keys() {
     refused!(
         KeySigner::from_pem(b"-----BEGIN PRIVATE KEY-----\n", None),
         Error::KeyForm { .. }
+    );
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), b"caf\xe9\n").unwrap();
+    refused!(
+        read_password(password.path()),
+        Error::PasswordNotUtf8 { .. }
     );
     let huge = tempfile::NamedTempFile::new().unwrap();
     huge.as_file().set_len(2 << 20).unwrap();
@@ -530,14 +536,17 @@ impl Progress for Meddler<'_> {
 
 #[test]
 fn change_while_hashing_is_seen() {
-    let meddle: [fn(&Path); 4] = [
+    let meddle: [fn(&Path); 6] = [
+        // A folder, and a file, that become links to what they were.
+        |model| swap(&model.join("c")),
+        |model| swap(&model.join("c/d")),
         |model| std::fs::write(model.join("a"), b"2").unwrap(),
         |model| std::fs::write(model.join("a"), b"longer").unwrap(),
         |model| std::fs::write(model.join("new"), b"").unwrap(),
         |model| drop(std::fs::remove_file(model.join("b"))),
     ];
     for change in meddle {
-        let fixture = Fixture::unsigned(&[("a", b"1"), ("b", b"2")]);
+        let fixture = Fixture::unsigned(&[("a", b"1"), ("b", b"2"), ("c/d", b"3")]);
         let hashing = Hashing {
             threads: 1.try_into().unwrap(),
             progress: &Meddler(&fixture.model, change),
@@ -548,6 +557,16 @@ fn change_while_hashing_is_seen() {
             matches!(error, Error::ChangedWhileHashing { .. } | Error::Io { .. }),
             "{error:?}"
         );
+    }
+}
+
+/// Puts a link in the place of `path`, once: it is called again and again.
+fn swap(path: &Path) {
+    let model = path.ancestors().find(|path| path.ends_with("model"));
+    let elsewhere = model.unwrap().with_file_name("was");
+    if !elsewhere.exists() {
+        std::fs::rename(path, &elsewhere).unwrap();
+        symlink(&elsewhere, path).unwrap();
     }
 }
 
