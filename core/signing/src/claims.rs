@@ -109,9 +109,7 @@ impl Bundle {
     /// # Ok::<(), autosign_signing::Error>(())
     /// ```
     pub fn statement(&self) -> Result<(Format, Statement), Error> {
-        let format = Format::claimed(self);
-        let statement = format.parse(self.envelope().payload())?;
-        Ok((format, statement))
+        Format::claimed(self)
     }
 
     /// The types of its statement, whether or not it is one that can be read. Claims.

@@ -45,6 +45,7 @@ mod pattern;
 mod portable;
 mod publish;
 mod random;
+mod redacted;
 mod serialization;
 mod services;
 mod signer;

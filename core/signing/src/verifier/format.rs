@@ -35,12 +35,14 @@ impl Format {
         }
     }
 
-    /// What `bundle` says of itself.
-    pub(crate) fn claimed(bundle: &Bundle) -> Self {
-        if legacy::claims(&bundle.envelope().payload) {
-            Self::Legacy
-        } else {
-            Self::of_today(bundle)
+    /// The statement of `bundle` in whichever format it says of itself that it has. One of a million files is looked
+    /// through once: only what is none of today can be an older one.
+    pub(crate) fn claimed(bundle: &Bundle) -> Result<(Self, Statement), Error> {
+        let payload = &bundle.envelope().payload;
+        let format = Self::of_today(bundle);
+        match format.parse(payload) {
+            Err(_) if legacy::claims(payload) => Ok((Self::Legacy, legacy::parse(payload)?)),
+            read => Ok((format, read?)),
         }
     }
 
@@ -52,7 +54,7 @@ impl Format {
         }
     }
 
-    pub(crate) fn parse(self, payload: &[u8]) -> Result<Statement, Error> {
+    pub(super) fn parse(self, payload: &[u8]) -> Result<Statement, Error> {
         match self {
             Self::Legacy => legacy::parse(payload),
             Self::Current | Self::NoKeyHint => Statement::parse(payload),

@@ -210,8 +210,7 @@ impl Verifier for KeylessVerifier {
                 found: bundle.method(),
             });
         };
-        let format = Format::claimed(bundle);
-        let statement = format.parse(&bundle.envelope().payload)?;
+        let (format, statement) = Format::claimed(bundle)?;
         let digest = subject(format, &statement);
         let bundle = sigstore_bundle(bundle, keyless)?;
         for entry in &bundle.verification_material.tlog_entries {
