@@ -1,6 +1,5 @@
 //! A verified manifest against the files on disk.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -155,28 +154,35 @@ impl VerifiedManifest {
         let mut unsigned = Vec::new();
         let mut difference = Difference::default();
         // What was signed is checked even where a rule leaves it out.
-        for (file, ignored) in model
-            .files()
-            .iter()
-            .map(|file| (file, false))
-            .chain(model.ignored().iter().map(|file| (file, true)))
-        {
-            match signed.remove(&file.name) {
-                Some(resources) if has_size(file, resources) => {
-                    parts.extend(resources.iter().map(|&resource| {
-                        let shard = resource.shard;
-                        (Part { file, shard }, resource)
-                    }));
+        for (files, ignored) in [(model.files(), false), (model.ignored(), true)] {
+            // Both lists are sorted by name, and as long as a signature may be.
+            let mut at = 0;
+            for file in files {
+                while signed.get(at).is_some_and(|one| *one.name < file.name) {
+                    at += 1;
                 }
-                Some(_) => difference.changed.push(file.name.clone()),
-                None if itself.covers(&file.name) => {}
-                None if ignored || policy.ignore_unsigned || self.cannot_cover(file) => {
-                    unsigned.push(file.name.clone());
+                match signed.get_mut(at).filter(|one| *one.name == file.name) {
+                    Some(one) => {
+                        one.found = true;
+                        if has_size(file, one.resources) {
+                            parts.extend(one.resources.iter().map(|&resource| {
+                                let shard = resource.shard;
+                                (Part { file, shard }, resource)
+                            }));
+                        } else {
+                            difference.changed.push(file.name.clone());
+                        }
+                    }
+                    None if itself.covers(&file.name) => {}
+                    None if ignored || policy.ignore_unsigned || self.cannot_cover(file) => {
+                        unsigned.push(file.name.clone());
+                    }
+                    None => difference.added.push(file.name.clone()),
                 }
-                None => difference.added.push(file.name.clone()),
             }
         }
-        difference.missing = signed.into_keys().cloned().collect();
+        let missing = signed.iter().filter(|one| !one.found);
+        difference.missing = missing.map(|one| one.name.clone()).collect();
         let (parts, expected): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let algorithm = self.manifest().algorithm();
         for ((part, digest), expected) in parts
@@ -241,15 +247,20 @@ impl VerifiedManifest {
         method != SerializationMethod::Files && file.state.size == 0
     }
 
-    /// Name to resources. Upstream's unnamed single file gets the name of the file at hand.
+    /// The signed files, sorted. Upstream's unnamed single file gets the name of the file at hand.
     fn expected<'a>(
         &self,
         model: &'a Model,
         resources: &'a [&'a Resource],
-    ) -> Result<BTreeMap<&'a RelPath, &'a [&'a Resource]>, Error> {
+    ) -> Result<Vec<Signed<'a>>, Error> {
+        let signed = |name, resources| Signed {
+            name,
+            resources,
+            found: false,
+        };
         if self.statement().is_unnamed() {
             return match (model.is_single(), model.files()) {
-                (true, [file]) => Ok(BTreeMap::from([(&file.name, resources)])),
+                (true, [file]) => Ok(vec![signed(&file.name, resources)]),
                 _ => Err(Error::SingleFileExpected {
                     path: model.root().into(),
                 }),
@@ -257,9 +268,18 @@ impl VerifiedManifest {
         }
         let files = resources.chunk_by(|a, b| a.name == b.name);
         Ok(files
-            .filter_map(|file| file.first().map(|first| (&first.name, file)))
+            .filter_map(|file| file.first().map(|first| signed(&first.name, file)))
             .collect())
     }
+}
+
+/// A file of the manifest.
+struct Signed<'a> {
+    name: &'a RelPath,
+    /// Itself, or its shards in their order.
+    resources: &'a [&'a Resource],
+    /// Whether it is there.
+    found: bool,
 }
 
 /// Whether `file` ends where its last shard does.
