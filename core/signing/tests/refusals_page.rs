@@ -81,13 +81,15 @@ fn rows(page: &str, title: &str) -> Vec<Row> {
 /// The text of the test `place`, which is `FILE::NAME` in core/signing/tests, or a whole path.
 fn text_of(place: &str) -> String {
     let (file, name) = place.rsplit_once("::").unwrap();
-    let path = match file.contains('/') {
-        true => file.to_owned(),
-        false => format!("core/signing/tests/{file}.rs"),
+    let path = if file.contains('/') {
+        file.to_owned()
+    } else {
+        format!("core/signing/tests/{file}.rs")
     };
     let text = read(&path);
-    let head = if path.ends_with(".py") { "def" } else { "fn" };
-    let begin = text.find(&format!("{head} {name}("));
+    let begin = ["fn", "def"]
+        .iter()
+        .find_map(|head| text.find(&format!("{head} {name}(")));
     let text = &text[begin.unwrap_or_else(|| panic!("there is no test {place}"))..];
     // Up to the next test; what helps a test may stand behind it.
     let end = text.find("#[test]").unwrap_or(text.len());
