@@ -149,6 +149,13 @@ impl Checkpoint {
         self.folder
     }
 
+    /// Whether it is a group that has a file at or below `path`.
+    pub(crate) fn lists(&self, path: &Path) -> bool {
+        let folder = self.root.parent().unwrap_or(Path::new("/"));
+        let mut files = self.files.iter();
+        self.group && files.any(|file| file.name.under(folder).starts_with(path))
+    }
+
     /// The names at its top that it has files in.
     pub(crate) fn parts(&self) -> BTreeSet<String> {
         let first = |file: &Stamp| file.name.components().next().map(str::to_owned);

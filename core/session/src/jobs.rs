@@ -268,6 +268,15 @@ impl State {
         all.filter(|root| root.starts_with(path)).cloned().collect()
     }
 
+    /// The groups that are to be signed and have a file at or below `path`.
+    pub(crate) fn groups_with(&self, path: &Path) -> BTreeSet<PathBuf> {
+        let lists = |newest: &&Newest| newest.checkpoint.lists(path);
+        let groups = self.newest.values().filter(lists);
+        groups
+            .map(|newest| newest.checkpoint.root.clone())
+            .collect()
+    }
+
     /// Whether a save of `family`, which is now counted, is one of those that are signed in any case.
     pub(crate) fn is_due(&mut self, family: &Family, every: NonZeroUsize) -> bool {
         if every == NonZeroUsize::MIN {
