@@ -98,7 +98,7 @@ def test_what_is_signed_and_verified_is_good(results: dict[str, dict[str, Any]])
     assert good == {"files as files", "blake3 as blake3", "shards as shards", "other shards as other shards"}
 
 
-def test_upstream_takes_its_own_words(model: Path, tmp_path: Path) -> None:
+def test_upstream_takes_its_own_words(upstream: Any, model: Path, tmp_path: Path) -> None:
     weights = model / "weights.bin"
     shards = hashing.Config().use_shard_serialization(shard_size=4)
     for tool in ("model-signing-1", None):
@@ -127,9 +127,8 @@ def test_upstream_takes_its_own_words(model: Path, tmp_path: Path) -> None:
                 else:
                     print("good")
     """
-    command = [UPSTREAM_PYTHON, "-c", textwrap.dedent(task), tmp_path, KEYS / "p256.pub.pem"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["good", "good", "bad", "bad"]
+    ran = upstream.python("-c", textwrap.dedent(task), tmp_path, KEYS / "p256.pub.pem")
+    assert ran.stdout.split() == ["good", "good", "bad", "bad"], ran.stderr
     with pytest.raises(ValueError, match="model-signing-1"):
         key_signer().set_compat("model-signing-2")  # type: ignore[arg-type]
 
