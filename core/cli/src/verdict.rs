@@ -183,7 +183,7 @@ impl<'a> Good<'a> {
             method,
             format: format(proven.format()),
             signer,
-            time: time(proven.judged_at()),
+            time: time(proven.judged_at(), method != "key"),
             stated: Stated::new(proven.statement()),
             unsigned: names(verified.unsigned()),
             hard_linked: names(verified.hard_linked()),
@@ -231,7 +231,7 @@ pub(crate) fn format(format: Format) -> Value {
     json!({ "version": format.version(), "predicate_type": format.predicate_type() })
 }
 
-fn time(judged: Option<JudgedAt>) -> Value {
+fn time(judged: Option<JudgedAt>, has_certificates: bool) -> Value {
     let (source, proven) = match judged {
         Some(JudgedAt::Timestamp(time)) => ("timestamp", Some(time)),
         Some(JudgedAt::Log(time)) => ("log", Some(time)),
@@ -240,7 +240,7 @@ fn time(judged: Option<JudgedAt>) -> Value {
     json!({
         "source": source,
         "at": proven.map(rfc3339),
-        "certificates_judged_at": judged.map(|judged| rfc3339(judged.time())),
+        "certificates_judged_at": judged.filter(|_| has_certificates).map(|judged| rfc3339(judged.time())),
     })
 }
 

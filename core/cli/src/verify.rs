@@ -96,6 +96,8 @@ pub(crate) struct Key {
     /// The public key, a PEM file.
     #[arg(long, value_name = "PATH")]
     public_key: PathBuf,
+    #[command(flatten)]
+    stamps: Stamps,
     /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
     #[arg(long)]
     legacy: bool,
@@ -113,10 +115,8 @@ pub(crate) struct Certificate {
     /// exactly; or glob:PATTERN, where * stands for anything but / and ** for anything; or re:EXPRESSION, for the whole.
     #[arg(long, value_name = "IDENTITY")]
     certificate_identity: Option<String>,
-    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
-    /// timestamps to its root; may be given several times.
-    #[arg(long, value_name = "PATH", num_args = 1)]
-    timestamp_certificate_chain: Vec<PathBuf>,
+    #[command(flatten)]
+    stamps: Stamps,
     /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
     #[arg(long)]
     log_fingerprints: bool,
@@ -127,9 +127,18 @@ pub(crate) struct Certificate {
     legacy: bool,
 }
 
+#[derive(Args)]
+struct Stamps {
+    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
+    /// timestamps to its root; may be given several times. A timestamp must then be right.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    timestamp_certificate_chain: Vec<PathBuf>,
+}
+
 impl Verify {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let tell_signer = matches!(self, Self::Certificate(_));
+        let tell_time = !matches!(self, Self::Sigstore(_));
         let json = self.model().json;
         let verified = match self {
             Self::Key(key) => key.verify(),
@@ -151,9 +160,14 @@ impl Verify {
                 if let Some(warning) = verified.manifest().format().warning() {
                     say(err, format_args!("{warning}"));
                 }
-                let judged = verified.manifest().judged_at().filter(|_| tell_signer);
+                let judged = verified.manifest().judged_at().filter(|_| tell_time);
                 if let Some(judged) = judged.filter(|at| !matches!(at, JudgedAt::Now(_))) {
-                    say(err, format_args!("Certificates are judged as of {judged}"));
+                    let what = if tell_signer {
+                        "Certificates are judged as of"
+                    } else {
+                        "It was signed before"
+                    };
+                    say(err, format_args!("{what} {judged}"));
                 }
                 if json {
                     say_json(out, &Good::new(&verified));
@@ -213,7 +227,12 @@ impl Sigstore {
 
 impl Key {
     fn verify(self) -> Result<VerifiedModel, Error> {
+        let chains = &self.stamps.timestamp_certificate_chain;
+        refuse_trust_in(&self.model.model, chains.iter().map(PathBuf::as_path))?;
         let mut verifier = KeyVerifier::read(&self.public_key)?;
+        for chain in chains {
+            verifier = verifier.with_timestamp_authority(chain)?;
+        }
         if self.legacy {
             verifier = verifier.with_legacy_format();
         }
@@ -223,14 +242,17 @@ impl Key {
 
 impl Certificate {
     fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
-        let given = [&self.certificate_chain, &self.timestamp_certificate_chain];
+        let given = [
+            &self.certificate_chain,
+            &self.stamps.timestamp_certificate_chain,
+        ];
         let given = given.into_iter().flatten().map(PathBuf::as_path);
         refuse_trust_in(&self.model.model, given)?;
         let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
         if let Some(identity) = &self.certificate_identity {
             verifier = verifier.with_identity(identity)?;
         }
-        for chain in &self.timestamp_certificate_chain {
+        for chain in &self.stamps.timestamp_certificate_chain {
             verifier = verifier.with_timestamp_authority(chain)?;
         }
         if self.legacy {

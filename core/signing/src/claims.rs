@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::bundle::Signatory;
 use crate::certificate::Certificate;
 use crate::services::timestamp_time;
 use crate::verifier::certified;
@@ -69,30 +70,28 @@ impl Bundle {
     /// Its certificates, leaf first. Claims.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateClaims> {
-        let chain = self.chained().map(|chained| chained.certificates.iter());
-        let leaf = self.keyless().map(|keyless| &keyless.certificate);
-        let all = chain.into_iter().flatten().chain(leaf);
-        all.map(|der| CertificateClaims {
+        let all = match self.signer() {
+            Signatory::Chain(chain) => chain.as_slice(),
+            Signatory::Fulcio(leaf) => std::slice::from_ref(leaf),
+            Signatory::Key(_) => &[],
+        };
+        let all = all.iter().map(|der| CertificateClaims {
             fingerprint: Digest::of(der),
             content: content(der).map_err(|error| error.to_string()),
-        })
-        .collect()
+        });
+        all.collect()
     }
 
     /// Its log entries. Claims.
     #[must_use]
     pub fn log_entries(&self) -> Vec<LogEntryClaims> {
-        let keyless = self.keyless().into_iter();
-        let entries = keyless.flat_map(|keyless| &keyless.log_entries);
-        entries.map(log_entry).collect()
+        self.entries().iter().map(log_entry).collect()
     }
 
     /// The times of its RFC 3161 timestamps; where one cannot be read, why not. Claims.
     #[must_use]
     pub fn timestamps(&self) -> Vec<Result<SystemTime, String>> {
-        let chained = self.chained().map(|chained| &chained.timestamps);
-        let keyless = self.keyless().map(|keyless| &keyless.timestamps);
-        let all = chained.into_iter().chain(keyless).flatten();
+        let all = self.stamps().iter();
         all.map(|der| timestamp_time(der)).collect()
     }
 

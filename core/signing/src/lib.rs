@@ -84,11 +84,11 @@ pub use serialization::{
 };
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
-    AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
+    AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer, Timestamped,
     generate_key, read_password,
 };
 #[cfg(feature = "pkcs11")]
-pub use signer::{Pkcs11Fault, Pkcs11Signer, Pkcs11Uri};
+pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};

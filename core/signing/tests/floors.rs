@@ -107,7 +107,11 @@ fn libraries_are_named_where_they_belong() {
     only_in("webpki::", &["certificate.rs", "verifier/path.rs"]);
     only_in(
         "cryptoki::",
-        &["signer/pkcs11/key.rs", "signer/pkcs11/token.rs"],
+        &[
+            "signer/pkcs11/key.rs",
+            "signer/pkcs11/look.rs",
+            "signer/pkcs11/token.rs",
+        ],
     );
     only_in("h2::", &["services/grpc.rs"]);
     only_in("tokio::", &["services/grpc.rs"]);

@@ -305,6 +305,27 @@ fn bundles() {
     }
 }
 
+/// Whatever a log entry or a timestamp says in the bundle of a key, it counts for nothing: a key is believed by itself.
+#[test]
+fn proofs_that_nobody_asked_for_prove_nothing() {
+    let fixture = Fixture::signed(&[("a", b"1")]);
+    let entry =
+        json!({"logIndex": "7", "integratedTime": "1700000000", "logId": {"keyId": "AAAA"}});
+    let mut bundle = fixture.bundle();
+    let material = &mut bundle["verificationMaterial"];
+    material["tlogEntries"] = json!([entry, entry, {"canonicalizedBody": 3}]);
+    let stamp = json!({"signedTimestamp": "AAAA"});
+    material["timestampVerificationData"] = json!({"rfc3161Timestamps": [stamp]});
+    fixture.set_bundle(bundle.to_string());
+    let verified = fixture.verify().unwrap();
+    assert_eq!(verified.manifest().judged_at(), None);
+    // `show` tells of them all the same, as claims.
+    let bundle = Bundle::read(&fixture.signature).unwrap();
+    assert_eq!(bundle.log_entries().len(), 3);
+    assert_eq!(bundle.log_entries()[0].index, Some(7));
+    assert!(matches!(bundle.timestamps().as_slice(), [Err(_)]));
+}
+
 #[test]
 fn statements() {
     let fixture = Fixture::signed(&[("a", b"1"), ("b", b"2")]);

@@ -12,7 +12,7 @@ use pkcs8::EncryptedPrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
 use super::{PrivateKey, Signer};
-use crate::bundle::read_capped;
+use crate::bundle::{Signatory, read_capped};
 use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block, pem_text};
 use crate::{Bundle, Envelope, Error, Statement};
 
@@ -125,7 +125,8 @@ impl PrivateKey for KeySigner {
 impl Signer for KeySigner {
     fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
         let envelope = self.envelope(statement)?;
-        Ok(Bundle::signed_by_key(envelope, self.hint().to_owned()))
+        let hint = self.hint().to_owned();
+        Ok(Bundle::new(envelope, Signatory::Key(Some(hint))))
     }
 
     fn verifier(&self) -> &dyn Verifier {

@@ -17,7 +17,7 @@ use sigstore_verify::{Error as Refusal, VerificationPolicy, VerificationResult};
 use x509_cert::Certificate;
 
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
-use crate::bundle::{Keyless, Method};
+use crate::bundle::{Method, Signatory};
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
 use crate::{Bundle, Error, Statement, TrustConfig};
@@ -204,7 +204,7 @@ fn valid_at(der: &[u8], times: &[jiff::Timestamp]) -> bool {
 
 impl Verifier for KeylessVerifier {
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
-        let Some(keyless) = bundle.keyless() else {
+        let Signatory::Fulcio(certificate) = bundle.signer() else {
             return Err(Error::MethodMismatch {
                 expected: Method::Sigstore,
                 found: bundle.method(),
@@ -212,7 +212,7 @@ impl Verifier for KeylessVerifier {
         };
         let (format, statement) = Format::claimed(bundle)?;
         let digest = subject(format, &statement);
-        let bundle = sigstore_bundle(bundle, keyless)?;
+        let bundle = sigstore_bundle(bundle, certificate)?;
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
             if !self.root.tlogs.iter().any(|log| log.log_id == entry.log_id) {
@@ -300,10 +300,10 @@ fn subject(format: Format, statement: &Statement) -> Sha256Hash {
 }
 
 /// The bundle as the Sigstore crates have it. What they are laxer with than OMS is checked here.
-fn sigstore_bundle(bundle: &Bundle, keyless: &Keyless) -> Result<SigstoreBundle, Error> {
-    let [entry] = keyless.log_entries.as_slice() else {
+fn sigstore_bundle(bundle: &Bundle, certificate: &[u8]) -> Result<SigstoreBundle, Error> {
+    let [entry] = bundle.entries() else {
         return Err(Error::LogEntryCount {
-            found: keyless.log_entries.len(),
+            found: bundle.entries().len(),
         });
     };
     let entry: TransparencyLogEntry =
@@ -330,9 +330,9 @@ fn sigstore_bundle(bundle: &Bundle, keyless: &Keyless) -> Result<SigstoreBundle,
             reason: "its inclusion proof and its checkpoint are not of one tree".to_owned(),
         });
     }
-    let certificate = DerCertificate::from_bytes(&keyless.certificate);
+    let certificate = DerCertificate::from_bytes(certificate);
     let certificate = CertificateContent::new(certificate);
-    let stamps = keyless.timestamps.iter();
+    let stamps = bundle.stamps().iter();
     let stamps = stamps.map(|der| Rfc3161Timestamp::new(TimestampToken::from_bytes(der)));
     let material = VerificationMaterial::new(VerificationMaterialContent::Certificate(certificate))
         .with_tlog_entries(vec![entry])
