@@ -15,15 +15,18 @@ ENV := build/env
 UPSTREAM := build/upstream
 NODE := build/node
 SOFTHSM := build/softhsm
+RUST := build/rust
 FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning keras tensorflow \
-	jax opt_in mlflow wandb
+	jax opt_in mlflow wandb rust
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
+# What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
+FEATURES := autosign-hooks/safetensors,autosign-signing/pkcs11
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools check test-rust test-python bench fix stubs docs bundles clean
+.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python bench fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -34,11 +37,16 @@ demo-key: $(ENV)/.wheel $(UPSTREAM)/.installed
 sigstore:
 	@$(PYTHON) $(START) --interactive
 
-test: sigstore-tools check test-rust test-python
+test: sigstore-tools check test-rust rust-trainers test-python
 
 # The Go programs that tests start, built here so that the minutes this takes the first time are nobody's test.
 sigstore-tools:
 	$(PYTHON) $(START) --build --peers
+
+# So are the Rust trainers, with the C++ that the crate tch brings.
+rust-trainers: $(RUST)/.installed
+	LIBTORCH=$(abspath $(RUST)/libtorch) cargo test --quiet --no-run --package autosign-hooks --features safetensors,tch
+	cargo test --quiet --no-run --package autosign-hooks --features tensorflow-runtime
 
 # Formatting, lints, types, and generated files that must be what their source says.
 check: $(ENV)/.wheel
@@ -51,11 +59,11 @@ check: $(ENV)/.wheel
 	diff build/stubs/model_signing_autosign/_core.pyi hooks/python/model_signing_autosign/_core.pyi
 
 test-rust:
-	cargo test --quiet --all-features
+	cargo test --quiet --features $(FEATURES)
 	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --no-deps --all-features
 
 # One framework a process.
-test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed
+test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed $(RUST)/.installed
 	$(ENV)/bin/pytest framework-tests/contract
 	for name in $(FRAMEWORKS); do $(ENV)/bin/pytest framework-tests/$$name || exit; done
 	$(ENV)/bin/pytest framework-tests/launcher
@@ -118,6 +126,10 @@ $(NODE)/.installed: pyproject.toml $(wildcard framework-tests/sigstore/js/*) $(T
 	$(UV) pip install --quiet --python $(NODE) --group node
 	cp -R framework-tests/sigstore/js $(NODE)/js
 	cd $(NODE)/js && NODE_OPTIONS=--use-system-ca ../bin/npm ci --loglevel=error --no-audit --ignore-scripts > /dev/null
+	touch $@
+
+$(RUST)/.installed: framework-tests/rust/libtorch.sh pyproject.toml $(TOOLS)/.installed
+	bash $< $(RUST) $(UV) $(TOOLS)/bin/python
 	touch $@
 
 $(SOFTHSM)/.installed: framework-tests/interop/softhsm.sh

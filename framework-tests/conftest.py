@@ -193,5 +193,36 @@ def upstream_verifies(keys: Keys, upstream: Upstream) -> Callable[..., None]:
     return upstream_verifies
 
 
+@pytest.fixture(scope="session")
+def rust_example() -> Callable[[str, str], str]:
+    """Build an example in Rust, with these features of its crate; `make rust-trainers` does what takes minutes."""
+    root = HERE.parent
+
+    def rust_example(name: str, features: str) -> str:
+        words = ["--package", "autosign-hooks", "--features", features, "--example", name, "--message-format", "json"]
+        environment = os.environ | {"LIBTORCH": str(root / "build/rust/libtorch")}
+        command = ["cargo", "build", "--quiet", *words]
+        built = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert built.returncode == 0, built.stderr
+        messages = [json.loads(line) for line in built.stdout.splitlines()]
+        programs = [line["executable"] for line in messages if line.get("target", {}).get("name") == name]
+        program: str = programs[-1]
+        return program
+
+    return rust_example
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write what trainers in Rust train on: 64 pixels from 0 to 16 and the digit that they show, a line each."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    file = tmp_path_factory.mktemp("digits") / "digits.csv"
+    found = load_digits()
+    np.savetxt(file, np.column_stack([found.data, found.target]), fmt="%d", delimiter=",")
+    return file
+
+
 def signature_of(model: Path) -> Path:
     return model / "model.sig" if model.is_dir() else model.with_name(f"{model.name}.sig")

@@ -12,8 +12,8 @@ use crate::settings::key_of;
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes are not those that were hashed when the checkpoint was saved, though size and times are.
-    #[error("{path:?} was altered after it was saved, with its size and times kept")]
+    /// The bytes are not those that were hashed when the checkpoint was saved.
+    #[error("{path:?} was altered after it was saved")]
     Altered {
         /// The checkpoint.
         path: PathBuf,

@@ -258,12 +258,12 @@ impl Queue {
         if below.is_empty() {
             self.watch_stranger(&path);
         }
-        self.end(&below | &groups);
+        self.end(&(&below | &groups));
         self.touched(&path);
     }
 
     /// Nothing is published at `roots` from now on.
-    fn end(self: &Arc<Self>, roots: BTreeSet<PathBuf>) {
+    fn end(self: &Arc<Self>, roots: &BTreeSet<PathBuf>) {
         if roots.is_empty() {
             return;
         }
@@ -273,7 +273,7 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let mut gone = Vec::new();
-        for root in &roots {
+        for root in roots {
             gone.extend(state.take_all(root));
             if let Some(newest) = state.newest.remove(root) {
                 newest.control.cancel();
@@ -351,7 +351,7 @@ impl Queue {
         let state = self.lock();
         let (left, replaced) = (state.groups_with(&from), state.groups_with(&to));
         drop(state);
-        self.end(if linked { replaced } else { &left | &replaced });
+        self.end(&if linked { replaced } else { &left | &replaced });
         self.touched(&from);
         self.touched(&to);
     }

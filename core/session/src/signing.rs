@@ -85,7 +85,8 @@ pub(crate) fn hashed(
         if !checkpoint.is_unchanged() {
             return Ok(None);
         }
-        match hash_model(|| checkpoint.model(), hashing) {
+        let known = checkpoint.manifest()?.map(Ok);
+        match known.unwrap_or_else(|| hash_model(|| checkpoint.model(), hashing)) {
             // Looked at again after hashing: what was hashed is what was saved.
             Ok(_) if !checkpoint.is_unchanged() => return Ok(None),
             Ok(manifest) => return Ok(Some(Statement::new(manifest, ignore))),

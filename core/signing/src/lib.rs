@@ -53,6 +53,7 @@ mod statement;
 mod symlinks;
 mod trust;
 mod verifier;
+mod written;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -96,6 +97,7 @@ pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
     KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
+pub use written::{HashedFile, WrittenFile};
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
 ///

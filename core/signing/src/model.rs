@@ -427,6 +427,12 @@ impl Model {
 }
 
 impl FileState {
+    /// Whether it is the same file, not written to since. Its change time says less: it is another one after a rename.
+    pub(crate) fn has_content_of(&self, other: &Self) -> bool {
+        let content = |state: &Self| (state.dev, state.ino, state.size, state.modified);
+        content(self) == content(other)
+    }
+
     pub(crate) fn of(stat: &Stat) -> Self {
         // The types of these fields differ between systems; none is ever negative or wider than 64 bits.
         #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
