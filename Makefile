@@ -94,10 +94,11 @@ docs: $(ENV)/.installed
 BUNDLES := core/signing/tests/bundles
 OLD := $(UV) run --quiet --isolated --no-project --python $(TOOLS)/bin/python --with pyOpenSSL
 bundles: $(TOOLS)/.installed
-	rm -f $(BUNDLES)/*.sig $(BUNDLES)/*.pem
+	rm -f $(BUNDLES)/*.sig $(BUNDLES)/*.pem $(BUNDLES)/*.json
 	for release in 0.2.0 0.3.1 1.0.1; do \
 		$(OLD) --with sigstore==3.6.6 --with model-signing==$$release $(BUNDLES)/remake.py || exit; done
 	$(OLD) --with sigstore==4.5.1 --with model-signing==1.1.0 $(BUNDLES)/remake.py
+	$(OLD) --with sigstore==3.6.6 --with model-signing==0.2.0 $(BUNDLES)/remake_keyless.py
 
 clean:
 	rm -rf build target

@@ -84,7 +84,8 @@ def test_the_interface_is_the_same(results: dict[str, dict[str, Any]]) -> None:
     assert len(upstream) > 20
     assert {name: ours.get(name) for name in upstream} == upstream
     # Upstream keeps the class of digests in a private module.
-    assert ours.keys() - upstream.keys() == {"manifest.Digest.digest_hex", "manifest.Digest.digest_size"}
+    digest = {"manifest.Digest.digest_hex", "manifest.Digest.digest_size"}
+    assert ours.keys() - upstream.keys() == {*digest, "signing.Config.set_compat"}
 
 
 def test_what_is_signed_and_verified_is_good(results: dict[str, dict[str, Any]]) -> None:
@@ -95,6 +96,41 @@ def test_what_is_signed_and_verified_is_good(results: dict[str, dict[str, Any]])
     assert ours["ignore_paths"][0][:2] == ["good"] * 2
     good = {name for name, result in ours["verify_as_configured"].items() if result == "good"}
     assert good == {"files as files", "blake3 as blake3", "shards as shards", "other shards as other shards"}
+
+
+def test_upstream_takes_its_own_words(upstream: Any, model: Path, tmp_path: Path) -> None:
+    weights = model / "weights.bin"
+    shards = hashing.Config().use_shard_serialization(shard_size=4)
+    for tool in ("model-signing-1", None):
+        signer = key_signer().set_compat(tool)
+        signer.sign(weights, tmp_path / f"file-{tool}")
+        signer.set_hashing_config(shards).sign(model, tmp_path / f"shards-{tool}")
+        for signed, signature in ((weights, f"file-{tool}"), (model, f"shards-{tool}")):
+            key_verifier().verify(signed, tmp_path / signature)
+    task = """
+        import sys
+        from pathlib import Path
+        from model_signing import hashing, verifying
+        folder, public = map(Path, sys.argv[1:])
+        shards = hashing.Config().use_shard_serialization(shard_size=4)
+        for tool in ("model-signing-1", None):
+            for signature, model, config in (
+                ("file", "model/weights.bin", None), ("shards", "model", shards),
+            ):
+                verifier = verifying.Config().use_elliptic_key_verifier(public_key=public)
+                if config:
+                    verifier.set_hashing_config(config)
+                try:
+                    verifier.verify(folder / model, folder / f"{signature}-{tool}")
+                except ValueError:
+                    print("bad")
+                else:
+                    print("good")
+    """
+    ran = upstream.python("-c", textwrap.dedent(task), tmp_path, KEYS / "p256.pub.pem")
+    assert ran.stdout.split() == ["good", "good", "bad", "bad"], ran.stderr
+    with pytest.raises(ValueError, match="model-signing-1"):
+        key_signer().set_compat("model-signing-2")  # type: ignore[arg-type]
 
 
 class TestOursDiffers:

@@ -296,8 +296,7 @@ impl Model {
     fn sign(&self, signer: &dyn Signer) -> Result<(), Error> {
         let ignore = self.selection.ignore(&self.model, Some(&self.signature))?;
         let bar = Bar::default();
-        let symlinks = self.selection.allow_symlinks;
-        let hashing = self.hashing.hashing(symlinks, &bar)?;
+        let hashing = self.hashing.hashing(&self.selection, &bar)?;
         let dialect = match self.compat {
             Some(Compat::ModelSigning1) => Dialect::ModelSigning1,
             None => Dialect::Oms,

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
-use crate::verdict::{Good, bad, say_json, tell_unsigned};
+use crate::verdict::{Good, bad, say_json, tell_hard_linked, tell_unsigned};
 use crate::{
     GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say,
 };
@@ -44,9 +44,14 @@ struct Model {
     /// Refuse them (the default).
     #[arg(long)]
     no_ignore_unsigned_files: bool,
-    /// Refuse them also where the signature says that its signer left them out, except for git's own.
+    /// Refuse them also where the signature says that its signer left them out, except for git's own; and name signed
+    /// files that are hard links, which can be changed through another name.
     #[arg(long)]
     strict: bool,
+    /// The name that the signer must have given the model, which is the last part of the path that was signed. Without this,
+    /// a model verifies under any name, and so does an older one of the same signer.
+    #[arg(long, value_name = "NAME")]
+    expect_name: Option<String>,
     /// Print JSON: who signed when, and which files; or what is wrong.
     #[arg(long)]
     json: bool,
@@ -79,6 +84,9 @@ pub(crate) struct Sigstore {
     /// Use no network. Without this, trust that is older than a day is fetched first.
     #[arg(long)]
     offline: bool,
+    /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
+    #[arg(long)]
+    legacy: bool,
 }
 
 #[derive(Args)]
@@ -148,6 +156,7 @@ impl Verify {
         match verified {
             Ok(verified) => {
                 tell_unsigned(&verified, err);
+                tell_hard_linked(&verified, err);
                 if let Some(warning) = verified.manifest().format().warning() {
                     say(err, format_args!("{warning}"));
                 }
@@ -208,7 +217,10 @@ impl Sigstore {
             .from_repository(self.repository)
             .from_workflow(self.workflow)
             .from_ref(self.reference);
-        let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        let mut verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        if self.legacy {
+            verifier = verifier.with_legacy_format();
+        }
         self.model.verify(&verifier)
     }
 }
@@ -274,6 +286,8 @@ impl Model {
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
             strict: self.strict,
+            expect_name: self.expect_name,
+            portable: self.selection.portable,
             symlinks: self.selection.allow_symlinks,
         };
         let bar = Bar::default();

@@ -12,7 +12,7 @@ use crate::bundle::Signatory;
 use crate::certificate::Certificate;
 use crate::services::timestamp_time;
 use crate::verifier::certified;
-use crate::{Bundle, Digest, Error, json};
+use crate::{Bundle, Digest, Error, Format, Statement, json};
 
 /// A certificate in a bundle. Texts are as they stand there: escape them before a terminal sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,22 @@ impl Bundle {
     pub fn timestamps(&self) -> Vec<Result<SystemTime, String>> {
         let all = self.stamps().iter();
         all.map(|der| timestamp_time(der)).collect()
+    }
+
+    /// Its statement, and the format that it claims to have, which a verifier may want to be asked for. Claims.
+    ///
+    /// # Errors
+    /// Those of [`Statement::parse`].
+    ///
+    /// ```
+    /// use autosign_signing::{Bundle, Format};
+    /// let bundle = Bundle::read("tests/bundles/0.2.0-single.sig".as_ref())?;
+    /// let (format, statement) = bundle.statement()?;
+    /// assert_eq!((format, statement.manifest().files().count()), (Format::Legacy, 1));
+    /// # Ok::<(), autosign_signing::Error>(())
+    /// ```
+    pub fn statement(&self) -> Result<(Format, Statement), Error> {
+        Format::claimed(self)
     }
 
     /// The types of its statement, whether or not it is one that can be read. Claims.

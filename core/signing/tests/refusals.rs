@@ -16,8 +16,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use autosign_signing::{
-    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Progress, SerializationFault,
-    Signer, Statement, hash, publish, seal, sign,
+    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Policy, Progress,
+    SerializationFault, Signer, Statement, hash, publish, read_password, seal, sign, verify,
 };
 use common::{Fixture, key, signer, verifier};
 use serde_json::{Value, json};
@@ -105,6 +105,29 @@ fn empty_models() {
 }
 
 #[test]
+fn a_checkpoint_prefix_names_no_file() {
+    let fixture =
+        Fixture::unsigned(&[("ckpt-1.index", b"i"), ("ckpt-1.data-00000-of-00001", b"d")]);
+    let prefix = fixture.model.join("ckpt-1");
+    let hashed = hash(&prefix, &Ignore::git(), Hashing::default());
+    let text = refused!(hashed, Error::CheckpointPrefix { .. });
+    assert!(text.contains("/ckpt-1.index\""), "{text}");
+    let ignored = Ignore::new(&prefix, None, &[], true);
+    refused!(ignored, Error::CheckpointPrefix { .. });
+    let verified = verify(
+        &prefix,
+        &fixture.signature,
+        &verifier("p256"),
+        &Policy::default(),
+        Hashing::default(),
+    );
+    refused!(verified, Error::CheckpointPrefix { .. });
+    let other = fixture.model.join("ckpt-2");
+    let hashed = hash(&other, &Ignore::git(), Hashing::default());
+    refused!(hashed, Error::Io { .. });
+}
+
+#[test]
 fn keys() {
     refused!(KeySigner::read(&key("none"), None), Error::Io { .. });
     refused!(KeySigner::read(&key(""), None), Error::NotAFile { .. });
@@ -144,6 +167,12 @@ fn keys() {
     refused!(
         KeySigner::from_pem(b"-----BEGIN PRIVATE KEY-----\n", None),
         Error::KeyForm { .. }
+    );
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), b"caf\xe9\n").unwrap();
+    refused!(
+        read_password(password.path()),
+        Error::PasswordNotUtf8 { .. }
     );
     let huge = tempfile::NamedTempFile::new().unwrap();
     huge.as_file().set_len(2 << 20).unwrap();
@@ -528,14 +557,17 @@ impl Progress for Meddler<'_> {
 
 #[test]
 fn change_while_hashing_is_seen() {
-    let meddle: [fn(&Path); 4] = [
+    let meddle: [fn(&Path); 6] = [
+        // A folder, and a file, that become links to what they were.
+        |model| swap(&model.join("c")),
+        |model| swap(&model.join("c/d")),
         |model| std::fs::write(model.join("a"), b"2").unwrap(),
         |model| std::fs::write(model.join("a"), b"longer").unwrap(),
         |model| std::fs::write(model.join("new"), b"").unwrap(),
         |model| drop(std::fs::remove_file(model.join("b"))),
     ];
     for change in meddle {
-        let fixture = Fixture::unsigned(&[("a", b"1"), ("b", b"2")]);
+        let fixture = Fixture::unsigned(&[("a", b"1"), ("b", b"2"), ("c/d", b"3")]);
         let hashing = Hashing {
             threads: 1.try_into().unwrap(),
             progress: &Meddler(&fixture.model, change),
@@ -546,6 +578,16 @@ fn change_while_hashing_is_seen() {
             matches!(error, Error::ChangedWhileHashing { .. } | Error::Io { .. }),
             "{error:?}"
         );
+    }
+}
+
+/// Puts a link in the place of `path`, once: it is called again and again.
+fn swap(path: &Path) {
+    let model = path.ancestors().find(|path| path.ends_with("model"));
+    let elsewhere = model.unwrap().with_file_name("was");
+    if !elsewhere.exists() {
+        std::fs::rename(path, &elsewhere).unwrap();
+        symlink(&elsewhere, path).unwrap();
     }
 }
 

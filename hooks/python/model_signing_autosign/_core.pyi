@@ -145,11 +145,13 @@ class Signer:
         """
         The same with the PEM certificate `signing_certificate` for it.
         """
-    def sign(self, /, model: str | PathLike[str], signature: str | PathLike[str], hashing: Hashing) -> None:
+    def sign(self, /, model: str | PathLike[str], signature: str | PathLike[str], hashing: Hashing, *, compat: str | None) -> None:
         """
-        Hash and sign `model`, and put the signature at `signature`, which is left out of the model.
+        Hash and sign `model`, and put the signature at `signature`, which is left out of the model. `compat` is the tool in
+        whose words it is signed.
 
         Raises:
+            ValueError: There is no such tool.
             OSError: A file cannot be read, or the signature cannot be written.
             SigningError: The model is not as it must be, or a service fails.
         """

@@ -118,6 +118,7 @@ pub struct KeylessVerifier {
     root: TrustedRoot,
     verifier: sigstore_verify::Verifier,
     expected: Option<ExpectedSigner>,
+    legacy: bool,
 }
 
 impl KeylessVerifier {
@@ -139,7 +140,16 @@ impl KeylessVerifier {
             verifier: judge(&root)?,
             root,
             expected: None,
+            legacy: false,
         })
+    }
+
+    /// Also takes signatures of upstream 0.2, as [`KeyVerifier::with_legacy_format`](crate::KeyVerifier::with_legacy_format)
+    /// does.
+    #[must_use]
+    pub fn with_legacy_format(mut self) -> Self {
+        self.legacy = true;
+        self
     }
 
     /// What the crates prove, with every check on.
@@ -200,8 +210,8 @@ impl Verifier for KeylessVerifier {
                 found: bundle.method(),
             });
         };
-        let statement = Statement::parse(&bundle.envelope().payload)?;
-        let digest = Sha256Hash::new(*statement.manifest().root_digest().as_bytes());
+        let (format, statement) = Format::claimed(bundle)?;
+        let digest = subject(format, &statement);
         let bundle = sigstore_bundle(bundle, certificate)?;
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
@@ -224,6 +234,9 @@ impl Verifier for KeylessVerifier {
         if let Some(expected) = &self.expected {
             expected.check(&signer)?;
         }
+        if format == Format::Legacy && !self.legacy {
+            return Err(Error::LegacyFormat);
+        }
         let (identity, provider) = names(&signer);
         let signed_by = SignedBy::Identity {
             identity: identity.to_owned(),
@@ -233,7 +246,7 @@ impl Verifier for KeylessVerifier {
             statement,
             signer: signed_by.to_string(),
             signed_by,
-            format: Format::Current,
+            format,
             judged,
         })
     }
@@ -274,6 +287,16 @@ fn names(signer: &VerificationResult) -> (&str, &str) {
 /// Both texts come from a certificate: control characters are escaped.
 fn shown(identity: &str, provider: &str) -> String {
     format!("{} ({})", identity.escape_debug(), provider.escape_debug())
+}
+
+/// The SHA-256 of a subject of `statement`, which the Sigstore crates ask for. Of the files that 0.2 names any will do: all
+/// are of one payload.
+fn subject(format: Format, statement: &Statement) -> Sha256Hash {
+    let manifest = statement.manifest();
+    let first = manifest.resources().first();
+    let file = first.filter(|_| format == Format::Legacy);
+    let file = file.and_then(|file| file.digest.as_bytes().try_into().ok());
+    Sha256Hash::new(file.unwrap_or(*manifest.root_digest().as_bytes()))
 }
 
 /// The bundle as the Sigstore crates have it. What they are laxer with than OMS is checked here.
