@@ -16,8 +16,9 @@ UPSTREAM := build/upstream
 NODE := build/node
 SOFTHSM := build/softhsm
 RUST := build/rust
-FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning keras tensorflow \
-	jax opt_in mlflow wandb rust
+# Folders of tests, those that take longest first.
+FOLDERS := sigstore lightning contract keras transformers tensorflow mlflow accelerate torch interop jax torch_distributed \
+	opt_in deepspeed launcher install wandb rust docs datasets safetensors
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 # What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
@@ -26,7 +27,7 @@ SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.r
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python bench fix stubs docs bundles clean
+.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) bench fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -62,15 +63,12 @@ test-rust:
 	cargo test --quiet --features $(FEATURES)
 	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --no-deps --all-features
 
-# One framework a process.
-test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed $(RUST)/.installed
-	$(ENV)/bin/pytest framework-tests/contract
-	for name in $(FRAMEWORKS); do $(ENV)/bin/pytest framework-tests/$$name || exit; done
-	$(ENV)/bin/pytest framework-tests/launcher
-	$(ENV)/bin/pytest framework-tests/interop
-	$(ENV)/bin/pytest framework-tests/sigstore
-	$(ENV)/bin/pytest framework-tests/install
-	$(ENV)/bin/pytest framework-tests/docs
+# A process for each folder, since two frameworks do not go into one, and two at once: most of them wait a good deal.
+test-python:
+	$(MAKE) --jobs=2 --output-sync $(FOLDERS:%=pytest-%)
+
+$(FOLDERS:%=pytest-%): pytest-%: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed $(RUST)/.installed
+	$(ENV)/bin/pytest framework-tests/$*
 
 bench: $(ENV)/.wheel $(UPSTREAM)/.installed
 	$(ENV)/bin/python benches/save.py
