@@ -4,7 +4,7 @@
 #   make demo-key    the same with a key of one's own instead of Sigstore
 #   make sigstore    a local Sigstore to play with
 #   make test        every check and test
-# They need Rust, CPython 3.10 or later with venv, a C compiler and make.
+# They need Rust, CPython 3.10 or later with venv, a compiler of C and C++, and make.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
