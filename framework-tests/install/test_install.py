@@ -113,10 +113,36 @@ def test_a_bar_on_a_terminal(tmp_path: Path, size: int, drawn: bool) -> None:
     assert ("█".encode() in shown) is drawn
 
 
-def test_the_switch_is_typed(python: Path, wheel: Path, tmp_path: Path) -> None:
+USES = """
+import model_signing.autosign
+from model_signing.autosign import UnsignedError
+from model_signing_autosign import hashing, signing, verifying
+
+reveal_type(model_signing.autosign.flush(timeout=1.0).signed)
+reveal_type(model_signing.autosign.wait("a.pt"))
+reveal_type(model_signing.autosign.verify("a.pt"))
+reveal_type(UnsignedError("a.pt has no signature").hint)
+reveal_type(signing.Config().use_elliptic_key_signer(private_key="key.pem"))
+reveal_type(verifying.Config().use_elliptic_key_verifier(public_key="key.pub.pem"))
+reveal_type(hashing.hash("model"))
+model_signing.autosign.flush(timeout="1")
+signing.Config().sign("model")
+"""
+
+
+def test_type_checkers_see_the_switch_and_the_library(python: Path, wheel: Path, tmp_path: Path) -> None:
     install(python, wheel)
     script = tmp_path / "train.py"
-    script.write_text("import model_signing.autosign\nreveal_type(model_signing.autosign.flush(timeout=1.0).signed)\n")
-    mypy = Path(sys.executable).with_name("mypy")
-    said = run(mypy, "--strict", "--python-executable", python, "--config-file", "", script, cwd=tmp_path)
-    assert 'Revealed type is "int"' in said or 'Revealed type is "builtins.int"' in said, said
+    script.write_text(USES)
+    mypy = [Path(sys.executable).with_name("mypy"), "--strict", "--python-executable", python, "--config-file", ""]
+    said = subprocess.run([*mypy, script], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert re.findall(r'Revealed type is "(?:builtins\.)?(.*)"', said) == [
+        "int",
+        "pathlib.Path",
+        "list[str]",
+        "str",
+        "model_signing_autosign.signing.Config",
+        "model_signing_autosign.verifying.Config",
+        "model_signing_autosign.manifest.Manifest",
+    ]
+    assert re.findall(r"error: .*\[(.*)\]", said) == ["arg-type", "call-arg"], said
