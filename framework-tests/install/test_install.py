@@ -22,6 +22,13 @@ model_signing.autosign.enable()
 model_signing.signing.Config()
 """
 
+TYPED = """
+import model_signing.autosign, model_signing.signing
+reveal_type(model_signing.autosign.flush(timeout=1.0).signed)
+reveal_type(model_signing.signing.Config())
+"""
+REVEALED = r'Revealed type is "(?:builtins\.)?(.*)"'
+
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     result = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
@@ -63,8 +70,16 @@ def test_from_the_source_tree(tmp_path: Path) -> None:
     assert run(environment / "bin/model-signing", "--version").startswith("model-signing 0.")
 
 
+def judged(python: Path, folder: Path, text: str) -> str:
+    """What mypy says of a user's file, for which this interpreter's packages are installed."""
+    script = folder / "train.py"
+    script.write_text(text)
+    mypy = [Path(sys.executable).with_name("mypy"), "--strict", "--python-executable", python, "--config-file", ""]
+    return subprocess.run([*mypy, script], cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
 @pytest.mark.parametrize("order", ["ours first", "upstream first"])
-def test_beside_upstream(python: Path, wheel: Path, order: str) -> None:
+def test_beside_upstream(python: Path, wheel: Path, tmp_path: Path, order: str) -> None:
     if order == "ours first":
         install(python, wheel)
         install(python, *UPSTREAM)
@@ -72,6 +87,7 @@ def test_beside_upstream(python: Path, wheel: Path, order: str) -> None:
         install(python, *UPSTREAM)
         install(python, wheel)
     run(python, "-c", BOTH)
+    assert re.findall(REVEALED, judged(python, tmp_path, TYPED)) == ["int", "model_signing.signing.Config"]
     run(UV, "pip", "check", "--python", python)
     run(UV, "pip", "uninstall", "--python", python, "model-signing-autosign")
     run(python, "-c", "import model_signing.signing")
@@ -132,11 +148,8 @@ signing.Config().sign("model")
 
 def test_type_checkers_see_the_switch_and_the_library(python: Path, wheel: Path, tmp_path: Path) -> None:
     install(python, wheel)
-    script = tmp_path / "train.py"
-    script.write_text(USES)
-    mypy = [Path(sys.executable).with_name("mypy"), "--strict", "--python-executable", python, "--config-file", ""]
-    said = subprocess.run([*mypy, script], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
-    assert re.findall(r'Revealed type is "(?:builtins\.)?(.*)"', said) == [
+    said = judged(python, tmp_path, USES)
+    assert re.findall(REVEALED, said) == [
         "int",
         "pathlib.Path",
         "list[str]",
