@@ -1,6 +1,5 @@
 //! What the fuzz targets share: whom they believe, and how a bundle is written by somebody else's code.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -76,16 +75,6 @@ fn kept(value: &Value) -> usize {
         Value::Object(all) => all.len() + all.values().map(kept).sum::<usize>(),
         _ => 0,
     }
-}
-
-/// How often each of `names` is there, for a look at those that are there twice.
-#[must_use]
-pub fn counted(names: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for name in names {
-        *counts.entry(name).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]
