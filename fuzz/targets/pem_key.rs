@@ -1,6 +1,7 @@
 //! A key file, public or private: a key that is taken is the same key when it is written anew, and a private one signs what
 //! its own public one believes.
 #![no_main]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used)]
 
 use std::sync::LazyLock;
 

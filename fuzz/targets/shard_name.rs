@@ -2,6 +2,7 @@
 //!
 //! It goes the way of every shard, through a statement of which it is the only one.
 #![no_main]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used)]
 
 use autosign_signing::{Digest, Error, RelPath, SerializationFault, Statement};
 use libfuzzer_sys::fuzz_target;

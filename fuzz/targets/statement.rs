@@ -1,6 +1,7 @@
 //! The payload of a signature: names are unique and stay inside the model, nothing is read that is not there, and what is
 //! read is written and read again as the same.
 #![no_main]
+#![allow(clippy::disallowed_methods, clippy::panic, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 
