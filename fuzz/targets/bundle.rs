@@ -11,6 +11,7 @@ use autosign_signing::{
     Verifier,
 };
 use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
 
 /// All that was ever signed by whom the verifiers believe.
 static SIGNED: LazyLock<BTreeSet<Vec<u8>>> = LazyLock::new(|| {
@@ -42,6 +43,8 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert!(!has_a_key_twice(bytes));
+    let written: Value = serde_json::from_slice(bytes).unwrap();
+    assert!(written["dsseEnvelope"]["signatures"][0]["sig"].is_string());
     let again = Bundle::parse(&bundle.to_json().unwrap()).unwrap();
     assert_eq!(again, bundle);
 

@@ -31,23 +31,19 @@ fuzz_target!(|payload: &[u8]| {
         .unwrap();
     let bytes = bundle(&json!({"publicKey": {}}), payload, signature.as_ref());
     let bundle = Bundle::parse(&bytes).unwrap();
+    // A payload that says that it is of 0.2 is known as such, by a signature over the same bytes.
     let refused = STRICT.verify(&bundle).unwrap_err();
-    assert!(matches!(
-        refused,
-        Error::LegacyFormat | Error::SignatureInvalid { .. }
-    ));
+    let known = matches!(refused, Error::LegacyFormat);
+    assert!(known || matches!(refused, Error::SignatureInvalid { .. }));
+    let value: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let claims = value["predicateType"] == "https://model_signing/Digests/v0.1";
+    assert!(known || !claims || has_a_key_twice(payload));
     let Ok(verified) = LENIENT.verify(&bundle) else {
         return;
     };
-    assert!(matches!(refused, Error::LegacyFormat));
-    assert!(!has_a_key_twice(payload));
+    assert!(known && claims && !has_a_key_twice(payload));
     assert_eq!(verified.format(), Format::Legacy);
-    let written: Value = serde_json::from_slice(payload).unwrap();
-    assert_eq!(
-        written["predicateType"],
-        "https://model_signing/Digests/v0.1"
-    );
-    let all = written["subject"].as_array().unwrap().iter();
+    let all = value["subject"].as_array().unwrap().iter();
     let all: BTreeMap<_, _> = all
         .map(|one| {
             (
@@ -59,7 +55,7 @@ fuzz_target!(|payload: &[u8]| {
     let manifest = verified.manifest();
     assert_eq!(
         manifest.resources().len(),
-        written["subject"].as_array().unwrap().len()
+        value["subject"].as_array().unwrap().len()
     );
     assert_eq!(manifest.resources().len(), all.len());
     for resource in manifest.resources() {

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::certificate::Certificate;
+use crate::json::{self, Object};
 use crate::services::timestamp_time;
 use crate::verifier::certified;
-use crate::{Bundle, Digest, Error, json};
+use crate::{Bundle, Digest, Error};
 
 /// A certificate in a bundle. Texts are as they stand there: escape them before a terminal sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,10 +102,13 @@ impl Bundle {
     /// # Errors
     /// [`Error::Json`].
     pub fn statement_types(&self) -> Result<StatementTypes, Error> {
-        json::parse(&self.envelope().payload).map_err(|source| Error::Json {
-            what: "statement",
-            source,
-        })
+        let types = json::parse(&self.envelope().payload);
+        types
+            .map(|Object(types)| types)
+            .map_err(|source| Error::Json {
+                what: "statement",
+                source,
+            })
     }
 }
 
