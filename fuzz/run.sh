@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets and runs each for so many seconds, two at a time: fuzz/run.sh SECONDS.
-# Or builds them and runs one on given inputs, to see an input fail again: fuzz/run.sh TARGET FILE...
+# Or runs one on given inputs, to see an input fail again: fuzz/run.sh TARGET FILE...
 # What is found goes below build/fuzz: inputs that fail, and those that reach new code, from which the next run goes on.
+# Takes the latter into the committed corpus, and out of that what is not needed: fuzz/run.sh merge.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,11 +32,26 @@ fuzz() {
 	return 1
 }
 
-if [[ $1 != +([0-9]) ]]; then
+merge() {
+	local target=$1 fewest=build/fuzz/$1/fewest
+	rm -rf "$fewest"
+	mkdir -p "build/fuzz/$target/corpus" "$fewest"
+	run "$target" -set_cover_merge=1 -use_counters=0 "$fewest" "fuzz/corpus/$target" "build/fuzz/$target/corpus"
+	rm -rf "fuzz/corpus/$target"
+	mv "$fewest" "fuzz/corpus/$target"
+}
+
+targets=$(basename -s .rs fuzz/targets/*.rs)
+case $1 in
+merge)
+	for target in $targets; do merge "$target"; done
+	;;
+*[!0-9]*)
 	run "$@"
-	exit
-fi
-export programs
-export -f run fuzz
-for target in fuzz/targets/*.rs; do basename "$target" .rs; done |
-	xargs -P 2 -I TARGET bash -euo pipefail -c "fuzz TARGET $1"
+	;;
+*)
+	export programs
+	export -f run fuzz
+	xargs -P 2 -I TARGET bash -euo pipefail -c "fuzz TARGET $1" <<< "$targets"
+	;;
+esac

@@ -150,6 +150,40 @@ fn keys() {
     refused!(KeySigner::read(huge.path(), None), Error::TooLarge { .. });
 }
 
+/// An encrypted key whose key derivation has `new` in the place of `old`, both DER.
+fn derived(name: &str, old: &[u8], new: &[u8]) -> Result<KeySigner, Error> {
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+    let text = std::fs::read(key(name)).unwrap();
+    let mut der = pem::parse(text).unwrap().into_contents();
+    let at = der.windows(old.len()).position(|part| part == old).unwrap();
+    der.splice(at..at + old.len(), new.iter().copied());
+    // of all that it lies in
+    for place in [2, 4, 17, 19, 32] {
+        der[place] = der[place] + length(new) - length(old);
+    }
+    let key = pem::encode(&pem::Pem::new("ENCRYPTED PRIVATE KEY", der));
+    KeySigner::from_pem(key.as_bytes(), Some(b"checkpoint"))
+}
+
+#[test]
+fn keys_that_take_hours_to_open() {
+    let pbkdf2 = |number| derived("p256.encrypted.pem", &[2, 2, 8, 0], number);
+    pbkdf2(&[2, 2, 8, 0]).unwrap();
+    refused!(pbkdf2(&[2, 2, 8, 1]), Error::KeyPassword { given: true });
+    let text = refused!(pbkdf2(&[2, 4, 1, 0, 0, 0]), Error::KeyDerivation { .. });
+    assert!(text.contains(" 16777216 iterations, "), "{text}");
+
+    let [cost, block, lanes] = [[2, 2, 0x40, 0].as_slice(), &[2, 1, 8], &[2, 1, 1]];
+    let all = [cost, block, lanes].concat();
+    let scrypt = |numbers: [&[u8]; 3]| derived("scrypt.encrypted.pem", &all, &numbers.concat());
+    scrypt([cost, block, lanes]).unwrap();
+    let long: [&[u8]; 3] = [&[2, 4, 0x40, 0, 0, 0], &[2, 2, 1, 0], &[2, 2, 1, 0]];
+    for asked in [[long[0], block, lanes], [cost, block, long[2]], long] {
+        refused!(scrypt(asked), Error::KeyDerivation { .. });
+    }
+    refused!(scrypt([&[2, 1, 0], block, lanes]), Error::KeyKind);
+}
+
 #[test]
 fn signature_files() {
     let fixture = Fixture::signed(&[("a", b"1")]);

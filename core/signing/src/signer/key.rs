@@ -9,6 +9,8 @@ use aws_lc_rs::signature::{
     EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
 };
 use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::pkcs5::EncryptionScheme;
+use pkcs8::pkcs5::pbes2::Kdf;
 use zeroize::Zeroizing;
 
 use super::{PrivateKey, Signer};
@@ -22,6 +24,11 @@ static ALGORITHMS: [&EcdsaSigningAlgorithm; 3] = [
     &ECDSA_P384_SHA384_ASN1_SIGNING,
     &ECDSA_P521_SHA512_ASN1_SIGNING,
 ];
+
+/// What a key's file may ask for with PBKDF2, ten times what is advised today.
+const MAX_ITERATIONS: u64 = 10_000_000;
+/// What it may ask for with scrypt, in bytes: 64 times what OpenSSL does.
+const MAX_MIXED: u64 = 1 << 30;
 
 /// A private key. Has no `Debug`.
 pub struct KeySigner {
@@ -43,7 +50,7 @@ impl KeySigner {
     /// PKCS#8 (`ENCRYPTED PRIVATE KEY`).
     ///
     /// # Errors
-    /// [`Error::KeyForm`], [`Error::KeyKind`], [`Error::KeyPassword`].
+    /// [`Error::KeyForm`], [`Error::KeyKind`], [`Error::KeyPassword`], [`Error::KeyDerivation`].
     pub fn from_pem(pem: &[u8], password: Option<&[u8]>) -> Result<Self, Error> {
         let tags = ["EC PRIVATE KEY", "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
         let block = pem_block(pem, "private key", &tags)?;
@@ -52,6 +59,7 @@ impl KeySigner {
             let locked = EncryptedPrivateKeyInfoRef::try_from(block.contents())
                 .map_err(|_| Error::KeyKind)?;
             let password = password.ok_or(Error::KeyPassword { given: false })?;
+            affordable(&locked.encryption_algorithm)?;
             opened = locked
                 .decrypt(password)
                 .map_err(|_| Error::KeyPassword { given: true })?;
@@ -69,6 +77,37 @@ impl KeySigner {
             pair.public_key().as_der().map_err(|_| Error::KeyKind)?;
         let verifier = KeyVerifier::from_der(public.as_ref())?;
         Ok(Self { pair, verifier })
+    }
+}
+
+/// Whether trying a password takes no more than seconds, and no more memory than there is.
+fn affordable(scheme: &EncryptionScheme) -> Result<(), Error> {
+    let EncryptionScheme::Pbes2(parameters) = scheme else {
+        return Ok(());
+    };
+    let (found, unit, limit) = match &parameters.kdf {
+        Kdf::Pbkdf2(pbkdf2) => (
+            u64::from(pbkdf2.iteration_count),
+            "iterations",
+            MAX_ITERATIONS,
+        ),
+        Kdf::Scrypt(scrypt) => {
+            // RFC 7914: N blocks of 128 r bytes, p times.
+            let factors = [
+                scrypt.cost_parameter,
+                scrypt.block_size.into(),
+                scrypt.parallelization.into(),
+            ];
+            let bytes = factors.into_iter().fold(128, u64::saturating_mul);
+            (bytes, "bytes", MAX_MIXED)
+        }
+        _ => return Ok(()),
+    };
+    match found {
+        // No key derivation has none; that of the crate panics.
+        0 => Err(Error::KeyKind),
+        _ if found > limit => Err(Error::KeyDerivation { found, unit, limit }),
+        _ => Ok(()),
     }
 }
 
