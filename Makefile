@@ -16,15 +16,19 @@ ENV := build/env
 UPSTREAM := build/upstream
 NODE := build/node
 SOFTHSM := build/softhsm
-FRAMEWORKS := torch torch_distributed safetensors transformers accelerate datasets deepspeed lightning keras tensorflow \
-	jax opt_in mlflow wandb
+RUST := build/rust
+# Folders of tests, those that take longest first.
+FOLDERS := sigstore lightning contract keras transformers tensorflow mlflow accelerate torch interop jax torch_distributed \
+	opt_in deepspeed launcher install wandb rust docs datasets safetensors
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
+# What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
+FEATURES := autosign-hooks/safetensors,autosign-signing/pkcs11
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools check test-rust test-python fuzz bench fix stubs docs bundles clean
+.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) fuzz bench fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -35,11 +39,16 @@ demo-key: $(ENV)/.wheel $(UPSTREAM)/.installed
 sigstore:
 	@$(PYTHON) $(START) --interactive
 
-test: sigstore-tools check test-rust test-python fuzz
+test: sigstore-tools check test-rust rust-trainers test-python fuzz
 
 # The Go programs that tests start, built here so that the minutes this takes the first time are nobody's test.
 sigstore-tools:
 	$(PYTHON) $(START) --build --peers
+
+# So are the Rust trainers, with the C++ that the crate tch brings.
+rust-trainers: $(RUST)/.installed
+	LIBTORCH=$(abspath $(RUST)/libtorch) cargo test --quiet --no-run --package autosign-hooks --features safetensors,tch
+	cargo test --quiet --no-run --package autosign-hooks --features tensorflow-runtime
 
 # Formatting, lints, types, and generated files that must be what their source says.
 check: $(ENV)/.wheel
@@ -52,18 +61,15 @@ check: $(ENV)/.wheel
 	diff build/stubs/model_signing_autosign/_core.pyi hooks/python/model_signing_autosign/_core.pyi
 
 test-rust:
-	cargo test --quiet --all-features
+	cargo test --quiet --features $(FEATURES)
 	RUSTDOCFLAGS='--deny warnings' cargo doc --quiet --no-deps --all-features
 
-# One framework a process.
-test-python: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed
-	$(ENV)/bin/pytest framework-tests/contract
-	for name in $(FRAMEWORKS); do $(ENV)/bin/pytest framework-tests/$$name || exit; done
-	$(ENV)/bin/pytest framework-tests/launcher
-	$(ENV)/bin/pytest framework-tests/interop
-	$(ENV)/bin/pytest framework-tests/sigstore
-	$(ENV)/bin/pytest framework-tests/install
-	$(ENV)/bin/pytest framework-tests/docs
+# A process for each folder, since two frameworks do not go into one, and two at once: most of them wait a good deal.
+test-python:
+	$(MAKE) --jobs=2 --output-sync $(FOLDERS:%=pytest-%)
+
+$(FOLDERS:%=pytest-%): pytest-%: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed $(RUST)/.installed
+	$(ENV)/bin/pytest framework-tests/$*
 
 # Foreign bytes into whatever reads them, each target so long (docs/decisions/0031-fuzzing.md).
 FUZZ_SECONDS ?= 60
@@ -92,10 +98,11 @@ docs: $(ENV)/.installed
 BUNDLES := core/signing/tests/bundles
 OLD := $(UV) run --quiet --isolated --no-project --python $(TOOLS)/bin/python --with pyOpenSSL
 bundles: $(TOOLS)/.installed
-	rm -f $(BUNDLES)/*.sig $(BUNDLES)/*.pem
+	rm -f $(BUNDLES)/*.sig $(BUNDLES)/*.pem $(BUNDLES)/*.json
 	for release in 0.2.0 0.3.1 1.0.1; do \
 		$(OLD) --with sigstore==3.6.6 --with model-signing==$$release $(BUNDLES)/remake.py || exit; done
 	$(OLD) --with sigstore==4.5.1 --with model-signing==1.1.0 $(BUNDLES)/remake.py
+	$(OLD) --with sigstore==3.6.6 --with model-signing==0.2.0 $(BUNDLES)/remake_keyless.py
 
 clean:
 	rm -rf build target
@@ -123,6 +130,10 @@ $(NODE)/.installed: pyproject.toml $(wildcard framework-tests/sigstore/js/*) $(T
 	$(UV) pip install --quiet --python $(NODE) --group node
 	cp -R framework-tests/sigstore/js $(NODE)/js
 	cd $(NODE)/js && NODE_OPTIONS=--use-system-ca ../bin/npm ci --loglevel=error --no-audit --ignore-scripts > /dev/null
+	touch $@
+
+$(RUST)/.installed: framework-tests/rust/libtorch.sh pyproject.toml $(TOOLS)/.installed
+	bash $< $(RUST) $(UV) $(TOOLS)/bin/python
 	touch $@
 
 $(SOFTHSM)/.installed: framework-tests/interop/softhsm.sh

@@ -7,20 +7,24 @@ run a script.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
+
+
+HERE = Path(__file__).parent
 
 
 class Keys(NamedTuple):
@@ -131,6 +135,93 @@ def run_script(tmp_path: Path, settings: dict[str, str]) -> Callable[..., Comple
         return CompletedProcess(command, process.returncode, out, err)
 
     return run_script
+
+
+class Upstream:
+    """The command line of upstream's PyPI package 1.1.1; see upstream.py."""
+
+    def __init__(self) -> None:
+        command = [HERE.parent / "build/upstream/bin/python", HERE / "upstream.py"]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+
+    def __call__(
+        self, *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> CompletedProcess[str]:
+        return self.python("-m", "model_signing", *arguments, cwd=cwd, environment=environment)
+
+    def python(
+        self, *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> CompletedProcess[str]:
+        """Run its Python with these arguments."""
+        words = list(map(str, arguments))
+        call = {"arguments": words, "cwd": str(cwd or Path.cwd()), "environment": dict(environment or os.environ)}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(call) + "\n")
+        self._process.stdin.flush()
+        told = json.loads(self._process.stdout.readline())
+        return CompletedProcess(words, told["code"], told["stdout"], told["stderr"])
+
+    def end(self) -> None:
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # a call that hangs, too
+            raise
+
+
+@pytest.fixture(scope="session")
+def upstream(environment: None) -> Iterator[Upstream]:
+    started = Upstream()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def upstream_verifies(keys: Keys, upstream: Upstream) -> Callable[..., None]:
+    """Have upstream verify a checkpoint; it knows a file, or a group of files, as a folder that holds more."""
+
+    def upstream_verifies(model: Path, *options: str) -> None:
+        folder = model
+        if not model.is_dir():
+            folder, options = model.parent, ("--ignore_unsigned_files", *options)
+        signature = ["--signature", signature_of(model), "--public_key", keys.public]
+        result = upstream("verify", "key", folder, *signature, *options)
+        assert result.stdout.endswith("Verification succeeded\n"), result.stdout + result.stderr
+
+    return upstream_verifies
+
+
+@pytest.fixture(scope="session")
+def rust_example() -> Callable[[str, str], str]:
+    """Build an example in Rust, with these features of its crate; `make rust-trainers` does what takes minutes."""
+    root = HERE.parent
+
+    def rust_example(name: str, features: str) -> str:
+        words = ["--package", "autosign-hooks", "--features", features, "--example", name, "--message-format", "json"]
+        environment = os.environ | {"LIBTORCH": str(root / "build/rust/libtorch")}
+        command = ["cargo", "build", "--quiet", *words]
+        built = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert built.returncode == 0, built.stderr
+        messages = [json.loads(line) for line in built.stdout.splitlines()]
+        programs = [line["executable"] for line in messages if line.get("target", {}).get("name") == name]
+        program: str = programs[-1]
+        return program
+
+    return rust_example
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write what trainers in Rust train on: 64 pixels from 0 to 16 and the digit that they show, a line each."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    file = tmp_path_factory.mktemp("digits") / "digits.csv"
+    found = load_digits()
+    np.savetxt(file, np.column_stack([found.data, found.target]), fmt="%d", delimiter=",")
+    return file
 
 
 def signature_of(model: Path) -> Path:

@@ -29,6 +29,7 @@ pub(crate) fn session(error: SessionError) -> PyErr {
         | SessionError::NoKey
         | SessionError::NoIdentity
         | SessionError::NoSpool
+        | SessionError::NotOnToken
         | SessionError::PublicLog => classes::ConfigError::new_err(arguments),
         _ => classes::SigningError::new_err(arguments),
     }

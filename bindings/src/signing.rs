@@ -97,21 +97,29 @@ pub(crate) fn sign_sigstore(
     signed.map_err(error::session)
 }
 
-/// Verify `model` with the PEM key `public_key` and return the names of its verified files.
+/// Verify `model` with the PEM key `public_key` and return the names of its verified files. Each of
+/// `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root: a
+/// timestamp must then be right.
 ///
 /// Raises:
 ///     UnsignedError: There is no signature.
 ///     VerificationError: The signature is not by this key, or the model is not what was signed.
 #[pyfunction]
-#[pyo3(signature = (model, *, public_key, signature=None))]
+#[pyo3(signature = (model, *, public_key, timestamp_certificate_chain=Vec::new(), signature=None))]
 pub(crate) fn verify_key(
     py: Python<'_>,
     model: PathBuf,
     public_key: PathBuf,
+    timestamp_certificate_chain: Vec<PathBuf>,
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
     let verified = py.detach(|| {
-        let verifier = KeyVerifier::read(&public_key)?;
+        let given = timestamp_certificate_chain.iter().map(PathBuf::as_path);
+        refuse_trust_in(&model, given)?;
+        let mut verifier = KeyVerifier::read(&public_key)?;
+        for chain in &timestamp_certificate_chain {
+            verifier = verifier.with_timestamp_authority(chain)?;
+        }
         verified(&model, signature, &verifier)
     });
     verified.map_err(error::verification)

@@ -1,4 +1,4 @@
-"""Writes the certificates and keys of test_certificate.py into a folder.
+"""Writes the certificates and keys of these tests into a folder.
 
 Run by upstream's Python, which has cryptography.
 

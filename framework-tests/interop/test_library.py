@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "core/signing/tests/keys"
-UPSTREAM_PYTHON = str(ROOT / "build/upstream/bin/python")
-SIDES = {"upstream": (UPSTREAM_PYTHON, "model_signing"), "ours": (sys.executable, "model_signing_autosign")}
 MODULES = [hashing, manifest, signing, verifying]
 
 SCRIPT = Path(__file__).with_name("library.py")
@@ -43,22 +41,18 @@ INTERFACE = CALLS.pop(0)
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    subprocess.run([UPSTREAM_PYTHON, SCRIPT.with_name("certificates.py"), folder], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def results(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def results(upstream: Any, certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What every call gives, by side and name."""
-    results = {}
-    for side, (python, package) in SIDES.items():
-        command = [python, SCRIPT, package, tmp_path_factory.mktemp(side), KEYS, certificates]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def words(package: str) -> list[str]:
+        return [str(SCRIPT), package, str(tmp_path_factory.mktemp(package)), str(KEYS), str(certificates)]
+
+    command = [sys.executable, *words("model_signing_autosign")]
+    ours = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = {"ours": ours, "upstream": upstream.python(*words("model_signing"))}
+    for ran in told.values():
         assert ran.returncode == 0, ran.stderr
-        results[side] = json.loads(ran.stdout)
-    return results
+    return {side: json.loads(ran.stdout) for side, ran in told.items()}
 
 
 @pytest.fixture
@@ -90,7 +84,8 @@ def test_the_interface_is_the_same(results: dict[str, dict[str, Any]]) -> None:
     assert len(upstream) > 20
     assert {name: ours.get(name) for name in upstream} == upstream
     # Upstream keeps the class of digests in a private module.
-    assert ours.keys() - upstream.keys() == {"manifest.Digest.digest_hex", "manifest.Digest.digest_size"}
+    digest = {"manifest.Digest.digest_hex", "manifest.Digest.digest_size"}
+    assert ours.keys() - upstream.keys() == {*digest, "signing.Config.set_compat"}
 
 
 def test_what_is_signed_and_verified_is_good(results: dict[str, dict[str, Any]]) -> None:
@@ -103,42 +98,39 @@ def test_what_is_signed_and_verified_is_good(results: dict[str, dict[str, Any]])
     assert good == {"files as files", "blake3 as blake3", "shards as shards", "other shards as other shards"}
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_either_verifies_what_the_other_signed(results: dict[str, dict[str, Any]], side: str, tmp_path: Path) -> None:
-    del results  # both can be run
-    other = {"ours": "upstream", "upstream": "ours"}[side]
+def test_upstream_takes_its_own_words(upstream: Any, model: Path, tmp_path: Path) -> None:
+    weights = model / "weights.bin"
+    shards = hashing.Config().use_shard_serialization(shard_size=4)
+    for tool in ("model-signing-1", None):
+        signer = key_signer().set_compat(tool)
+        signer.sign(weights, tmp_path / f"file-{tool}")
+        signer.set_hashing_config(shards).sign(model, tmp_path / f"shards-{tool}")
+        for signed, signature in ((weights, f"file-{tool}"), (model, f"shards-{tool}")):
+            key_verifier().verify(signed, tmp_path / signature)
     task = """
-        import importlib, pathlib, sys
-        package, model, signature, private, public = sys.argv[1:]
-        hashing, signing, verifying = (importlib.import_module(f"{package}.{name}") for name in (
-            "hashing", "signing", "verifying"))
-        model = pathlib.Path(model)
-        if private:
-            without = hashing.Config().set_ignored_paths(paths=["logs"])
-            signer = signing.Config().use_elliptic_key_signer(private_key=private)
-            signer.set_hashing_config(without).sign(model, signature)
-        else:
-            verifying.Config().use_elliptic_key_verifier(public_key=public).verify(model, signature)
+        import sys
+        from pathlib import Path
+        from model_signing import hashing, verifying
+        folder, public = map(Path, sys.argv[1:])
+        shards = hashing.Config().use_shard_serialization(shard_size=4)
+        for tool in ("model-signing-1", None):
+            for signature, model, config in (
+                ("file", "model/weights.bin", None), ("shards", "model", shards),
+            ):
+                verifier = verifying.Config().use_elliptic_key_verifier(public_key=public)
+                if config:
+                    verifier.set_hashing_config(config)
+                try:
+                    verifier.verify(folder / model, folder / f"{signature}-{tool}")
+                except ValueError:
+                    print("bad")
+                else:
+                    print("good")
     """
-    model, signature = tmp_path / "model", tmp_path / "model.sig"
-    for name in ("a/b", "a-b", "größe 1", "logs/1"):
-        (model / name).parent.mkdir(parents=True, exist_ok=True)
-        (model / name).write_bytes(name.encode())
-
-    def run(side: str, private: Path | str, code: int = 0) -> str:
-        python, package = SIDES[side]
-        command = [python, "-c", textwrap.dedent(task), package, model, signature, private, KEYS / "p256.pub.pem"]
-        ran = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-        assert ran.returncode == code, ran.stderr
-        return ran.stderr
-
-    run(side, KEYS / "p256.pem")
-    (model / "logs/2").write_bytes(b"not signed")
-    run(other, "")
-    (model / "a-b").write_bytes(b"other")
-    said = run(other, "", code=1)
-    assert "Hash mismatch for" in said
-    assert "a-b" in said
+    ran = upstream.python("-c", textwrap.dedent(task), tmp_path, KEYS / "p256.pub.pem")
+    assert ran.stdout.split() == ["good", "good", "bad", "bad"], ran.stderr
+    with pytest.raises(ValueError, match="model-signing-1"):
+        key_signer().set_compat("model-signing-2")  # type: ignore[arg-type]
 
 
 class TestOursDiffers:
@@ -171,15 +163,13 @@ class TestOursDiffers:
         assert found.serialization_type["allow_symlinks"] is True
         assert "notes" in found.serialization_type["ignore_paths"]
 
-    def test_the_signature_is_no_part_of_the_model(self, model: Path) -> None:
+    def test_the_signature_is_no_part_of_the_model(self, sides: Any, model: Path) -> None:
         signature = model / ".kaggle/signing.json"
         signature.parent.mkdir()
         for _ in range(2):
             key_signer().sign(model, signature)
             key_verifier().verify(model, signature)
-        options = ["--signature", signature, "--public_key", KEYS / "p256.pub.pem"]
-        command = [UPSTREAM_PYTHON, "-m", "model_signing", "verify", "key", model, *options]
-        subprocess.run(command, check=True, capture_output=True)
+        sides.verify("upstream", model, signature)
 
     def test_paths_may_be_bytes(self, model: Path, tmp_path: Path) -> None:
         signature = os.fsencode(tmp_path / "sig")
@@ -255,7 +245,7 @@ def test_the_root_digest_is_over_the_names_in_the_signature(model: Path, tmp_pat
 
 
 def test_fingerprints_are_logged_as_upstream_does(
-    model: Path, certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    upstream: Any, model: Path, certificates: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def pem(name: str) -> Path:
         return certificates / f"{name}.pem"
@@ -278,8 +268,8 @@ def test_fingerprints_are_logged_as_upstream_does(
         verifying.Config().use_certificate_verifier(certificate_chain=[root], log_fingerprints=True).verify(
             model, signature)
     """
-    command = [UPSTREAM_PYTHON, "-c", textwrap.dedent(task), pem("root"), model, tmp_path / "sig"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    ran = upstream.python("-c", textwrap.dedent(task), pem("root"), model, tmp_path / "sig")
+    assert ran.returncode == 0, ran.stderr
     assert sorted(ran.stdout.splitlines()) == sorted(caplog.messages)
 
 

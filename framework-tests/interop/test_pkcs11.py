@@ -13,34 +13,24 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "core/signing/tests/keys"
-OURS = [str(Path(sys.executable).with_name("model-signing"))]
-UPSTREAM_PYTHON = str(ROOT / "build/upstream/bin/python")
-UPSTREAM = [UPSTREAM_PYTHON, "-m", "model_signing"]
 SOFTHSM = ROOT / "build/softhsm"
 MODULE = SOFTHSM / "libsofthsm2.so"
 PIN = "73550608"
 
-SIDES = pytest.mark.parametrize(
-    ("signer", "verifier"),
-    [(OURS, UPSTREAM), (UPSTREAM, OURS), (OURS, OURS)],
-    ids=["ours-upstream", "upstream-ours", "ours"],
-)
+SIDES = pytest.mark.parametrize(("signer", "verifier"), [("ours", "upstream"), ("upstream", "ours"), ("ours", "ours")])
 
 
 class Token:
     """A token called `Models`, the model to sign with it, and the commands."""
 
-    def __init__(self, folder: Path, certificates: Path) -> None:
-        self.certificates = certificates
+    def __init__(self, sides: Any, folder: Path, certificates: Path) -> None:
+        self.sides, self.certificates = sides, certificates
         self.folder = folder
         self.pin_file = folder / "pin"
         self.pin_file.write_text(PIN)
@@ -69,30 +59,30 @@ class Token:
         self._softhsm("--import", str(pkcs8), *name, *words)
 
     def put(self, *what: str) -> None:
-        script = Path(__file__).with_name("tokens.py")
-        command = [UPSTREAM_PYTHON, str(script), str(MODULE), "Models", PIN, *what]
-        subprocess.run(command, env=self.environment, check=True)
+        command = [Path(__file__).with_name("tokens.py"), MODULE, "Models", PIN, *what]
+        result = self.sides.upstream.python(*command, environment=self.environment)
+        assert result.returncode == 0, result.stderr
 
     def uri(self, path: str, query: str = f"pin-value={PIN}") -> str:
         return f"pkcs11:{path}?module-path={MODULE}&{query}"
 
-    def sign(self, side: Sequence[str], uri: str, *options: str, method: str = "pkcs11-key", code: int = 0) -> str:
-        return self._run([*side, "sign", method, "--pkcs11_uri", uri, *options], code)
+    def sign(self, side: str, uri: str, *options: str, method: str = "pkcs11-key", code: int = 0) -> str:
+        return self._run(side, ["sign", method, "--pkcs11_uri", uri, *options], code)
 
-    def sign_certificate(self, side: Sequence[str], uri: str, leaf: str, *chain: str, code: int = 0) -> str:
+    def sign_certificate(self, side: str, uri: str, leaf: str, *chain: str, code: int = 0) -> str:
         options = ["--signing_certificate", self.file(leaf)]
         options += [word for name in chain for word in ("--certificate_chain", self.file(name))]
         return self.sign(side, uri, *options, method="pkcs11-certificate", code=code)
 
-    def verify(self, side: Sequence[str], key: str | Path, code: int = 0) -> str:
+    def verify(self, side: str, key: str | Path, code: int = 0) -> str:
         file = key if isinstance(key, Path) else KEYS / f"{key}.pub.pem"
-        return self._run([*side, "verify", "key", "--public_key", str(file)], code)
+        return self._run(side, ["verify", "key", "--public_key", str(file)], code)
 
-    def verify_certificate(self, side: Sequence[str], root: str, code: int = 0) -> str:
-        return self._run([*side, "verify", "certificate", "--certificate_chain", self.file(root)], code)
+    def verify_certificate(self, side: str, root: str, code: int = 0) -> str:
+        return self._run(side, ["verify", "certificate", "--certificate_chain", self.file(root)], code)
 
     def refuse(self, uri: str, *options: str, method: str = "pkcs11-key") -> str:
-        text = self.sign(OURS, uri, *options, method=method, code=1)
+        text = self.sign("ours", uri, *options, method=method, code=1)
         assert PIN not in text
         assert not self.signature.exists()
         assert len(text.splitlines()) == 1, text
@@ -110,14 +100,13 @@ class Token:
         material: dict[str, Any] = json.loads(self.signature.read_text())["verificationMaterial"]
         return material
 
-    def _run(self, command: list[str], code: int) -> str:
+    def _run(self, side: str, command: list[str], code: int) -> str:
         model = self.folder / "model"
         model.mkdir(exist_ok=True)
         (model / "a.bin").write_bytes(b"weights")
         command = [*command, "--signature", str(self.signature), str(model)]
-        result = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        assert result.returncode == code, result.stdout + result.stderr
-        return result.stdout + result.stderr
+        said: str = self.sides.run(side, *command, code=code, environment=self.environment)
+        return said
 
     def _softhsm(self, *words: str) -> str:
         command = [SOFTHSM / "softhsm2-util", "--module", MODULE, *words]
@@ -126,23 +115,16 @@ class Token:
         return result.stdout
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    subprocess.run([UPSTREAM_PYTHON, Path(__file__).with_name("certificates.py"), folder], check=True)
-    return folder
-
-
 @pytest.fixture
-def token(tmp_path: Path, certificates: Path) -> Token:
+def token(sides: Any, tmp_path: Path, certificates: Path) -> Token:
     for needed in ("softhsm2-util", "libsofthsm2.so"):
         assert (SOFTHSM / needed).exists(), "SoftHSM2 is not there: `make build/softhsm/.installed` gets it"
-    return Token(tmp_path, certificates)
+    return Token(sides, tmp_path, certificates)
 
 
 @SIDES
 @pytest.mark.parametrize("curve", ["p256", "p384", "p521"])
-def test_every_curve(token: Token, signer: list[str], verifier: list[str], curve: str) -> None:
+def test_every_curve(token: Token, signer: str, verifier: str, curve: str) -> None:
     assert "Signing succeeded" in token.sign(signer, token.uri(f"token=Models;object={curve}"))
     assert "Verification succeeded" in token.verify(verifier, curve)
     token.verify(verifier, "p256" if curve != "p256" else "p384", code=1)
@@ -151,14 +133,14 @@ def test_every_curve(token: Token, signer: list[str], verifier: list[str], curve
 
 
 def test_the_two_say_the_same(token: Token) -> None:
-    token.sign(OURS, token.uri("token=Models;object=p384"))
+    token.sign("ours", token.uri("token=Models;object=p384"))
     ours = token.material
-    token.sign(UPSTREAM, token.uri("token=Models;object=p384"))
+    token.sign("upstream", token.uri("token=Models;object=p384"))
     assert token.material["publicKey"] == ours["publicKey"]
 
 
-@pytest.mark.parametrize("side", [OURS, UPSTREAM], ids=["ours", "upstream"])
-def test_one_uri_for_both(token: Token, side: list[str]) -> None:
+@pytest.mark.parametrize("side", ["ours", "upstream"])
+def test_one_uri_for_both(token: Token, side: str) -> None:
     pin = f"pin-source=file:{token.pin_file}"
     for path, query in (
         ("token=Models;id=%02", pin),
@@ -166,13 +148,13 @@ def test_one_uri_for_both(token: Token, side: list[str]) -> None:
         ("token=%4dodels;object=p384;x-of=somebody", f"pin-source={token.pin_file}&x-of=somebody"),
     ):
         token.sign(side, token.uri(path, query))
-        token.verify(OURS, "p384")
+        token.verify("ours", "p384")
     by_name = f"pkcs11:token=Models;object=p384?module-path={SOFTHSM}&module-name=SoftHSM2&{pin}"
-    if side is UPSTREAM:
+    if side == "upstream":
         # It takes any file with that name before a dot, the first that the folder lists.
         by_name = by_name.replace("SoftHSM2", "libsofthsm2")
     token.sign(side, by_name)
-    token.verify(OURS, "p384")
+    token.verify("ours", "p384")
 
 
 def test_what_only_ours_understands(token: Token) -> None:
@@ -181,17 +163,17 @@ def test_what_only_ours_understands(token: Token) -> None:
     pin = f"pin-source=file:{token.pin_file}"
     by_library = "library-manufacturer=SoftHSM;library-description=Implementation%20of%20PKCS11;library-version=2.6"
     for path in (f"serial={token.serial};object=p521", f"model=SoftHSM%20v2;{by_library};token=Models;id=%03"):
-        token.sign(OURS, token.uri(path, pin))
-        token.verify(UPSTREAM, "p521")
+        token.sign("ours", token.uri(path, pin))
+        token.verify("upstream", "p521")
 
 
-@pytest.mark.parametrize("verifier", [OURS, UPSTREAM], ids=["ours", "upstream"])
+@pytest.mark.parametrize("verifier", ["ours", "upstream"])
 @pytest.mark.parametrize("leaf", ["leaf1", "p384", "p521"])
-def test_certificates(token: Token, verifier: list[str], leaf: str) -> None:
+def test_certificates(token: Token, verifier: str, leaf: str) -> None:
     token.import_key(Path(token.file(f"{leaf}.key")), "certified", "0a0b")
     chain = ["one"] if leaf == "leaf1" else ["root"]
     uri = token.uri("token=Models;id=%0a%0B")
-    assert "Signing succeeded" in token.sign_certificate(OURS, uri, leaf, *chain)
+    assert "Signing succeeded" in token.sign_certificate("ours", uri, leaf, *chain)
     assert len(token.material["x509CertificateChain"]["certificates"]) == 2
     assert "Verification succeeded" in token.verify_certificate(verifier, "root")
     token.verify_certificate(verifier, "other", code=1)
@@ -200,7 +182,7 @@ def test_certificates(token: Token, verifier: list[str], leaf: str) -> None:
 def test_upstream_cannot_sign_with_a_certificate(token: Token) -> None:
     """Its own library refuses what it makes. Where that is no longer so, let `test_certificates` have it sign."""
     token.import_key(Path(token.file("leaf0.key")), "certified", "0a")
-    said = token.sign_certificate(UPSTREAM, token.uri("token=Models;id=%0a"), "leaf0", "root", code=1)
+    said = token.sign_certificate("upstream", token.uri("token=Models;id=%0a"), "leaf0", "root", code=1)
     assert "validation error" in said
 
 
@@ -209,19 +191,19 @@ def test_the_certificate_has_the_public_key(token: Token) -> None:
     uri = token.uri("token=Models;id=%0a")
     assert "has no public key, and no certificate" in token.refuse(uri)
 
-    token.sign_certificate(OURS, uri, "leaf0", "root")
-    token.verify_certificate(UPSTREAM, "root")
+    token.sign_certificate("ours", uri, "leaf0", "root")
+    token.verify_certificate("upstream", "root")
     token.signature.unlink()
     # Only the signature shows that this one is not the key's.
-    text = token.sign_certificate(OURS, uri, "leaf1", "one", code=1)
+    text = token.sign_certificate("ours", uri, "leaf1", "one", code=1)
     assert "does not belong to the public key that was found for it" in text
     assert not token.signature.exists()
 
     token.put("certificate", "0a", token.file("leaf0"))
-    token.sign(OURS, uri)
+    token.sign("ours", uri)
     public = token.folder / "public.pem"
     subprocess.run(["openssl", "pkey", "-in", token.file("leaf0.key"), "-pubout", "-out", str(public)], check=True)
-    token.verify(UPSTREAM, public)
+    token.verify("upstream", public)
 
 
 def test_a_certificate_for_another_key_is_refused(token: Token) -> None:
@@ -301,29 +283,30 @@ LIBRARY = """
 """
 
 
-@pytest.mark.parametrize(
-    ("python", "package", "verifier"),
-    [(sys.executable, "model_signing_autosign", UPSTREAM), (UPSTREAM_PYTHON, "model_signing", OURS)],
-    ids=["ours-upstream", "upstream-ours"],
-)
-def test_the_library(token: Token, python: str, package: str, verifier: Sequence[str]) -> None:
+@pytest.mark.parametrize(("side", "verifier"), [("ours", "upstream"), ("upstream", "ours")])
+def test_the_library(token: Token, side: str, verifier: str) -> None:
     """One script with either library; the other's command verifies."""
 
     def sign(uri: str, *given: str, code: int = 0) -> str:
         model = token.folder / "model"
         model.mkdir(exist_ok=True)
         (model / "a.bin").write_bytes(b"weights")
-        words = [python, "-c", textwrap.dedent(LIBRARY), package, uri, str(model), str(token.signature), *given]
-        result = subprocess.run(words, env=token.environment, capture_output=True, text=True, check=False)
+        package = "model_signing_autosign" if side == "ours" else "model_signing"
+        words = ["-c", textwrap.dedent(LIBRARY), package, uri, str(model), str(token.signature), *given]
+        if side == "upstream":
+            result = token.sides.upstream.python(*words, environment=token.environment)
+        else:
+            command = [sys.executable, *words]
+            result = subprocess.run(command, env=token.environment, capture_output=True, text=True, check=False)
         assert result.returncode == code, result.stderr
-        return result.stderr
+        return str(result.stderr)
 
     sign(token.uri("token=Models;object=p384"))
     token.verify(verifier, "p384")
     by_name = f"pkcs11:token=Models;object=p256?module-name=softhsm2&pin-value={PIN}"
     sign(by_name, str(MODULE.parent))
     token.verify(verifier, "p256")
-    ours = package == "model_signing_autosign"
+    ours = side == "ours"
     error = "errors.SigningError" if ours else "ValueError"
     assert error in sign(token.uri("token=Models;object=none"), code=1)
     if ours:  # upstream's own cannot be written: it leaves out a field that its model wants

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-UPSTREAM = Path(__file__).parents[2] / "build/upstream/bin/python"
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +31,3 @@ def run(tmp_path: Path, environment: None) -> Iterator[Any]:
     mlflow.set_tracking_uri((tmp_path / "store").as_uri())
     with mlflow.start_run() as run:
         yield run
-
-
-@pytest.fixture
-def upstream_verifies(keys: Any) -> Callable[..., None]:
-    """Have upstream's command verify a folder, or a file in its folder."""
-
-    def upstream_verifies(model: Path, *options: str) -> None:
-        if model.is_file():
-            options = ("--ignore_unsigned_files", *options)
-        signature = model / "model.sig" if model.is_dir() else f"{model}.sig"
-        folder = model if model.is_dir() else model.parent
-        command = [UPSTREAM, "-m", "model_signing", "verify", "key", folder, "--signature", signature]
-        subprocess.run([*command, "--public_key", keys.public, *options], check=True, capture_output=True)
-
-    return upstream_verifies

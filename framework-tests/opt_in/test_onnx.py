@@ -110,7 +110,7 @@ def test_external_data(
     autosign: ModuleType,
     verified: Verified,
     signatures: Callable[[], list[str]],
-    by_upstream: Callable[..., int],
+    upstream_verifies: Callable[[Path], None],
 ) -> None:
     options, more = LAYOUTS[layout]
     before = autosign.flush(timeout=30).signed
@@ -128,7 +128,8 @@ def test_external_data(
     if file == "m.onnx":
         loaded = onnx.load(tmp_path / "d" / file)
         assert np.array_equal(numpy_helper.to_array(loaded.graph.initializer[0]), np.ones((64, 64)))
-        assert layout != "one for each" or by_upstream(tmp_path / "d" / file) == 1
+        if layout == "one for each":
+            upstream_verifies(tmp_path / "d" / file)
         for name in there:
             content = (tmp_path / "d" / name).read_bytes()
             (tmp_path / "d" / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import model_signing_autosign
@@ -13,8 +11,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-UPSTREAM = Path(__file__).parents[2] / "build/upstream/bin/model_signing"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_ENABLE_ONEDNN_OPTS": "0"}
 SAME_EACH_TIME = {"TF_NUM_INTRAOP_THREADS": "1"}  # sums in the same order
 
@@ -35,7 +33,7 @@ def tf(quiet: None) -> Any:
 
 
 @pytest.fixture
-def verified(keys: Any) -> Callable[[Path], dict[str, list[str]]]:
+def verified(keys: Any, upstream_verifies: Callable[[Path], None]) -> Callable[[Path], dict[str, list[str]]]:
     """Name what each signature below a folder is for, and its files; one that does not verify here fails the test."""
 
     def verified(folder: Path, *, upstream: bool = False) -> dict[str, list[str]]:
@@ -45,10 +43,7 @@ def verified(keys: Any) -> Callable[[Path], dict[str, list[str]]]:
             model = signature.parent if signature.name == "model.sig" else signature.with_suffix("")
             found[str(model.relative_to(folder))] = model_signing_autosign.verify(model, public_key=keys.public)
             if upstream:
-                # It knows no group of files, but a folder that holds them and more.
-                options = [] if model.is_dir() else ["--ignore_unsigned_files"]
-                command = [UPSTREAM, "verify", "key", signature.parent, "--signature", signature, *options]
-                subprocess.run([*command, "--public_key", keys.public], check=True, capture_output=True)
+                upstream_verifies(model)
         return found
 
     return verified

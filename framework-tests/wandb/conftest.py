@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-UPSTREAM = Path(__file__).parents[2] / "build/upstream/bin/python"
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +40,3 @@ def uploaded(tmp_path: Path) -> Callable[[Any], Path]:
         return folder
 
     return uploaded
-
-
-@pytest.fixture
-def upstream_verifies(keys: Any) -> Callable[[Path], None]:
-    """Have upstream's command verify a file in its folder."""
-
-    def upstream_verifies(file: Path) -> None:
-        command = [UPSTREAM, "-m", "model_signing", "verify", "key", file.parent, "--signature", f"{file}.sig"]
-        options = ["--public_key", keys.public, "--ignore_unsigned_files"]
-        subprocess.run([*command, *options], check=True, capture_output=True)
-
-    return upstream_verifies

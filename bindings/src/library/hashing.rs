@@ -100,6 +100,7 @@ impl Hashing {
             method: self.method,
             symlinks: self.symlinks,
             threads: self.threads.unwrap_or(default.threads),
+            portable: default.portable,
             progress,
         }
     }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use autosign_cli::LoginArgs;
 use autosign_session::{Keyless, PUBLIC_LOG, Settings};
 use autosign_signing::{
-    CertificateSigner, Error, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Sources, Statement, hash,
-    publish, seal,
+    CertificateSigner, Dialect, Error, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Sources,
+    publish, seal, state,
 };
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::{Hashing, freshen, keyless};
@@ -117,18 +118,27 @@ impl Signer {
         made.map_err(error::library_session)
     }
 
-    /// Hash and sign `model`, and put the signature at `signature`, which is left out of the model.
+    /// Hash and sign `model`, and put the signature at `signature`, which is left out of the model. `compat` is the tool in
+    /// whose words it is signed.
     ///
     /// Raises:
+    ///     ValueError: There is no such tool.
     ///     OSError: A file cannot be read, or the signature cannot be written.
     ///     SigningError: The model is not as it must be, or a service fails.
+    #[pyo3(signature = (model, signature, hashing, *, compat))]
     fn sign(
         &self,
         py: Python<'_>,
         model: PathBuf,
         signature: PathBuf,
         hashing: &Hashing,
+        compat: Option<&str>,
     ) -> PyResult<()> {
+        let dialect = compat.map_or(Some(Dialect::Oms), Dialect::named);
+        let dialect = dialect.ok_or_else(|| {
+            let tool = compat.unwrap_or_default();
+            PyValueError::new_err(format!("no tool {tool:?} is known, but `model-signing-1`"))
+        })?;
         let hashed = stoppable(py, |progress| {
             if let Some(keyless) = &self.keyless {
                 keyless.refuse_trust_in(&model)?;
@@ -137,8 +147,7 @@ impl Signer {
                 autosign_session::warn(PUBLIC_LOG);
             }
             let ignore = hashing.ignore(&model, Some(&signature))?;
-            let manifest = hash(&model, &ignore, hashing.options(progress))?;
-            Ok::<_, Error>(Statement::new(manifest, ignore))
+            state(dialect, &model, &ignore, hashing.options(progress))
         })?;
         // In Python's own thread: a person who is asked to log in breaks off there.
         let signed = py.detach(|| {

@@ -102,6 +102,8 @@ impl Verifier {
                 ignore_git: hashing.is_none_or(|own| own.ignore_git),
                 ignore_unsigned,
                 strict: false,
+                expect_name: None,
+                portable: false,
                 symlinks: hashing.map(|own| own.symlinks),
             };
             let default = autosign_signing::Hashing {

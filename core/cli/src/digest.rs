@@ -34,7 +34,7 @@ impl Digest {
     fn digest(&self) -> Result<autosign_signing::Digest, Error> {
         let ignore = self.selection.ignore(&self.model, None)?;
         let bar = Bar::default();
-        let hashing = self.hashing.hashing(self.selection.allow_symlinks, &bar)?;
+        let hashing = self.hashing.hashing(&self.selection, &bar)?;
         Ok(hash(&self.model, &ignore, hashing)?.root_digest())
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Doctor {
     #[arg(long)]
     fetch: bool,
     /// Make a signature, too, and throw it away: with the staging instance in the place of the public-good one, else with
-    /// the instance that is set.
+    /// the instance that is set. Tries the PIN of a key that is on a token, which nothing else here does.
     #[arg(long)]
     sign_test: bool,
     /// Print JSON.
@@ -73,6 +73,9 @@ fn show(report: &Report, out: &mut dyn Write) {
         line("problem", problem);
     }
     line("method", report.method);
+    if let Some(key) = &report.key {
+        line("key", key);
+    }
     for source in &report.sources {
         let found = if source.here { "found" } else { "not here" };
         line(

@@ -9,6 +9,8 @@ use autosign_signing::{
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
+use crate::Selection;
+
 /// What of a model gets a digest, and which.
 #[derive(Args)]
 pub(crate) struct HashingArgs {
@@ -45,7 +47,7 @@ impl HashingArgs {
     /// [`SerializationFault::ShardSize`] for a shard size and `files`.
     pub(crate) fn hashing<'a>(
         &self,
-        symlinks: Option<Symlinks>,
+        selection: &Selection,
         progress: &'a dyn Progress,
     ) -> Result<Hashing<'a>, Error> {
         let method = match (self.serialization, self.shard_size) {
@@ -64,7 +66,8 @@ impl HashingArgs {
         Ok(Hashing {
             algorithm: self.hash_algorithm,
             method,
-            symlinks: symlinks.unwrap_or_default(),
+            symlinks: selection.allow_symlinks.unwrap_or_default(),
+            portable: selection.portable,
             ..self.workers.hashing(progress)
         })
     }

@@ -177,6 +177,10 @@ struct Selection {
     /// Hugging Face cache to the blobs of its repository. Default: false; for verifying, what the signature says.
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = hashing::symlinks())]
     allow_symlinks: Option<Symlinks>,
+    /// Refuse names that are not good on every system: two that differ by case or by composed letters, and what Windows
+    /// does not take.
+    #[arg(long)]
+    portable: bool,
 }
 
 impl Selection {

@@ -5,14 +5,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use autosign_signing::{
-    Bundle, CertificateClaims, CertificateContent, Error, LogEntryClaims, Method,
+    Bundle, CertificateClaims, CertificateContent, Error, Format, LogEntryClaims, Method,
     SerializationMethod, Statement,
 };
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::verdict::{Stated, rfc3339, say_json};
+use crate::verdict::{Stated, format, rfc3339, say_json};
 use crate::{GOOD, failed, say, shown};
 
 const CAUTION: &str = "Nothing of this has been verified: it is what the file says of itself";
@@ -65,8 +65,12 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("statement_type", "in-toto's, or null"),
     ("predicate_type", "that of the predicate, or null"),
     (
+        "format",
+        "`version` and `predicate_type` as above, or null where the statement cannot be read",
+    ),
+    (
         "statement",
-        "`model_name`, `root_digest`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
+        "`model_name`, `root_digest`, `manifest_id`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
     ),
     ("statement.error", "why it cannot be read, in their place"),
 ];
@@ -86,7 +90,7 @@ impl Show {
             Ok(bundle) => bundle,
             Err(error) => return failed(err, "Reading", &error.into()),
         };
-        let stated = Statement::parse(bundle.envelope().payload());
+        let stated = bundle.statement();
         if self.json {
             say_json(out, &Shown::new(&bundle, &stated));
         } else {
@@ -110,11 +114,12 @@ struct Shown<'a> {
     timestamps: Vec<Value>,
     statement_type: Option<String>,
     predicate_type: Option<String>,
+    format: Option<Value>,
     statement: Readable<'a>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(bundle: &'a Bundle, stated: &'a Result<Statement, Error>) -> Self {
+    fn new(bundle: &'a Bundle, stated: &'a Result<(Format, Statement), Error>) -> Self {
         let timestamps = bundle.timestamps().into_iter().map(|time| match time {
             Ok(time) => json!({ "at": rfc3339(time) }),
             Err(reason) => json!({ "error": reason }),
@@ -132,8 +137,9 @@ impl<'a> Shown<'a> {
             timestamps: timestamps.collect(),
             statement_type,
             predicate_type,
+            format: stated.as_ref().ok().map(|(found, _)| format(*found)),
             statement: match stated {
-                Ok(stated) => Readable::Yes(Stated::new(stated)),
+                Ok((_, stated)) => Readable::Yes(Stated::new(stated)),
                 Err(error) => Readable::No {
                     error: error.to_string(),
                 },
@@ -178,7 +184,7 @@ fn log_entry(entry: &LogEntryClaims) -> Value {
 /// In words. Every text of the file is quoted, with its control characters escaped.
 fn tell(
     bundle: &Bundle,
-    stated: &Result<Statement, Error>,
+    stated: &Result<(Format, Statement), Error>,
     line: &mut dyn FnMut(&str, &dyn Display),
 ) {
     line("method", &bundle.method());
@@ -236,7 +242,14 @@ fn tell(
         line("statement", &format_args!("{statement}, {predicate}"));
     }
     match stated {
-        Ok(stated) => tell_statement(stated, line),
+        Ok((format, stated)) => {
+            if let Some(warning) = format.warning() {
+                line("format", &format_args!("{}: {warning}", format.version()));
+            } else {
+                line("format", &format.version());
+            }
+            tell_statement(stated, line);
+        }
         Err(error) => line("statement", &format_args!("unreadable: {error}")),
     }
 }
@@ -257,7 +270,9 @@ fn signer(content: &CertificateContent) -> String {
 
 fn tell_statement(stated: &Statement, line: &mut dyn FnMut(&str, &dyn Display)) {
     let manifest = stated.manifest();
-    line("model", &shown(manifest.model_name()));
+    if !manifest.model_name().is_empty() {
+        line("model", &shown(manifest.model_name()));
+    }
     let serialization = manifest.serialization();
     let links = if serialization.allow_symlinks {
         "symbolic links followed"
@@ -277,6 +292,7 @@ fn tell_statement(stated: &Statement, line: &mut dyn FnMut(&str, &dyn Display)) 
         "root digest",
         &format_args!("sha256:{}", manifest.root_digest()),
     );
+    line("manifest id", &format_args!("sha256:{}", manifest.id()));
     for path in stated.ignored().paths() {
         line("left out", &shown(path.as_str()));
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
 use autosign_signing::{
-    CertificateSigner, Dialect, KeySigner, Pkcs11Signer, Pkcs11Uri, Signer, Sources, read_password,
-    sign_in,
+    CertificateSigner, Dialect, KeySigner, Pkcs11Signer, Pkcs11Uri, Signer, Sources, Timestamped,
+    read_password, sign_in,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
@@ -85,6 +85,8 @@ pub(crate) struct Key {
     model: Model,
     #[command(flatten)]
     key: PrivateKey,
+    #[command(flatten)]
+    stamp: Stamp,
 }
 
 #[derive(Args)]
@@ -95,6 +97,8 @@ pub(crate) struct Certificate {
     key: PrivateKey,
     #[command(flatten)]
     chain: Chain,
+    #[command(flatten)]
+    stamp: Stamp,
 }
 
 #[derive(Args)]
@@ -103,6 +107,8 @@ pub(crate) struct Pkcs11Key {
     model: Model,
     #[command(flatten)]
     key: TokenKey,
+    #[command(flatten)]
+    stamp: Stamp,
 }
 
 #[derive(Args)]
@@ -113,6 +119,8 @@ pub(crate) struct Pkcs11Certificate {
     key: TokenKey,
     #[command(flatten)]
     chain: Chain,
+    #[command(flatten)]
+    stamp: Stamp,
 }
 
 #[derive(Args)]
@@ -123,7 +131,12 @@ struct Chain {
     /// Certificates of its issuers, which the signature carries along, a PEM file; may be given several times.
     #[arg(long, value_name = "PATH", num_args = 1)]
     certificate_chain: Vec<PathBuf>,
-    /// Have the signature timestamped by this authority (RFC 3161): it then holds beyond the certificate's end.
+}
+
+#[derive(Args)]
+struct Stamp {
+    /// Have the signature timestamped by this authority (RFC 3161), for verifiers that believe it: the signature then holds
+    /// beyond the end of a certificate, and proves when a key signed.
     #[arg(long, value_name = "URL")]
     timestamp_url: Option<String>,
 }
@@ -154,9 +167,9 @@ struct TokenKey {
 impl Sign {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let signed = match self {
-            Self::Key(key) => key.sign(),
+            Self::Key(key) => key.sign(settings),
             Self::Certificate(certificate) => certificate.sign(settings),
-            Self::Pkcs11Key(key) => key.sign(),
+            Self::Pkcs11Key(key) => key.sign(settings),
             Self::Pkcs11Certificate(certificate) => certificate.sign(settings),
             Self::Sigstore(sigstore) => match config(settings, err) {
                 Some(config) => sigstore.sign(config, settings, err),
@@ -208,11 +221,11 @@ impl Sigstore {
 }
 
 impl Key {
-    fn sign(self) -> Result<(), Error> {
+    fn sign(self, settings: &Settings) -> Result<(), Error> {
         let password = self.key.password()?;
         let password = password.as_deref().map(String::as_bytes);
         let signer = KeySigner::read(&self.key.private_key, password)?;
-        self.model.sign(&signer)
+        self.stamp.sign(&self.model, Box::new(signer), settings)
     }
 }
 
@@ -225,13 +238,14 @@ impl Certificate {
             &self.chain.signing_certificate,
             &self.chain.certificate_chain,
         )?;
-        self.model.sign(&self.chain.timestamped(signer, settings)?)
+        self.stamp.sign(&self.model, Box::new(signer), settings)
     }
 }
 
 impl Pkcs11Key {
-    fn sign(self) -> Result<(), Error> {
-        self.model.sign(&Pkcs11Signer::open(&self.key.uri()?)?)
+    fn sign(self, settings: &Settings) -> Result<(), Error> {
+        let signer = Pkcs11Signer::open(&self.key.uri()?)?;
+        self.stamp.sign(&self.model, Box::new(signer), settings)
     }
 }
 
@@ -242,22 +256,24 @@ impl Pkcs11Certificate {
             &self.chain.signing_certificate,
             &self.chain.certificate_chain,
         )?;
-        self.model.sign(&self.chain.timestamped(signer, settings)?)
+        self.stamp.sign(&self.model, Box::new(signer), settings)
     }
 }
 
-impl Chain {
-    fn timestamped(
+impl Stamp {
+    /// Signs `model`, and has the signature timestamped where that is asked for.
+    fn sign(
         self,
-        signer: CertificateSigner,
+        model: &Model,
+        signer: Box<dyn Signer>,
         settings: &Settings,
-    ) -> Result<CertificateSigner, Error> {
+    ) -> Result<(), Error> {
         let Some(url) = self.timestamp_url else {
-            return Ok(signer);
+            return model.sign(signer.as_ref());
         };
         settings.unlocked("MODEL_SIGNING_TIMESTAMP_URL")?;
         let keyless = Config::read_strictly(settings)?.keyless;
-        Ok(signer.with_timestamps(keyless.connection()?, url))
+        model.sign(&Timestamped::new(signer, keyless.connection()?, url))
     }
 }
 
@@ -280,8 +296,7 @@ impl Model {
     fn sign(&self, signer: &dyn Signer) -> Result<(), Error> {
         let ignore = self.selection.ignore(&self.model, Some(&self.signature))?;
         let bar = Bar::default();
-        let symlinks = self.selection.allow_symlinks;
-        let hashing = self.hashing.hashing(symlinks, &bar)?;
+        let hashing = self.hashing.hashing(&self.selection, &bar)?;
         let dialect = match self.compat {
             Some(Compat::ModelSigning1) => Dialect::ModelSigning1,
             None => Dialect::Oms,

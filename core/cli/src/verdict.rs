@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use autosign_session::Error;
 use autosign_signing::{
-    ErrorKind, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
+    ErrorKind, Format, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,6 +21,11 @@ const NAMES_SHOWN: usize = 10;
 pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("verified", "whether the model can be trusted"),
     ("method", "`sigstore`, `key` or `certificate`"),
+    (
+        "format.version",
+        "`v1.0` (OMS), or with `--legacy` `v0.2` (upstream's release of that number, which binds less)",
+    ),
+    ("format.predicate_type", "that of the statement, a URI"),
     (
         "signer.identity",
         "method `sigstore`: who signed, an email address or URI",
@@ -59,11 +64,15 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "model_name",
-        "the name that the signer gave the model: says nothing of its content",
+        "the name that the signer gave the model: says nothing of its content; empty with format `v0.2`, which has none",
     ),
     (
         "root_digest",
-        "hex SHA-256 over the digests of the files: does not cover their names",
+        "hex SHA-256 over the digests of the files: does not cover their names; format `v0.2` does not state it",
+    ),
+    (
+        "manifest_id",
+        "hex SHA-256 over names and digests: the same for the same files, whoever signed them",
     ),
     (
         "serialization.method",
@@ -93,6 +102,10 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
         "files that are there and not signed, and were tolerated, a list of paths",
     ),
     (
+        "hard_linked",
+        "with `--strict`: signed files that have another name, too, through which they can be changed, a list of paths",
+    ),
+    (
         "error.kind",
         "`differs`, `io`, `malformed`, `method`, `model`, `service`, `settings`, `signer`, `trust`, `unsigned`, \
          `unsupported` or `other`; there may be more",
@@ -118,11 +131,13 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
 pub(crate) struct Good<'a> {
     verified: bool,
     method: &'static str,
+    format: Value,
     signer: Value,
     time: Value,
     #[serde(flatten)]
     stated: Stated<'a>,
     unsigned: Vec<&'a str>,
+    hard_linked: Vec<&'a str>,
 }
 
 /// What a statement says, proven or not.
@@ -130,6 +145,7 @@ pub(crate) struct Good<'a> {
 pub(crate) struct Stated<'a> {
     model_name: &'a str,
     root_digest: String,
+    manifest_id: String,
     serialization: Value,
     file_count: usize,
     // A model may have hundreds of thousands: each as a `Value` would be costly.
@@ -165,10 +181,12 @@ impl<'a> Good<'a> {
         Self {
             verified: true,
             method,
+            format: format(proven.format()),
             signer,
-            time: time(proven.judged_at()),
+            time: time(proven.judged_at(), method != "key"),
             stated: Stated::new(proven.statement()),
             unsigned: names(verified.unsigned()),
+            hard_linked: names(verified.hard_linked()),
         }
     }
 }
@@ -194,6 +212,7 @@ impl<'a> Stated<'a> {
         Self {
             model_name: manifest.model_name(),
             root_digest: manifest.root_digest().to_string(),
+            manifest_id: manifest.id().to_string(),
             serialization: json!({
                 "method": serialization.method.name(),
                 "hash_algorithm": serialization.algorithm.name(),
@@ -207,7 +226,12 @@ impl<'a> Stated<'a> {
     }
 }
 
-fn time(judged: Option<JudgedAt>) -> Value {
+/// The format of a statement, proven or not.
+pub(crate) fn format(format: Format) -> Value {
+    json!({ "version": format.version(), "predicate_type": format.predicate_type() })
+}
+
+fn time(judged: Option<JudgedAt>, has_certificates: bool) -> Value {
     let (source, proven) = match judged {
         Some(JudgedAt::Timestamp(time)) => ("timestamp", Some(time)),
         Some(JudgedAt::Log(time)) => ("log", Some(time)),
@@ -216,7 +240,7 @@ fn time(judged: Option<JudgedAt>) -> Value {
     json!({
         "source": source,
         "at": proven.map(rfc3339),
-        "certificates_judged_at": judged.map(|judged| rfc3339(judged.time())),
+        "certificates_judged_at": judged.filter(|_| has_certificates).map(|judged| rfc3339(judged.time())),
     })
 }
 
@@ -283,7 +307,17 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
 
 /// What a good signature says nothing of.
 pub(crate) fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
-    let names = verified.unsigned();
+    let what = "Not covered by the signature";
+    tell_names(what, verified.unsigned(), err);
+}
+
+/// What may still change, though it is signed.
+pub(crate) fn tell_hard_linked(verified: &VerifiedModel, err: &mut dyn Write) {
+    let what = "Signed, and can be changed through other names (hard links)";
+    tell_names(what, verified.hard_linked(), err);
+}
+
+fn tell_names(what: &str, names: &[RelPath], err: &mut dyn Write) {
     if names.is_empty() {
         return;
     }
@@ -300,7 +334,7 @@ pub(crate) fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
     say(
         err,
         format_args!(
-            "Not covered by the signature, {} in all: {}{more}",
+            "{what}, {} in all: {}{more}",
             names.len(),
             listed.join(", ")
         ),

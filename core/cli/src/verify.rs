@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
-use crate::verdict::{Good, bad, say_json, tell_unsigned};
+use crate::verdict::{Good, bad, say_json, tell_hard_linked, tell_unsigned};
 use crate::{
     GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say,
 };
@@ -44,9 +44,14 @@ struct Model {
     /// Refuse them (the default).
     #[arg(long)]
     no_ignore_unsigned_files: bool,
-    /// Refuse them also where the signature says that its signer left them out, except for git's own.
+    /// Refuse them also where the signature says that its signer left them out, except for git's own; and name signed
+    /// files that are hard links, which can be changed through another name.
     #[arg(long)]
     strict: bool,
+    /// The name that the signer must have given the model, which is the last part of the path that was signed. Without this,
+    /// a model verifies under any name, and so does an older one of the same signer.
+    #[arg(long, value_name = "NAME")]
+    expect_name: Option<String>,
     /// Print JSON: who signed when, and which files; or what is wrong.
     #[arg(long)]
     json: bool,
@@ -79,6 +84,9 @@ pub(crate) struct Sigstore {
     /// Use no network. Without this, trust that is older than a day is fetched first.
     #[arg(long)]
     offline: bool,
+    /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
+    #[arg(long)]
+    legacy: bool,
 }
 
 #[derive(Args)]
@@ -88,6 +96,8 @@ pub(crate) struct Key {
     /// The public key, a PEM file.
     #[arg(long, value_name = "PATH")]
     public_key: PathBuf,
+    #[command(flatten)]
+    stamps: Stamps,
     /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
     #[arg(long)]
     legacy: bool,
@@ -105,10 +115,8 @@ pub(crate) struct Certificate {
     /// exactly; or glob:PATTERN, where * stands for anything but / and ** for anything; or re:EXPRESSION, for the whole.
     #[arg(long, value_name = "IDENTITY")]
     certificate_identity: Option<String>,
-    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
-    /// timestamps to its root; may be given several times.
-    #[arg(long, value_name = "PATH", num_args = 1)]
-    timestamp_certificate_chain: Vec<PathBuf>,
+    #[command(flatten)]
+    stamps: Stamps,
     /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
     #[arg(long)]
     log_fingerprints: bool,
@@ -119,9 +127,18 @@ pub(crate) struct Certificate {
     legacy: bool,
 }
 
+#[derive(Args)]
+struct Stamps {
+    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
+    /// timestamps to its root; may be given several times. A timestamp must then be right.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    timestamp_certificate_chain: Vec<PathBuf>,
+}
+
 impl Verify {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let tell_signer = matches!(self, Self::Certificate(_));
+        let tell_time = !matches!(self, Self::Sigstore(_));
         let json = self.model().json;
         let verified = match self {
             Self::Key(key) => key.verify(),
@@ -139,12 +156,18 @@ impl Verify {
         match verified {
             Ok(verified) => {
                 tell_unsigned(&verified, err);
+                tell_hard_linked(&verified, err);
                 if let Some(warning) = verified.manifest().format().warning() {
                     say(err, format_args!("{warning}"));
                 }
-                let judged = verified.manifest().judged_at().filter(|_| tell_signer);
+                let judged = verified.manifest().judged_at().filter(|_| tell_time);
                 if let Some(judged) = judged.filter(|at| !matches!(at, JudgedAt::Now(_))) {
-                    say(err, format_args!("Certificates are judged as of {judged}"));
+                    let what = if tell_signer {
+                        "Certificates are judged as of"
+                    } else {
+                        "It was signed before"
+                    };
+                    say(err, format_args!("{what} {judged}"));
                 }
                 if json {
                     say_json(out, &Good::new(&verified));
@@ -194,14 +217,22 @@ impl Sigstore {
             .from_repository(self.repository)
             .from_workflow(self.workflow)
             .from_ref(self.reference);
-        let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        let mut verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
+        if self.legacy {
+            verifier = verifier.with_legacy_format();
+        }
         self.model.verify(&verifier)
     }
 }
 
 impl Key {
     fn verify(self) -> Result<VerifiedModel, Error> {
+        let chains = &self.stamps.timestamp_certificate_chain;
+        refuse_trust_in(&self.model.model, chains.iter().map(PathBuf::as_path))?;
         let mut verifier = KeyVerifier::read(&self.public_key)?;
+        for chain in chains {
+            verifier = verifier.with_timestamp_authority(chain)?;
+        }
         if self.legacy {
             verifier = verifier.with_legacy_format();
         }
@@ -211,14 +242,17 @@ impl Key {
 
 impl Certificate {
     fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
-        let given = [&self.certificate_chain, &self.timestamp_certificate_chain];
+        let given = [
+            &self.certificate_chain,
+            &self.stamps.timestamp_certificate_chain,
+        ];
         let given = given.into_iter().flatten().map(PathBuf::as_path);
         refuse_trust_in(&self.model.model, given)?;
         let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
         if let Some(identity) = &self.certificate_identity {
             verifier = verifier.with_identity(identity)?;
         }
-        for chain in &self.timestamp_certificate_chain {
+        for chain in &self.stamps.timestamp_certificate_chain {
             verifier = verifier.with_timestamp_authority(chain)?;
         }
         if self.legacy {
@@ -252,6 +286,8 @@ impl Model {
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
             strict: self.strict,
+            expect_name: self.expect_name,
+            portable: self.selection.portable,
             symlinks: self.selection.allow_symlinks,
         };
         let bar = Bar::default();

@@ -66,7 +66,9 @@ fn upstream_s_words_are_written_on_request_and_read_always() {
 fn old(place: &Place, name: &str) {
     let bundles = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/bundles");
     std::fs::copy(bundles.join(name), place.path("last.pt.sig")).unwrap();
-    std::fs::copy(bundles.join("root.pem"), place.path("root.pem")).unwrap();
+    for file in ["root.pem", "trusted_root.json"] {
+        std::fs::copy(bundles.join(file), place.path(file)).unwrap();
+    }
 }
 
 #[test]
@@ -77,6 +79,66 @@ fn the_first_format_needs_a_word_and_its_warning_is_given() {
     assert_eq!(said.code, BAD);
     assert!(said.err.contains("verify --legacy"), "{}", said.err);
     let said = place.run(&format!("{VERIFY} --legacy"));
+    assert_eq!(said.code, GOOD, "{}", said.err);
+    assert!(said.err.contains("model-signing 0.2"), "{}", said.err);
+
+    let said = place.run(&format!("{VERIFY} --legacy --json"));
+    let verdict: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(verdict["format"]["version"], "v0.2");
+    assert_eq!(
+        verdict["format"]["predicate_type"],
+        "https://model_signing/Digests/v0.1"
+    );
+}
+
+#[test]
+fn the_first_format_is_shown_without_a_word() {
+    let place = Place::new();
+    old(&place, "0.2.0-key-p256.sig");
+    let said = place.run("show @last.pt.sig");
+    assert_eq!((said.code, said.err.as_str()), (GOOD, ""));
+    for line in [
+        "format        v0.2: The signature is in the format of model-signing 0.2",
+        "files         3\n",
+        "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c \"weights.bin\"\n",
+    ] {
+        assert!(said.out.contains(line), "{line}: {}", said.out);
+    }
+    assert!(!said.out.contains("\nmodel  "), "{}", said.out);
+    let said = place.run("show --json @last.pt.sig");
+    let shown: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(shown["format"]["version"], "v0.2");
+    assert_eq!(
+        shown["predicate_type"], shown["format"]["predicate_type"],
+        "{shown}"
+    );
+    assert_eq!(shown["statement"]["files"][2]["name"], "weights.bin");
+}
+
+#[test]
+fn the_first_format_through_sigstore_needs_a_word_too() {
+    let place = Place::new();
+    old(&place, "0.2.0-sigstore.sig");
+    for (name, content) in [
+        ("config.json", "{}"),
+        ("tokenizer/größe's.txt", "1\n"),
+        ("weights.bin", "weights"),
+    ] {
+        let path = place.path("m").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let shown: Value = serde_json::from_str(&place.run("show --json @last.pt.sig").out).unwrap();
+    let provider = &shown["certificates"][0]["identity_provider"];
+    let verify = format!(
+        "verify sigstore @m --signature @last.pt.sig --trust-config @trusted_root.json --offline \
+         --identity re:alice.example.test --identity-provider {}",
+        provider.as_str().unwrap()
+    );
+    let said = place.run(&verify);
+    assert_eq!(said.code, BAD);
+    assert!(said.err.contains("verify --legacy"), "{}", said.err);
+    let said = place.run(&format!("{verify} --legacy"));
     assert_eq!(said.code, GOOD, "{}", said.err);
     assert!(said.err.contains("model-signing 0.2"), "{}", said.err);
 }

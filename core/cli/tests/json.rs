@@ -76,11 +76,14 @@ fn a_good_model_as_json() {
         json!({
             "verified": true,
             "method": "key",
+            "format": { "version": "v1.0", "predicate_type": "https://model_signing/signature/v1.0" },
             "signer": { "key_hint": HINT },
             "time": { "source": "none", "at": null, "certificates_judged_at": null },
             "model_name": "last.pt",
             // printf weights | openssl dgst -sha256 -binary | sha256sum
             "root_digest": "59f3d85be3f9f90be09b43a08eb32a38a952135242e650039e4c4ccefd93d0a3",
+            // sha256sum -z last.pt | sha256sum
+            "manifest_id": "8fd8cfa0ac6287d70bb97f84411ba90128383f0695aeed438a679de77b1fa140",
             "serialization": {
                 "method": "files",
                 "hash_algorithm": "sha256",
@@ -94,6 +97,7 @@ fn a_good_model_as_json() {
             }],
             "ignored_paths": [".git", ".gitattributes", ".github", ".gitignore"],
             "unsigned": [],
+            "hard_linked": [],
         })
     );
 }

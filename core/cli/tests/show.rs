@@ -77,6 +77,7 @@ fn a_bundle_of_a_key() {
         "model         \"last.pt\"\n",
         "serialization files, sha256, no symbolic links\n",
         "root digest   sha256:59f3d85be3f9f90be09b43a08eb32a38a952135242e650039e4c4ccefd93d0a3\n",
+        "manifest id   sha256:8fd8cfa0ac6287d70bb97f84411ba90128383f0695aeed438a679de77b1fa140\n",
         "left out      \".gitignore\"\n",
         "files         1\n",
         "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c \"last.pt\"\n",

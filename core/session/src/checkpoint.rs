@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use autosign_signing::{Ignore, Model, ModelFile, RelPath, signature_path};
+use autosign_signing::{
+    Digest, Ignore, Manifest, Model, ModelFile, RelPath, WrittenFile, signature_path,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -28,6 +30,9 @@ pub struct Checkpoint {
     #[serde(default)]
     apart: Vec<RelPath>,
     files: Vec<Stamp>,
+    /// What is known of it without reading it: only in the process that wrote it.
+    #[serde(skip)]
+    written: Option<Box<WrittenFile>>,
 }
 
 /// Name, inode, size and modification time of a file. Not its change time: a hard link made by the trainer, or a
@@ -66,6 +71,7 @@ impl Checkpoint {
             group: false,
             apart: names,
             files: Vec::new(),
+            written: None,
         };
         new.files = stamps(&new.model()?);
         Ok(new)
@@ -92,7 +98,28 @@ impl Checkpoint {
             folder: false,
             group: true,
             apart: Vec::new(),
+            written: None,
         })
+    }
+
+    /// The same of a file that was hashed while it was written.
+    pub(crate) fn with_digest(self, written: WrittenFile) -> Self {
+        Self {
+            written: Some(Box::new(written)),
+            ..self
+        }
+    }
+
+    /// Its manifest where it is known without reading it: what was written is still there.
+    pub(crate) fn manifest(&self) -> Result<Option<Manifest>, autosign_signing::Error> {
+        let known = self.written.as_ref();
+        known.map_or(Ok(None), |written| written.manifest(&self.model()?))
+    }
+
+    /// Its root digest where that is known, whatever is there now.
+    pub(crate) fn root_digest(&self) -> Option<Digest> {
+        let written = self.written.as_ref();
+        written.map(|written| written.root_digest())
     }
 
     /// Lists its files as they are now.
@@ -147,6 +174,13 @@ impl Checkpoint {
     /// Whether it is all of a folder.
     pub(crate) fn is_folder(&self) -> bool {
         self.folder
+    }
+
+    /// Whether it is a group that has a file at or below `path`.
+    pub(crate) fn lists(&self, path: &Path) -> bool {
+        let folder = self.root.parent().unwrap_or(Path::new("/"));
+        let mut files = self.files.iter();
+        self.group && files.any(|file| file.name.under(folder).starts_with(path))
     }
 
     /// The names at its top that it has files in.

@@ -2,13 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use autosign_signing::{CertificateSigner, KeySigner, Signer, read_password};
 use zeroize::Zeroizing;
 
-use crate::{Environment, Error, Keyless, Origin, Selection, Settings, Sink, every_setting};
+use crate::{
+    Environment, Error, Keyless, Origin, PrivateKey, Selection, Settings, Sink, every_setting,
+};
 
 /// When a checkpoint is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Method {
     Certificate,
     /// The holder of `MODEL_SIGNING_PRIVATE_KEY`.
     Key,
+    /// The same, and it must be on a PKCS#11 token; with the certificate, where there is one.
+    Pkcs11,
     /// Whom the identity token names.
     Sigstore,
 }
@@ -81,7 +83,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// The settings of one session. No `Debug`: it may hold a password.
+/// The settings of one session. No `Debug`: it may hold a password or a PIN.
 #[derive(Clone)]
 pub struct Config {
     /// `MODEL_SIGNING_MODE`
@@ -100,8 +102,8 @@ pub struct Config {
     pub method: Method,
     /// What method `sigstore` needs.
     pub keyless: Keyless,
-    /// `MODEL_SIGNING_PRIVATE_KEY`, absolute.
-    pub private_key: Option<PathBuf>,
+    /// `MODEL_SIGNING_PRIVATE_KEY`
+    pub private_key: Option<PrivateKey>,
     /// `MODEL_SIGNING_CERTIFICATE`, absolute.
     pub certificate: Option<PathBuf>,
     /// `MODEL_SIGNING_CERTIFICATE_CHAIN`, absolute.
@@ -221,11 +223,11 @@ impl Config {
     #[must_use]
     pub fn signer(&self) -> Option<String> {
         if self.signs_with_key() {
-            let key = self.private_key.as_deref()?;
+            let key = self.private_key.as_ref()?;
             return Some(if self.signs_with_certificate() {
                 format!("certificate:{}", self.certificate.as_deref()?.display())
             } else {
-                format!("key:{}", key.display())
+                format!("key:{}", key.name())
             });
         }
         // Offline, who signs is not who happens to be known where the job runs.
@@ -235,30 +237,6 @@ impl Config {
         };
         let named = self.method == Method::Sigstore || known;
         named.then(|| self.keyless.name())
-    }
-
-    /// The holder of the private key, with the certificate where that is to be used.
-    ///
-    /// # Errors
-    /// [`Error::NoKey`], [`Error::NoCertificate`], and those of [`KeySigner::read`], [`CertificateSigner::read`] and
-    /// [`read_password`].
-    pub(crate) fn key_signer(&self) -> Result<Arc<dyn Signer>, Error> {
-        let path = self.private_key.as_ref().ok_or(Error::NoKey)?;
-        let password = match &self.password_file {
-            Some(path) => Some(read_password(path)?),
-            None => self.password.clone(),
-        };
-        let password = password.as_deref().map(String::as_bytes);
-        if !self.signs_with_certificate() {
-            return Ok(Arc::new(KeySigner::read(path, password)?));
-        }
-        let certificate = self.certificate.as_ref().ok_or(Error::NoCertificate)?;
-        let chain = self.certificate_chain.as_slice();
-        let signer = CertificateSigner::read(path, password, certificate, chain)?;
-        Ok(match &self.keyless.timestamp_url {
-            Some(url) => Arc::new(signer.with_timestamps(self.keyless.connection()?, url.clone())),
-            None => Arc::new(signer),
-        })
     }
 
     /// Until when this job can sign, where its only token cannot be renewed.
@@ -275,7 +253,7 @@ impl Config {
     pub fn signs_with_key(&self) -> bool {
         match self.method {
             Method::Auto => self.private_key.is_some() || self.certificate.is_some(),
-            Method::Certificate | Method::Key => true,
+            Method::Certificate | Method::Key | Method::Pkcs11 => true,
             Method::Sigstore => false,
         }
     }
@@ -284,7 +262,7 @@ impl Config {
     #[must_use]
     pub fn signs_with_certificate(&self) -> bool {
         match self.method {
-            Method::Auto => self.certificate.is_some(),
+            Method::Auto | Method::Pkcs11 => self.certificate.is_some(),
             Method::Certificate => true,
             Method::Key | Method::Sigstore => false,
         }

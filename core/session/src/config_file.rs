@@ -120,6 +120,12 @@ impl ConfigFile {
             value => scalar(value),
         };
         match text {
+            Ok(text) if setting.has_pin(&text) => {
+                let reason = "a PIN, which belongs into a file of its own: pin-source names it";
+                self.fault(format!("has under {key:?} {reason}"), locked);
+                // Not enough to sign with, and enough that nobody else does.
+                Some((setting.variable, setting.shown(text.as_ref())))
+            }
             Ok(text) => Some((setting.variable, text)),
             Err(reason) => {
                 self.fault(format!("has under {key:?} {reason}"), locked);

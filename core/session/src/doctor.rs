@@ -3,13 +3,16 @@
 use std::time::SystemTime;
 
 use autosign_signing::{
-    Detection, Error as SigningError, Hashing, Ignore, Look, Signer, Statement, hash, seal,
+    Detection, Error as SigningError, Hashing, Ignore, Look, Pkcs11Look, Pkcs11Uri, Signer,
+    Statement, hash, seal,
 };
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
 
 use crate::values::size_text;
-use crate::{Config, Error, Instance, Mode, Rank, Settings, Spool, every_setting, host};
+use crate::{
+    Config, Error, Instance, Mode, PrivateKey, Rank, Settings, Spool, every_setting, host,
+};
 
 /// A framework that is installed and has a hook.
 #[derive(Clone, Debug, Serialize)]
@@ -54,8 +57,10 @@ pub struct Report {
     pub settings: Vec<Set>,
     /// What is wrong with settings.
     pub problems: Vec<String>,
-    /// `key` or `sigstore`.
+    /// `key`, `certificate` or `sigstore`.
     pub method: &'static str,
+    /// The token that keeps the private key, where one does.
+    pub key: Option<String>,
     /// Where a token may come from, in the order in which it is asked for.
     pub sources: Vec<Source>,
     /// The token that would be sent.
@@ -167,6 +172,7 @@ impl Report {
             } else {
                 "sigstore"
             },
+            key: None,
             sources: Vec::new(),
             token: None,
             services: Vec::new(),
@@ -186,9 +192,7 @@ impl Report {
             let spool = spool.map(|folder| Spool::new(folder.clone(), String::new()));
             spool.map_or(Ok(()), |spool| spool.list().map(drop))
         } else if config.signs_with_key() {
-            config
-                .key_signer()
-                .and_then(|signer| try_out(signer.as_ref()))
+            report.look_at_key(&config, examination)
         } else {
             report.look_at_keyless(&config, examination)
         };
@@ -242,6 +246,22 @@ impl Report {
         self.spool = Some(text);
     }
 
+    /// A PIN is tried only where somebody asked for it: a token locks itself after a few wrong ones.
+    fn look_at_key(&mut self, config: &Config, examination: &Examination) -> Result<(), Error> {
+        let Some(PrivateKey::Token(uri)) = &config.private_key else {
+            return try_out(config.key_signer()?.as_ref());
+        };
+        let look = Pkcs11Uri::parse(uri)?.look()?;
+        self.key = Some(on_token(&look, examination.sign));
+        if config.signs_with_certificate() && config.certificate.is_none() {
+            return Err(Error::NoCertificate);
+        }
+        if examination.sign {
+            try_out(config.key_signer()?.as_ref())?;
+        }
+        Ok(())
+    }
+
     fn look_at_keyless(&mut self, config: &Config, examination: &Examination) -> Result<(), Error> {
         let keyless = &config.keyless;
         let sources = keyless.sources()?;
@@ -292,6 +312,26 @@ impl Report {
 
 fn advised(error: &Error) -> String {
     format!("{error}; {}", error.hint())
+}
+
+fn on_token(look: &Pkcs11Look, tried: bool) -> String {
+    let Pkcs11Look {
+        token,
+        model,
+        serial,
+        ..
+    } = look;
+    let mut text = format!("on the token {token:?} ({model}, serial {serial})");
+    if !look.key {
+        text.push_str(", hidden until somebody logs in");
+    }
+    if look.refused {
+        text.push_str(", which has refused a PIN since the last good one");
+    }
+    if look.pin && !tried {
+        text.push_str("; the PIN is not tried without --sign-test");
+    }
+    text
 }
 
 /// Signs the program that runs here, and throws the signature away.

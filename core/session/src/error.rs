@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use autosign_signing::{Error as SigningError, Pkcs11Fault};
+
 use crate::Origin;
 use crate::settings::key_of;
 
@@ -10,8 +12,8 @@ use crate::settings::key_of;
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes are not those that were hashed when the checkpoint was saved, though size and times are.
-    #[error("{path:?} was altered after it was saved, with its size and times kept")]
+    /// The bytes are not those that were hashed when the checkpoint was saved.
+    #[error("{path:?} was altered after it was saved")]
     Altered {
         /// The checkpoint.
         path: PathBuf,
@@ -52,6 +54,9 @@ pub enum Error {
     /// Method `key` or `certificate`, and no key.
     #[error("there is no key to sign with")]
     NoKey,
+    /// Method `pkcs11`, and a key in a file.
+    #[error("MODEL_SIGNING_METHOD is `pkcs11`, and MODEL_SIGNING_PRIVATE_KEY is no PKCS#11 URI")]
+    NotOnToken,
     /// Mode `offline`, and no spool.
     #[error(
         "MODEL_SIGNING_MODE is `offline`, and there is no spool: nothing would remember what to sign"
@@ -124,6 +129,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether there is nothing new in it: a PIN that was refused before was told then.
+    pub(crate) fn is_old_news(&self) -> bool {
+        match self {
+            Self::Signing(error) => {
+                matches!(
+                    error.root(),
+                    SigningError::Pkcs11(Pkcs11Fault::PinNotTriedAgain)
+                )
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a token was asked and failed, as one does that was pulled out, or whose session has ended meanwhile.
+    pub(crate) fn is_of_token(&self) -> bool {
+        match self {
+            Self::Signing(error) => matches!(
+                error.root(),
+                SigningError::Pkcs11(Pkcs11Fault::ModuleFailed { .. })
+            ),
+            _ => false,
+        }
+    }
+
     /// What to do next, in one sentence.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -148,7 +177,12 @@ impl Error {
             Self::NoCertificate => {
                 "set MODEL_SIGNING_CERTIFICATE to the path of the key's certificate, a PEM file"
             }
-            Self::NoKey => "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key",
+            Self::NoKey => {
+                "set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key, or to the PKCS#11 URI of one on a token"
+            }
+            Self::NotOnToken => {
+                "set MODEL_SIGNING_PRIVATE_KEY to a URI such as pkcs11:token=NAME;object=KEY?module-path=/PATH/TO/MODULE.so&pin-source=file:/PATH/TO/PIN"
+            }
             Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",
             Self::NotSigned { .. } => {
                 "it stays in the spool, if there is one: `model-signing flush` tries again"

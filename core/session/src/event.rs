@@ -135,8 +135,9 @@ impl Event {
                 } else {
                     "nothing remembers it"
                 };
+                let level = if error.is_old_news() { Debug } else { Warning };
                 (
-                    Warning,
+                    level,
                     format!("{root:?} is not signed, {kept}: {}", why(error)),
                 )
             }

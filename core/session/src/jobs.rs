@@ -111,6 +111,8 @@ pub(crate) struct State {
     pub(crate) running: usize,
     /// Root to the newest job for it: only that one may publish.
     pub(crate) newest: BTreeMap<PathBuf, Newest>,
+    /// A worker looks for the records of other processes.
+    pub(crate) adopting: bool,
     /// Records of other processes that have become jobs.
     pub(crate) adopted: BTreeSet<PathBuf>,
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
@@ -266,6 +268,15 @@ impl State {
         let published = self.published.iter().map(|published| &published.root);
         let all = self.newest.keys().chain(published);
         all.filter(|root| root.starts_with(path)).cloned().collect()
+    }
+
+    /// The groups that are to be signed and have a file at or below `path`.
+    pub(crate) fn groups_with(&self, path: &Path) -> BTreeSet<PathBuf> {
+        let lists = |newest: &&Newest| newest.checkpoint.lists(path);
+        let groups = self.newest.values().filter(lists);
+        groups
+            .map(|newest| newest.checkpoint.root.clone())
+            .collect()
     }
 
     /// Whether a save of `family`, which is now counted, is one of those that are signed in any case.

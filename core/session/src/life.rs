@@ -252,10 +252,19 @@ impl Queue {
     pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
         self.follow_moves();
         let path = named(path);
-        let below = self.lock().roots_below(&path);
+        let state = self.lock();
+        let (below, groups) = (state.roots_below(&path), state.groups_with(&path));
+        drop(state);
         if below.is_empty() {
             self.watch_stranger(&path);
-            self.touched(&path);
+        }
+        self.end(&(&below | &groups));
+        self.touched(&path);
+    }
+
+    /// Nothing is published at `roots` from now on.
+    fn end(self: &Arc<Self>, roots: &BTreeSet<PathBuf>) {
+        if roots.is_empty() {
             return;
         }
         let _order = self
@@ -264,7 +273,7 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner);
         let mut state = self.lock();
         let mut gone = Vec::new();
-        for root in &below {
+        for root in roots {
             gone.extend(state.take_all(root));
             if let Some(newest) = state.newest.remove(root) {
                 newest.control.cancel();
@@ -281,7 +290,6 @@ impl Queue {
             self.end_superseded(job);
         }
         self.changed.notify_all();
-        self.touched(&path);
     }
 
     /// The signature of a file that an earlier process saved, and this one is about to remove, goes with it.
@@ -339,6 +347,11 @@ impl Queue {
             self.overwritten(&to);
         }
         self.changed.notify_all();
+        // A group without one of its files, or with another in its place, is not what was saved.
+        let state = self.lock();
+        let (left, replaced) = (state.groups_with(&from), state.groups_with(&to));
+        drop(state);
+        self.end(&if linked { replaced } else { &left | &replaced });
         self.touched(&from);
         self.touched(&to);
     }

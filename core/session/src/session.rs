@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::random;
+use autosign_signing::{WrittenFile, random};
 
 use crate::spool::{Record, Spool};
 use crate::worker::{Push, Queue};
@@ -109,7 +109,39 @@ impl Session {
     /// # Errors
     /// Where `MODEL_SIGNING_ON_ERROR` is `raise`: why the checkpoint cannot be signed at all. Else that is an event.
     pub fn saved(&self, root: &Path, framework: &str) -> Result<Ticket<'_>, Error> {
-        self.take_in(root, framework, &[], false)
+        self.take_in(root, framework, Extent::All, false)
+    }
+
+    /// The same for a file that was hashed while it was written: it is not read, unless it is not as it was when it was
+    /// complete. Then it is hashed, and refused where it does not hold what was written.
+    ///
+    /// # Errors
+    /// Those of [`Session::saved`].
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use autosign_session::{Config, Environment, HashedFile, Session};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let checkpoint = folder.path().join("last.pt");
+    /// let key = "../signing/tests/keys/p256.pem";
+    /// let environment = Environment::from_iter([("MODEL_SIGNING_PRIVATE_KEY", key), ("MODEL_SIGNING_SPOOL", "off")]);
+    /// let session = Session::start(Config::read(&environment.into()).0, Box::new(|_| ()));
+    ///
+    /// session.begins(&checkpoint);
+    /// let mut file = HashedFile::create(&checkpoint)?;
+    /// file.write_all(b"weights")?;
+    /// session.saved_written(&checkpoint, "plain", file.finish()?)?.wait()?;
+    /// assert_eq!(session.flush(None).signed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn saved_written(
+        &self,
+        root: &Path,
+        framework: &str,
+        written: WrittenFile,
+    ) -> Result<Ticket<'_>, Error> {
+        self.take_in(root, framework, Extent::Written(written), false)
     }
 
     /// The same for a checkpoint that is not a folder and more than one file: `files`, in the folder of `root`, which is one
@@ -123,7 +155,7 @@ impl Session {
         framework: &str,
         files: &[PathBuf],
     ) -> Result<Ticket<'_>, Error> {
-        self.take_in(root, framework, files, false)
+        self.take_in(root, framework, Extent::Group(files), false)
     }
 
     /// Signs what is at `root` now, whatever the settings leave out, and says whether that went well by the ticket.
@@ -134,7 +166,7 @@ impl Session {
         if self.config.mode == Mode::Disabled {
             return Err(Error::Disabled);
         }
-        let ticket = self.take_in(root, "autosign", &[], true)?;
+        let ticket = self.take_in(root, "autosign", Extent::All, true)?;
         self.queue.hurry();
         Ok(ticket)
     }
@@ -143,7 +175,7 @@ impl Session {
         &self,
         root: &Path,
         framework: &str,
-        files: &[PathBuf],
+        extent: Extent<'_>,
         by_hand: bool,
     ) -> Result<Ticket<'_>, Error> {
         let nothing = Ticket {
@@ -168,19 +200,26 @@ impl Session {
         };
         if let Some((folder, framework)) = whole.and_then(|root| self.queue.part_of(&root)) {
             self.queue.overwritten(root);
-            return self.take_in(&folder, &framework, &[], false);
+            return self.take_in(&folder, &framework, Extent::All, false);
         }
         let selection = Some(&self.config.selection).filter(|_| !by_hand);
         if let Some(setting) = selection.and_then(|selection| selection.by_path(root)) {
             passed_over(setting);
             return Ok(nothing);
         }
-        let observed = if files.is_empty() {
-            let apart = root.canonicalize().map(|root| self.queue.apart(&root));
-            let git = self.config.ignore_git_paths;
-            Checkpoint::observe(root, framework, git, &apart.unwrap_or_default())
-        } else {
-            Checkpoint::observe_group(root, framework, files)
+        let observed = match &extent {
+            Extent::Group(files) if !files.is_empty() => {
+                Checkpoint::observe_group(root, framework, files)
+            }
+            _ => {
+                let apart = root.canonicalize().map(|root| self.queue.apart(&root));
+                let git = self.config.ignore_git_paths;
+                Checkpoint::observe(root, framework, git, &apart.unwrap_or_default())
+            }
+        };
+        let observed = match extent {
+            Extent::Written(written) => observed.map(|seen| seen.with_digest(written)),
+            Extent::All | Extent::Group(_) => observed,
         };
         let checkpoint = match observed {
             Ok(checkpoint) => checkpoint,
@@ -315,6 +354,16 @@ impl Session {
     pub fn adopt(&self) -> Result<usize, Error> {
         self.queue.adopt(true)
     }
+}
+
+/// What was saved.
+enum Extent<'a> {
+    /// What is there.
+    All,
+    /// These files in the folder.
+    Group(&'a [PathBuf]),
+    /// One file, whose digest is known.
+    Written(WrittenFile),
 }
 
 const SLICE: Duration = Duration::from_millis(100);

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use autosign_signing::{
@@ -85,7 +85,8 @@ pub(crate) fn hashed(
         if !checkpoint.is_unchanged() {
             return Ok(None);
         }
-        match hash_model(|| checkpoint.model(), hashing) {
+        let known = checkpoint.manifest()?.map(Ok);
+        match known.unwrap_or_else(|| hash_model(|| checkpoint.model(), hashing)) {
             // Looked at again after hashing: what was hashed is what was saved.
             Ok(_) if !checkpoint.is_unchanged() => return Ok(None),
             Ok(manifest) => return Ok(Some(Statement::new(manifest, ignore))),
@@ -126,16 +127,31 @@ impl SignerSource {
         statement: &Statement,
         listener: &Listener,
     ) -> Result<Vec<u8>, Error> {
-        let signer = self.signer(listener)?;
+        let (signer, kept) = self.signer(listener)?;
         self.follow_trust();
+        let sealed = seal(statement, signer.as_ref()).map_err(Error::from);
+        if !matches!(&sealed, Err(error) if error.is_of_token()) {
+            return sealed;
+        }
+        // Pulled out, or its session has ended: it may be there again, for this signature or for a later one.
+        *self.lock() = None;
+        if !kept {
+            return sealed;
+        }
+        let (signer, _) = self.signer(listener)?;
         Ok(seal(statement, signer.as_ref())?)
     }
 
-    /// What cannot be read is tried again for the next checkpoint: it may be mounted late.
-    fn signer(&self, listener: &Listener) -> Result<Arc<dyn Signer>, Error> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<dyn Signer>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The signer, and whether it was made before. What cannot be read is tried again for the next checkpoint: it may be
+    /// mounted late.
+    fn signer(&self, listener: &Listener) -> Result<(Arc<dyn Signer>, bool), Error> {
+        let mut loaded = self.lock();
         if let Some(signer) = loaded.as_ref() {
-            return Ok(Arc::clone(signer));
+            return Ok((Arc::clone(signer), true));
         }
         let signer: Arc<dyn Signer> = if self.config.signs_with_key() {
             self.config.key_signer()?
@@ -146,7 +162,7 @@ impl SignerSource {
             }
             Arc::new(signer)
         };
-        Ok(Arc::clone(loaded.insert(signer)))
+        Ok((Arc::clone(loaded.insert(signer)), false))
     }
 
     /// Fetches trust once a day, on a thread that nobody waits for. Where that fails, what is known stays in use.
@@ -163,8 +179,7 @@ impl SignerSource {
         let source = Arc::clone(self);
         let look = move || {
             if let Ok(true) = source.config.keyless.refresh() {
-                let mut loaded = source.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-                *loaded = None; // the next one believes, and asks, whom the instance names now
+                *source.lock() = None; // the next one believes, and asks, whom the instance names now
             }
         };
         let _ = spawn("autosign-trust", look);

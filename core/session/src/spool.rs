@@ -34,7 +34,7 @@ pub struct Record {
     pub signer: Option<String>,
     /// When it was saved, in seconds since 1970.
     pub saved: u64,
-    /// Its root digest, hex, once it has been hashed: other content is never signed in its name.
+    /// Its root digest, hex, once it has been hashed, be it while it was written: other content is never signed in its name.
     pub digest: Option<String>,
     /// Why it could not be signed so far.
     pub error: Option<String>,
@@ -44,12 +44,12 @@ impl Record {
     /// A checkpoint that has just been saved, for `signer`.
     pub(crate) fn new(checkpoint: Checkpoint, signer: Option<String>) -> Self {
         Self {
+            digest: checkpoint.root_digest().map(|digest| digest.to_string()),
             checkpoint,
             signer,
             saved: SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
-            digest: None,
             error: None,
         }
     }

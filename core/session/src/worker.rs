@@ -200,7 +200,7 @@ impl Queue {
             let _ = self.adopt(false);
         }
         let state = self.lock();
-        if state.at_work.is_none() && state.queue.is_empty() {
+        if state.at_work.is_none() && state.queue.is_empty() && !state.adopting {
             return;
         }
         if let Some(control) = state.at_work.as_ref().filter(|_| self.patient) {
@@ -221,7 +221,8 @@ impl Queue {
 
     /// Waits at most `patience` for an empty queue; whether it is.
     pub(crate) fn idle_within(&self, patience: Duration) -> bool {
-        let busy = |state: &mut State| state.running > 0 || !state.queue.is_empty();
+        let busy =
+            |state: &mut State| state.running > 0 || state.adopting || !state.queue.is_empty();
         let waited = self.changed.wait_timeout_while(self.lock(), patience, busy);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !busy(&mut state)
@@ -289,22 +290,28 @@ impl Queue {
             return;
         }
         state.workers += 1;
-        let first = state.workers == 1;
+        let adopts = state.workers == 1 && self.patient;
+        // Whoever waits from now on waits for what it finds, too.
+        state.adopting |= adopts;
         drop(state);
         let queue = Arc::clone(self);
         let work = move || {
+            if adopts {
+                // Somebody who trains again has a reason to have the last run's checkpoints signed. It is a look into
+                // a folder, done before the priority is so low that it could take long.
+                let _ = queue.adopt(false);
+                queue.lock().adopting = false;
+                queue.changed.notify_all();
+            }
             if queue.patient {
                 yield_to_training();
-                if first {
-                    // Somebody who trains again has a reason to have the last run's checkpoints signed.
-                    let _ = queue.adopt(false);
-                }
             }
             queue.work();
         };
         if spawn("autosign", work).is_err() {
             let mut state = self.lock();
             state.workers -= 1;
+            state.adopting &= !adopts;
             let alone = state.workers == 0;
             drop(state);
             if alone && !self.patient {
@@ -346,7 +353,7 @@ impl Queue {
 
     /// Empties the queue for somebody who waits, what the worker hands over included.
     fn help(self: &Arc<Self>) {
-        let over = |state: &State| state.queue.is_empty() && state.busy == 0;
+        let over = |state: &State| state.queue.is_empty() && state.busy == 0 && !state.adopting;
         loop {
             while self.step(Role::Helper) {}
             let waiting = |state: &mut State| state.queue.is_empty() && !over(state);

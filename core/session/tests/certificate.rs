@@ -78,17 +78,19 @@ fn a_certificate_that_ended_signs_nothing_and_the_reason_is_told() {
 fn a_timestamp_authority_is_asked_where_one_is_set() {
     let fixture = Fixture::new();
     let leaf = fixture.write("leaf.pem", certificate(|_| ()).as_bytes());
-    let session = fixture.start(&[
-        ("MODEL_SIGNING_CERTIFICATE", leaf.to_str().unwrap()),
-        ("MODEL_SIGNING_TIMESTAMP_URL", "http://127.0.0.1:1/"),
-        ("MODEL_SIGNING_RETRIES", "0"),
-        ("MODEL_SIGNING_ON_ERROR", "raise"),
-    ]);
-    let model = fixture.write("last.pt", b"weights");
-    let error = session.saved(&model, "test").unwrap().wait().unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("the timestamp authority at"), "{text}");
-    assert!(!signature_path(&model).exists());
+    for leaf in [leaf.to_str().unwrap(), ""] {
+        let session = fixture.start(&[
+            ("MODEL_SIGNING_CERTIFICATE", leaf),
+            ("MODEL_SIGNING_TIMESTAMP_URL", "http://127.0.0.1:1/"),
+            ("MODEL_SIGNING_RETRIES", "0"),
+            ("MODEL_SIGNING_ON_ERROR", "raise"),
+        ]);
+        let model = fixture.write("last.pt", b"weights");
+        let error = session.saved(&model, "test").unwrap().wait().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("the timestamp authority at"), "{text}");
+        assert!(!signature_path(&model).exists());
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Environment, Instance, Method, Mode, Origin, Settings};
+use autosign_session::{Config, Environment, Instance, Method, Mode, Origin, PrivateKey, Settings};
 use tempfile::TempDir;
 
 /// A machine with configuration files.
@@ -120,7 +120,8 @@ fn values_are_text_whole_numbers_booleans_and_lists() {
     assert_eq!(config.threads.map(usize::from), Some(3));
     assert_eq!(config.hooks, ["torch", "safetensors"]);
     let folder = machine.path("home/.config/model-signing");
-    assert_eq!(config.private_key, Some(folder.join("keys/own.pem")));
+    let own = PrivateKey::File(folder.join("keys/own.pem"));
+    assert!(config.private_key == Some(own));
     assert_eq!(config.spool.as_deref(), Some(Path::new("/spool")));
 }
 

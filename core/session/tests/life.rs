@@ -352,6 +352,39 @@ fn a_group_is_signed_as_its_files_and_nothing_else() {
 }
 
 #[test]
+fn a_group_that_its_own_process_takes_apart_is_not_signed_and_nothing_is_said() {
+    type Change = fn(&Session, &Path, &Path);
+    let changes: [Change; 3] = [
+        |session, data, _| {
+            session.removing(data);
+            std::fs::remove_file(data).unwrap();
+        },
+        |session, data, other| {
+            session.moving(data, other, false);
+            std::fs::rename(data, other).unwrap();
+        },
+        |session, data, other| {
+            session.moving(other, data, false);
+            std::fs::rename(other, data).unwrap();
+        },
+    ];
+    for change in changes {
+        let fixture = Fixture::new();
+        let session = fixture.start(NO_KEY);
+        let model = fixture.write("x.onnx", b"graph");
+        let data = fixture.write("x.onnx.data", b"weights");
+        let other = fixture.write("other.txt", b"not of it");
+        let files = [model.clone(), data.clone()];
+        let saved = session.saved_group(&model, "test", &files).unwrap();
+        saved.wait().unwrap();
+        change(&session, &data, &other);
+        let status = session.flush(PATIENCE);
+        assert_eq!((status.superseded, fixture.records().len()), (1, 0));
+        assert_eq!(fixture.said("was changed after"), 0);
+    }
+}
+
+#[test]
 fn a_signature_has_the_mode_of_its_model() {
     let fixture = Fixture::new();
     let session = fixture.start(&[]);

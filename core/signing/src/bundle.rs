@@ -54,62 +54,40 @@ impl fmt::Display for Method {
 /// An envelope and what helps to verify it. Holds claims only: nothing in it has been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
-    method: Method,
-    key_hint: Option<String>,
-    chained: Option<Chained>,
-    keyless: Option<Keyless>,
+    signer: Signatory,
+    /// `TransparencyLogEntry` objects.
+    log_entries: Vec<Value>,
+    /// RFC 3161 responses, DER.
+    timestamps: Vec<Vec<u8>>,
     envelope: Envelope,
 }
 
-/// What a signature with a certificate rests on. Claims, like the rest.
+/// What names the signer. Claims, like the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Chained {
-    /// DER, leaf first, at least one.
-    pub(crate) certificates: Vec<Vec<u8>>,
-    /// RFC 3161 responses, DER.
-    pub(crate) timestamps: Vec<Vec<u8>>,
-}
-
-/// What a keyless signature rests on. Claims, like the rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Keyless {
+pub(crate) enum Signatory {
+    /// X.509, DER, leaf first, at least one.
+    Chain(Vec<Vec<u8>>),
     /// Fulcio's certificate, DER.
-    pub(crate) certificate: Vec<u8>,
-    /// `TransparencyLogEntry` objects.
-    pub(crate) log_entries: Vec<Value>,
-    /// RFC 3161 responses, DER.
-    pub(crate) timestamps: Vec<Vec<u8>>,
+    Fulcio(Vec<u8>),
+    /// Hex SHA-256 of the public key's PEM text.
+    Key(Option<String>),
 }
 
 impl Bundle {
-    pub(crate) fn signed_by_key(envelope: Envelope, key_hint: String) -> Self {
+    pub(crate) fn new(envelope: Envelope, signer: Signatory) -> Self {
         Self {
-            method: Method::Key,
-            key_hint: Some(key_hint),
-            chained: None,
-            keyless: None,
+            signer,
+            log_entries: Vec::new(),
+            timestamps: Vec::new(),
             envelope,
         }
     }
 
-    pub(crate) fn signed_with_chain(envelope: Envelope, chained: Chained) -> Self {
-        Self {
-            method: Method::Certificate,
-            key_hint: None,
-            chained: Some(chained),
-            keyless: None,
-            envelope,
-        }
-    }
-
-    pub(crate) fn signed_keyless(envelope: Envelope, keyless: Keyless) -> Self {
-        Self {
-            method: Method::Sigstore,
-            key_hint: None,
-            chained: None,
-            keyless: Some(keyless),
-            envelope,
-        }
+    /// With what proves when it was signed.
+    pub(crate) fn with_proofs(mut self, log_entries: Vec<Value>, timestamps: Vec<Vec<u8>>) -> Self {
+        self.log_entries.extend(log_entries);
+        self.timestamps.extend(timestamps);
+        self
     }
 
     /// Reads the signature file at `path`.
@@ -158,9 +136,8 @@ impl Bundle {
             decode("payload", &envelope.payload)?,
             decode("sig", &signature.sig)?,
         )?;
-        let method = wire.verification_material.method()?;
         let Object(material) = wire.verification_material;
-        let key_hint = material.public_key.and_then(|key| key.0.hint);
+        let signer = material.signer()?;
         let log_entries = material.tlog_entries.unwrap_or_default();
         let stamps = material.timestamp_verification_data.unwrap_or_default();
         let stamps = stamps.0.rfc3161_timestamps.unwrap_or_default();
@@ -170,22 +147,7 @@ impl Bundle {
             .iter()
             .map(|one| decode("signedTimestamp", &one.signed_timestamp));
         let timestamps = stamps.collect::<Result<Vec<_>, _>>()?;
-        let chain = material.x509_certificate_chain;
-        let chained = chain.map(|chain| chain.decode(&timestamps)).transpose()?;
-        let certificate = material.certificate;
-        let certificate = certificate.map(|one| decode("rawBytes", &one.raw_bytes));
-        let keyless = certificate.transpose()?.map(|certificate| Keyless {
-            certificate,
-            log_entries,
-            timestamps,
-        });
-        Ok(Self {
-            method,
-            key_hint,
-            chained,
-            keyless,
-            envelope,
-        })
+        Ok(Self::new(envelope, signer).with_proofs(log_entries, timestamps))
     }
 
     /// The bundle as it is written to disk: compact JSON.
@@ -212,68 +174,75 @@ impl Bundle {
     }
 
     fn material(&self) -> Material {
-        if let Some(chained) = &self.chained {
-            let certificates = chained.certificates.iter().map(|der| {
-                Object(Certificate {
-                    raw_bytes: BASE64.encode(der),
-                })
-            });
-            let stamps = (!chained.timestamps.is_empty()).then_some(&chained.timestamps);
-            return Material {
-                x509_certificate_chain: Some(Object(Chain {
-                    certificates: certificates.collect(),
-                })),
-                tlog_entries: Some(Vec::new()),
-                timestamp_verification_data: stamps
-                    .map(|stamps| Object(Timestamps::encode(stamps))),
-                ..Material::default()
-            };
-        }
-        let Some(keyless) = &self.keyless else {
-            return Material {
-                public_key: Some(Object(PublicKey {
-                    hint: self.key_hint.clone(),
-                })),
-                tlog_entries: Some(Vec::new()),
-                ..Material::default()
-            };
+        let certificate = |der: &Vec<u8>| {
+            Object(Certificate {
+                raw_bytes: BASE64.encode(der),
+            })
         };
-        Material {
-            certificate: Some(Object(Certificate {
-                raw_bytes: BASE64.encode(&keyless.certificate),
-            })),
-            tlog_entries: Some(keyless.log_entries.clone()),
-            timestamp_verification_data: Some(Object(Timestamps::encode(&keyless.timestamps))),
+        let stamps = (!self.timestamps.is_empty()).then_some(&self.timestamps);
+        let proofs = Material {
+            tlog_entries: Some(self.log_entries.clone()),
+            timestamp_verification_data: stamps.map(|stamps| Object(Timestamps::encode(stamps))),
             ..Material::default()
+        };
+        match &self.signer {
+            Signatory::Chain(chain) => Material {
+                x509_certificate_chain: Some(Object(Chain {
+                    certificates: chain.iter().map(certificate).collect(),
+                })),
+                ..proofs
+            },
+            Signatory::Fulcio(leaf) => Material {
+                certificate: Some(certificate(leaf)),
+                timestamp_verification_data: Some(Object(Timestamps::encode(&self.timestamps))),
+                ..proofs
+            },
+            Signatory::Key(hint) => Material {
+                public_key: Some(Object(PublicKey { hint: hint.clone() })),
+                ..proofs
+            },
         }
     }
 
     /// How the bundle was signed.
     #[must_use]
     pub fn method(&self) -> Method {
-        self.method
+        match &self.signer {
+            Signatory::Chain(_) => Method::Certificate,
+            Signatory::Fulcio(_) => Method::Sigstore,
+            Signatory::Key(_) => Method::Key,
+        }
     }
 
     /// Which key the bundle says it was signed by: hex SHA-256 of the public key's PEM text. A claim.
     #[must_use]
     pub fn key_hint(&self) -> Option<&str> {
-        self.key_hint.as_deref()
+        match &self.signer {
+            Signatory::Key(hint) => hint.as_deref(),
+            Signatory::Chain(_) | Signatory::Fulcio(_) => None,
+        }
     }
 
-    pub(crate) fn chained(&self) -> Option<&Chained> {
-        self.chained.as_ref()
+    pub(crate) fn signer(&self) -> &Signatory {
+        &self.signer
+    }
+
+    pub(crate) fn entries(&self) -> &[Value] {
+        &self.log_entries
+    }
+
+    /// RFC 3161 responses, DER.
+    pub(crate) fn stamps(&self) -> &[Vec<u8>] {
+        &self.timestamps
     }
 
     /// SHA-256 of each certificate of its chain, leaf first; nothing where it has none.
     #[must_use]
     pub fn fingerprints(&self) -> Vec<Digest> {
-        let chained = self.chained.iter();
-        let certificates = chained.flat_map(|chained| &chained.certificates);
-        certificates.map(|der| Digest::of(der)).collect()
-    }
-
-    pub(crate) fn keyless(&self) -> Option<&Keyless> {
-        self.keyless.as_ref()
+        match &self.signer {
+            Signatory::Chain(chain) => chain.iter().map(|der| Digest::of(der)).collect(),
+            Signatory::Fulcio(_) | Signatory::Key(_) => Vec::new(),
+        }
     }
 
     /// The envelope.
@@ -347,15 +316,15 @@ struct Material {
 
 impl Material {
     /// Exactly one kind of material names the method.
-    fn method(&self) -> Result<Method, Error> {
+    fn signer(&self) -> Result<Signatory, Error> {
         match (
             &self.public_key,
             &self.x509_certificate_chain,
             &self.certificate,
         ) {
-            (Some(_), None, None) => Ok(Method::Key),
-            (None, Some(_), None) => Ok(Method::Certificate),
-            (None, None, Some(_)) => Ok(Method::Sigstore),
+            (Some(key), None, None) => Ok(Signatory::Key(key.hint.clone())),
+            (None, Some(chain), None) => Ok(Signatory::Chain(chain.decode()?)),
+            (None, None, Some(leaf)) => Ok(Signatory::Fulcio(decode("rawBytes", &leaf.raw_bytes)?)),
             _ => Err(Error::Material),
         }
     }
@@ -380,17 +349,13 @@ struct Chain {
 }
 
 impl Chain {
-    fn decode(&self, timestamps: &[Vec<u8>]) -> Result<Chained, Error> {
+    fn decode(&self) -> Result<Vec<Vec<u8>>, Error> {
         within("certificates", self.certificates.len(), MAX_CHAIN)?;
         if self.certificates.is_empty() {
             return Err(Error::Material);
         }
         let all = self.certificates.iter();
-        let all = all.map(|one| decode("rawBytes", &one.raw_bytes));
-        Ok(Chained {
-            certificates: all.collect::<Result<_, _>>()?,
-            timestamps: timestamps.to_vec(),
-        })
+        all.map(|one| decode("rawBytes", &one.raw_bytes)).collect()
     }
 }
 

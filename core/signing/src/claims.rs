@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::bundle::Signatory;
 use crate::certificate::Certificate;
 use crate::json::{self, Object};
 use crate::services::timestamp_time;
 use crate::verifier::certified;
-use crate::{Bundle, Digest, Error};
+use crate::{Bundle, Digest, Error, Format, Statement};
 
 /// A certificate in a bundle. Texts are as they stand there: escape them before a terminal sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,31 +71,45 @@ impl Bundle {
     /// Its certificates, leaf first. Claims.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateClaims> {
-        let chain = self.chained().map(|chained| chained.certificates.iter());
-        let leaf = self.keyless().map(|keyless| &keyless.certificate);
-        let all = chain.into_iter().flatten().chain(leaf);
-        all.map(|der| CertificateClaims {
+        let all = match self.signer() {
+            Signatory::Chain(chain) => chain.as_slice(),
+            Signatory::Fulcio(leaf) => std::slice::from_ref(leaf),
+            Signatory::Key(_) => &[],
+        };
+        let all = all.iter().map(|der| CertificateClaims {
             fingerprint: Digest::of(der),
             content: content(der).map_err(|error| error.to_string()),
-        })
-        .collect()
+        });
+        all.collect()
     }
 
     /// Its log entries. Claims.
     #[must_use]
     pub fn log_entries(&self) -> Vec<LogEntryClaims> {
-        let keyless = self.keyless().into_iter();
-        let entries = keyless.flat_map(|keyless| &keyless.log_entries);
-        entries.map(log_entry).collect()
+        self.entries().iter().map(log_entry).collect()
     }
 
     /// The times of its RFC 3161 timestamps; where one cannot be read, why not. Claims.
     #[must_use]
     pub fn timestamps(&self) -> Vec<Result<SystemTime, String>> {
-        let chained = self.chained().map(|chained| &chained.timestamps);
-        let keyless = self.keyless().map(|keyless| &keyless.timestamps);
-        let all = chained.into_iter().chain(keyless).flatten();
+        let all = self.stamps().iter();
         all.map(|der| timestamp_time(der)).collect()
+    }
+
+    /// Its statement, and the format that it claims to have, which a verifier may want to be asked for. Claims.
+    ///
+    /// # Errors
+    /// Those of [`Statement::parse`].
+    ///
+    /// ```
+    /// use autosign_signing::{Bundle, Format};
+    /// let bundle = Bundle::read("tests/bundles/0.2.0-single.sig".as_ref())?;
+    /// let (format, statement) = bundle.statement()?;
+    /// assert_eq!((format, statement.manifest().files().count()), (Format::Legacy, 1));
+    /// # Ok::<(), autosign_signing::Error>(())
+    /// ```
+    pub fn statement(&self) -> Result<(Format, Statement), Error> {
+        Format::claimed(self)
     }
 
     /// The types of its statement, whether or not it is one that can be read. Claims.

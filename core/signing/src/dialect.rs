@@ -14,6 +14,18 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// The dialect that `--compat` and `set_compat` call so: `model-signing-1`.
+    ///
+    /// ```
+    /// use autosign_signing::Dialect;
+    /// assert_eq!(Dialect::named("model-signing-1"), Some(Dialect::ModelSigning1));
+    /// assert_eq!(Dialect::named("model-signing-2"), None);
+    /// ```
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        (name == "model-signing-1").then_some(Self::ModelSigning1)
+    }
+
     /// What the statement calls the hash of each resource.
     pub(crate) fn label(self, serialization: Serialization) -> String {
         let name = serialization.algorithm.name();

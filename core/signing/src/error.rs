@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::CertificateFault;
 use crate::bundle::Method;
 use crate::model::FileKind;
+use crate::portable::PortabilityFault;
 use crate::serialization::SerializationFault;
 use crate::symlinks::SymlinkFault;
 use crate::verifier::Difference;
@@ -120,6 +121,14 @@ pub enum Error {
         /// The address of its TUF repository.
         url: String,
     },
+    /// The prefix of a TensorFlow checkpoint, which is no file, in the place of its index.
+    #[error("{prefix:?} is no file, but the prefix of {index:?}")]
+    CheckpointPrefix {
+        /// What was named.
+        prefix: PathBuf,
+        /// The file that stands for the checkpoint.
+        index: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path:?}: {source}")]
     Io {
@@ -225,6 +234,14 @@ pub enum Error {
         /// The bundle's method.
         found: Method,
     },
+    /// A good signature of a model of another name, where the name was asked for.
+    #[error("the signature is of a model named {found:?}, not {expected:?}")]
+    ModelName {
+        /// The name that was asked for.
+        expected: String,
+        /// The name in the statement.
+        found: String,
+    },
     /// A path that cannot be the name of a signed file.
     #[error("{name:?} cannot name a signed file: {reason}")]
     Name {
@@ -262,6 +279,14 @@ pub enum Error {
         path: PathBuf,
         /// What it is.
         kind: FileKind,
+    },
+    /// A name that is not good on every system, where that was asked for.
+    #[error("{name:?} {fault}")]
+    NotPortable {
+        /// The file.
+        name: String,
+        /// Why.
+        fault: PortabilityFault,
     },
     /// A password that is not UTF-8.
     #[error("the password in {path:?} is not UTF-8")]
@@ -494,26 +519,6 @@ fn service_failed(status: Option<u16>, reason: &str) -> String {
     }
 }
 
-/// `text` without control characters and without any run that looks like a JWT: three parts, the first two JSON objects
-/// in base64url.
-pub(crate) fn redacted(text: &str) -> String {
-    let parts = text.split_inclusive(|c: char| {
-        !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '='))
-    });
-    let mut clean = String::with_capacity(text.len());
-    for part in parts {
-        let run = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        if run.contains("eyJ") {
-            clean.push_str("[token]");
-            clean.push_str(part.get(run.len()..).unwrap_or_default());
-        } else {
-            clean.push_str(part);
-        }
-    }
-    clean.retain(|c| !c.is_control());
-    clean
-}
-
 fn key_differs(expected: &str, found: Option<&str>) -> String {
     match found {
         Some(found) if found != expected => format!(
@@ -560,35 +565,25 @@ impl Error {
         }
     }
 
+    /// Why the model at `path` cannot be opened.
+    pub(crate) fn cannot_open(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let prefix = path.to_owned();
+        move |source| {
+            let mut index = prefix.clone().into_os_string();
+            index.push(".index");
+            let index = PathBuf::from(index);
+            if source.kind() == io::ErrorKind::NotFound && index.is_file() {
+                return Self::CheckpointPrefix { prefix, index };
+            }
+            Self::io("open", prefix)(source)
+        }
+    }
+
     pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(Self) -> Self {
         let path = path.into();
         move |source| Self::At {
             path,
             source: Box::new(source),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::redacted;
-
-    #[test]
-    fn what_looks_like_a_token_is_not_repeated() {
-        let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzIn0.c2ln";
-        for text in [
-            format!("bad token {jwt}"),
-            format!("{{\"token\":\"{jwt}\"}}"),
-            format!("a=b&token={jwt}&c=d"),
-            format!("x{jwt}"),
-            jwt[..20].to_owned(),
-        ] {
-            let clean = redacted(&text);
-            assert!(!clean.contains("eyJ") && !clean.contains("c2ln"), "{clean}");
-        }
-        assert_eq!(
-            redacted("code 3: not\x1b[2J found."),
-            "code 3: not[2J found."
-        );
     }
 }

@@ -12,7 +12,7 @@ use crate::algorithm::Hasher;
 use crate::model::{FileState, Model, ModelFile};
 use crate::{
     Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest, Serialization,
-    SerializationFault, SerializationMethod, Shard, Symlinks,
+    SerializationFault, SerializationMethod, Shard, Symlinks, portable,
 };
 
 /// 64 KiB to 1 MiB read equally fast; see benches/README.md.
@@ -59,6 +59,9 @@ pub struct Hashing<'a> {
     pub method: SerializationMethod,
     /// What becomes of links; [`hash_model`] is given a model that is listed already.
     pub symlinks: Symlinks,
+    /// Whether names that are not good on every system are refused ([`Error::NotPortable`]): other spellings of another
+    /// name, and what Windows does not take.
+    pub portable: bool,
     /// Threads, at most one a file or shard.
     pub threads: NonZeroUsize,
     /// Who hears of it.
@@ -72,6 +75,7 @@ impl Default for Hashing<'_> {
             algorithm: HashAlgorithm::Sha256,
             method: SerializationMethod::Files,
             symlinks: Symlinks::Refused,
+            portable: false,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             progress: &(),
         }
@@ -82,7 +86,8 @@ impl Default for Hashing<'_> {
 ///
 /// # Errors
 /// Those of [`Model::open_with`]; [`Error::EmptyModel`] also where shards are wanted and no file has a byte;
-/// [`Error::Serialization`] where there would be more than a million shards; [`Error::ChangedWhileHashing`] where any file was written, replaced, added or removed
+/// [`Error::Serialization`] where there would be more than a million shards; [`Error::NotPortable`] where names must be;
+/// [`Error::ChangedWhileHashing`] where any file was written, replaced, added or removed
 /// from the first look to the last; [`Error::Cancelled`].
 ///
 /// ```
@@ -107,6 +112,9 @@ pub fn hash_model(
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
     let model = list()?;
+    if hashing.portable {
+        portable::check(model.files().iter().map(|file| &file.name))?;
+    }
     let parts = parts(model.files(), hashing.method)?;
     if parts.is_empty() {
         return Err(Error::EmptyModel {

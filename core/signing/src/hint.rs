@@ -21,6 +21,9 @@ impl Error {
                 "check that the trusted root is that of the signer's Sigstore instance; if it is, do not trust the model"
             }
             Self::CertificateRefused { fault, .. } => fault.hint(),
+            Self::CheckpointPrefix { .. } => {
+                "name that file, PREFIX.index: a TensorFlow checkpoint is signed and verified as its index"
+            }
             Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
             Self::Differs(_) => {
                 "do not load this model: restore it from a trusted copy, or ask its producer"
@@ -62,6 +65,9 @@ impl Error {
                 "have the producer sign it again; where it is known to be of that time, `verify --legacy` takes it"
             }
             Self::MethodMismatch { .. } => "use the method that the bundle was signed with",
+            Self::ModelName { .. } => {
+                "check that the signature was not taken from another model; a model may have been renamed since"
+            }
             Self::Name { .. } | Self::NameNotUtf8 { .. } => {
                 "rename the file, or leave it out with --ignore-paths"
             }
@@ -77,6 +83,9 @@ impl Error {
             Self::NoToken { .. } => "`model-signing doctor --fetch` says what each source lacks",
             Self::NotExpected { .. } => {
                 "give the job the identity that it should have, or correct MODEL_SIGNING_EXPECT_IDENTITY and MODEL_SIGNING_EXPECT_ISSUER"
+            }
+            Self::NotPortable { .. } => {
+                "rename it, or leave it out with --ignore-paths; without --portable such names are taken"
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",

@@ -70,8 +70,10 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::At { source, .. } => source.kind(),
-            Self::Differs(_) | Self::SingleFileExpected { .. } => ErrorKind::Differs,
-            Self::Io { .. } => ErrorKind::Io,
+            Self::Differs(_) | Self::ModelName { .. } | Self::SingleFileExpected { .. } => {
+                ErrorKind::Differs
+            }
+            Self::CheckpointPrefix { .. } | Self::Io { .. } => ErrorKind::Io,
             Self::MethodMismatch { .. } => ErrorKind::Method,
             Self::Unsigned { .. } => ErrorKind::Unsigned,
             Self::Algorithm { .. } | Self::LegacyFormat | Self::SerializationMethod { .. } => {
@@ -89,6 +91,7 @@ impl Error {
             | Self::EmptyModel { .. }
             | Self::NameNotUtf8 { .. }
             | Self::NotAFile { .. }
+            | Self::NotPortable { .. }
             | Self::Symlink { .. }
             | Self::SymlinkNotFollowed { .. } => ErrorKind::Model,
             Self::IdentityPattern { .. }

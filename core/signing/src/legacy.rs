@@ -1,5 +1,5 @@
-//! What upstream 0.2 signed with keys and certificates (2025): the files as subjects, under an encoding of its own. It is
-//! read on request alone, and never written.
+//! What upstream 0.2 signed (2025): the files as subjects, with keys and certificates under an encoding of its own, through
+//! Sigstore as an envelope like any other. It is read on request alone, and never written.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::json::{self, Object};
 use crate::statement::{STATEMENT_TYPE, named};
 use crate::{Digest, Error, HashAlgorithm, Ignore, Resource, Serialization, Statement};
 
-const PREDICATE_TYPE: &str = "https://model_signing/Digests/v0.1";
+pub(crate) const PREDICATE_TYPE: &str = "https://model_signing/Digests/v0.1";
 /// What 0.2 calls SHA-256 of a file.
 const FILE_SHA256: &str = "file-sha256";
 

@@ -42,8 +42,10 @@ mod manifest;
 mod model;
 mod name;
 mod pattern;
+mod portable;
 mod publish;
 mod random;
+mod redacted;
 mod serialization;
 mod services;
 mod signer;
@@ -51,6 +53,7 @@ mod statement;
 mod symlinks;
 mod trust;
 mod verifier;
+mod written;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -74,6 +77,7 @@ pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
+pub use portable::PortabilityFault;
 pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
 pub use random::random;
 pub use serialization::{
@@ -81,11 +85,11 @@ pub use serialization::{
 };
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
-    AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer,
+    AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer, Timestamped,
     generate_key, read_password,
 };
 #[cfg(feature = "pkcs11")]
-pub use signer::{Pkcs11Fault, Pkcs11Signer, Pkcs11Uri};
+pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository};
@@ -93,6 +97,7 @@ pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
     KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
+pub use written::{HashedFile, WrittenFile};
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
 ///
@@ -133,6 +138,31 @@ pub fn sign_in(
     signer: &dyn Signer,
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
+    let statement = state(dialect, model, ignore, hashing)?;
+    publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
+    Ok(statement.manifest().clone())
+}
+
+/// Hashes the model at `model`, and states it in the words of `dialect`.
+///
+/// # Errors
+/// Those of [`hash`].
+///
+/// ```
+/// use autosign_signing::{Dialect, Hashing, Ignore, state};
+/// let folder = tempfile::tempdir()?;
+/// let model = folder.path().join("best.safetensors");
+/// std::fs::write(&model, b"weights")?;
+/// let statement = state(Dialect::Oms, &model, &Ignore::git(), Hashing::default())?;
+/// assert_eq!(statement.manifest().model_name(), "best.safetensors");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn state(
+    dialect: Dialect,
+    model: &Path,
+    ignore: &Ignore,
+    hashing: Hashing<'_>,
+) -> Result<Statement, Error> {
     let single = Cell::new(false);
     let list = || {
         let model = Model::open_with(model, ignore, hashing.symlinks)?;
@@ -140,9 +170,7 @@ pub fn sign_in(
         Ok(model)
     };
     let manifest = hash_model(list, hashing)?;
-    let statement = Statement::new(manifest, ignore.clone()).in_dialect(dialect, single.get());
-    publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
-    Ok(statement.manifest().clone())
+    Ok(Statement::new(manifest, ignore.clone()).in_dialect(dialect, single.get()))
 }
 
 /// Signs `statement`, reads back the bytes that would be published, and verifies them; returns the bytes.
@@ -172,7 +200,7 @@ pub fn verify(
     hashing: Hashing<'_>,
 ) -> Result<VerifiedModel, Error> {
     // A model that is not there is no unsigned model.
-    std::fs::symlink_metadata(model).map_err(Error::io("open", model))?;
+    std::fs::symlink_metadata(model).map_err(Error::cannot_open(model))?;
     let proven = verifier
         .verify(&Bundle::read(signature)?)
         .map_err(Error::at(signature))?;

@@ -124,6 +124,50 @@ impl Manifest {
         self.serialization.algorithm
     }
 
+    /// A digest that is this manifest's alone: of names and contents, whatever their order in the statement, its dialect, or
+    /// what it says besides. It is SHA-256 over `DIGEST  NAME` and a NUL for each resource, sorted by name, which for files
+    /// with SHA-256 is
+    /// `find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum -z | sha256sum`; else over
+    /// `METHOD ALGORITHM SHARD-SIZE` and a NUL before (without a size for files).
+    ///
+    /// ```
+    /// use autosign_signing::{Hashing, Ignore, hash};
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("weights.bin"), b"abc")?;
+    /// let one = hash(folder.path(), &Ignore::git(), Hashing::default())?;
+    /// std::fs::rename(folder.path().join("weights.bin"), folder.path().join("other.bin"))?;
+    /// let other = hash(folder.path(), &Ignore::git(), Hashing::default())?;
+    /// assert_eq!(one.root_digest(), other.root_digest());
+    /// assert_ne!(one.id(), other.id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        let mut hasher = Sha256::new();
+        if self.serialization.method != SerializationMethod::Files
+            || self.algorithm() != HashAlgorithm::Sha256
+        {
+            let method = self.serialization.method;
+            let head = match method {
+                SerializationMethod::Files => format!("files {}", self.algorithm().name()),
+                SerializationMethod::Shards { size } => {
+                    format!("shards {} {size}", self.algorithm().name())
+                }
+            };
+            hasher.update(head);
+            hasher.update([0]);
+        }
+        let mut sorted: Vec<_> = self.resources.iter().collect();
+        sorted.sort_unstable_by(|a, b| (&a.name, a.shard).cmp(&(&b.name, b.shard)));
+        for resource in sorted {
+            hasher.update(resource.digest.to_string());
+            hasher.update("  ");
+            hasher.update(resource.to_string());
+            hasher.update([0]);
+        }
+        Digest::from(<[u8; 32]>::from(hasher.finalize()))
+    }
+
     /// SHA-256 over the raw digests in their order (OMS v1.0). Names are not part of it.
     #[must_use]
     pub fn root_digest(&self) -> Digest {

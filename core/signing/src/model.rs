@@ -20,7 +20,8 @@ use crate::{Error, Ignore, RelPath, Symlinks};
 /// Folders that may be reached through links in one model; some tens of links can be folders without end.
 const MAX_LINKED: usize = 1_000;
 
-/// Device, inode, size in bytes, modification and change time (seconds, nanoseconds) of a file when it was looked at.
+/// Device, inode, size in bytes, modification and change time (seconds, nanoseconds), and number of names of a file when it
+/// was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
     dev: u64,
@@ -31,6 +32,8 @@ pub struct FileState {
     /// Modification time: seconds since 1970, nanoseconds.
     pub modified: (i64, i64),
     changed: (i64, i64),
+    /// How many names it has.
+    pub links: u64,
 }
 
 /// One regular file of a model.
@@ -157,7 +160,7 @@ impl Model {
 
     /// [`Model::open_with`] that lets a model be empty: a verifier still has to say what is missing.
     pub(crate) fn list(path: &Path, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
-        let entry = rustix::fs::lstat(path).map_err(|e| Error::io("open", path)(e.into()))?;
+        let entry = rustix::fs::lstat(path).map_err(|e| Error::cannot_open(path)(e.into()))?;
         match FileType::from_raw_mode(entry.st_mode) {
             FileType::RegularFile => Self::single(&resolve(path)?, &entry),
             FileType::Directory => Self::tree(resolve(path)?, ignore, symlinks),
@@ -424,6 +427,12 @@ impl Model {
 }
 
 impl FileState {
+    /// Whether it is the same file, not written to since. Its change time says less: it is another one after a rename.
+    pub(crate) fn has_content_of(&self, other: &Self) -> bool {
+        let content = |state: &Self| (state.dev, state.ino, state.size, state.modified);
+        content(self) == content(other)
+    }
+
     pub(crate) fn of(stat: &Stat) -> Self {
         // The types of these fields differ between systems; none is ever negative or wider than 64 bits.
         #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
@@ -439,6 +448,7 @@ impl FileState {
                 stat.st_ctime.into(),
                 stat.st_ctime_nsec.try_into().unwrap_or(0),
             ),
+            links: stat.st_nlink.into(),
         }
     }
 }
@@ -454,7 +464,7 @@ fn open_folder(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
-    path.canonicalize().map_err(Error::io("open", path))
+    path.canonicalize().map_err(Error::cannot_open(path))
 }
 
 /// Resolves all but the last component, which need not exist.

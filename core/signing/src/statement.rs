@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
-const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
+pub(crate) const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// Upstream 1.1.1 names the one file of a model that is one file so; OMS uses the file's name.
 const UPSTREAM_SINGLE: &str = ".";
 

@@ -272,3 +272,46 @@ fn a_key_that_does_not_fit_its_certificate() {
     let missing = CertificateSigner::read("no.pem".as_ref(), None, "no.pem".as_ref(), &["no.pem"]);
     assert!(matches!(missing.err(), Some(Error::Io { .. })));
 }
+
+/// `forced` with `from` put in the place of `to` in the leaf's DER, as often as `times`.
+fn patched(from: &[u8], to: &[u8], times: usize) -> (Signed, String) {
+    let top = root("Root", AS_IT_IS);
+    let leaf = top.leaf(AS_IT_IS);
+    let signed = forced(&leaf, &[]);
+    signed.verify(&[&top.pem]).unwrap();
+    let good = certificates(&leaf.pem);
+    let mut der = STANDARD
+        .decode(good[0]["rawBytes"].as_str().unwrap())
+        .unwrap();
+    let places: Vec<_> = (0..der.len())
+        .filter(|&at| der[at..].starts_with(from))
+        .collect();
+    assert_eq!(places.len(), times);
+    for at in places {
+        der[at..at + to.len()].copy_from_slice(to);
+    }
+    edit(&signed, |bundle| {
+        bundle["verificationMaterial"]["x509CertificateChain"]["certificates"] =
+            json!([{"rawBytes": STANDARD.encode(der)}]);
+    });
+    (signed, top.pem)
+}
+
+#[test]
+fn a_signature_algorithm_that_nobody_believes() {
+    // ecdsa-with-SHA256 to ecdsa-with-SHA224, in both places.
+    let sha = |last: u8| [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, last];
+    let (signed, root) = patched(&sha(2), &sha(1), 2);
+    let text = refused!(signed.verify(&[&root]), Fault::SignatureAlgorithm { .. });
+    assert!(text.contains("1.2.840.10045.4.3.1"), "{text}");
+}
+
+#[test]
+fn certificates_of_an_older_version() {
+    let version = |number: u8| [0xa0, 3, 2, 1, number];
+    for number in [0, 1] {
+        let (signed, root) = patched(&version(2), &version(number), 1);
+        let text = refused!(signed.verify(&[&root]), Fault::Malformed { .. });
+        assert!(text.contains("not of version 3"), "{text}");
+    }
+}

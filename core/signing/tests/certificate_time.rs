@@ -1,4 +1,4 @@
-//! A timestamp of the real timestamp authority (framework-tests/sigstore) proves when a certificate signed.
+//! A timestamp of the real timestamp authority (framework-tests/sigstore) proves when a certificate or a key signed.
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -11,12 +11,14 @@
 mod pki;
 mod stack;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
     CertificateFault as Fault, CertificateSigner, CertificateVerifier, Clock, Connection, Error,
-    Hashing, Ignore, JudgedAt, SystemClock, VerifiedModel, sign,
+    Hashing, Ignore, JudgedAt, KeySigner, KeyVerifier, Policy, SystemClock, Timestamped,
+    VerifiedModel, sign, verify as verify_model,
 };
 use pki::{AS_IT_IS, Leaf, Signed, alone, edit, root};
 use rcgen::date_time_ymd;
@@ -53,8 +55,8 @@ fn stamped(leaf: &Leaf, url: &str) -> Result<Signed, Error> {
         place.file("leaf.pem", &leaf.pem),
     );
     let connection = Connection::new(None, Arc::new(SystemClock))?.with_retries(0);
-    let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?
-        .with_timestamps(connection, url.to_owned());
+    let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?;
+    let signer = Timestamped::new(Box::new(signer), connection, url.to_owned());
     let hashing = Hashing::default();
     sign(
         &place.model,
@@ -143,4 +145,70 @@ fn without_its_authority_nothing_is_published() {
     let error = verify(&signed, &leaf.pem, &[&*leaf.pem, &*leaf.pem].concat());
     let error = error.err().unwrap();
     assert!(matches!(error.root(), Error::Timestamp { .. }), "{error:?}");
+}
+
+#[test]
+fn a_timestamp_proves_that_a_key_signed_before() {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    let ((url, chain), (_, other)) = (authority(&STACK), authority(&OTHER));
+    let signed = |name: &str| {
+        let place = Signed::not_yet();
+        let signer = KeySigner::read(&keys.join(name), None)?;
+        let connection = Connection::new(None, Arc::new(SystemClock))?.with_retries(0);
+        let signer = Timestamped::new(Box::new(signer), connection, url.clone());
+        let (model, signature) = (&place.model, &place.signature);
+        sign(
+            model,
+            signature,
+            &Ignore::git(),
+            &signer,
+            Hashing::default(),
+        )?;
+        Ok::<_, Error>(place)
+    };
+    let judged = |place: &Signed, authority: Option<&str>| {
+        let mut verifier = KeyVerifier::read(&keys.join("p384.pub.pem"))?;
+        if let Some(chain) = authority {
+            verifier = verifier.with_timestamp_authority(&place.file("authority.pem", chain))?;
+        }
+        let (policy, hashing) = (Policy::default(), Hashing::default());
+        let (model, signature) = (&place.model, &place.signature);
+        let model = verify_model(model, signature, &verifier, &policy, hashing)?;
+        Ok::<_, Error>(model.manifest().judged_at())
+    };
+    let before = SystemTime::now() - Duration::from_secs(60);
+    let place = signed("p384.pem").unwrap();
+    let time = judged(&place, Some(&chain)).unwrap();
+    assert!(
+        matches!(time, Some(JudgedAt::Timestamp(time)) if time > before),
+        "{time:?}"
+    );
+    // Whoever believes no authority hears of no time.
+    assert_eq!(judged(&place, None).unwrap(), None);
+    let error = judged(&place, Some(&other)).unwrap_err();
+    assert!(matches!(error.root(), Error::Timestamp { .. }), "{error:?}");
+
+    // Of another signature, or damaged, it is refused; where there is none, nothing is proven.
+    let stamps = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps";
+    let another = signed("p384.pem").unwrap();
+    let bundle: Value = serde_json::from_slice(&std::fs::read(another.signature).unwrap()).unwrap();
+    let foreign = bundle.pointer(stamps).unwrap().clone();
+    for (stamp, refused) in [
+        (foreign, true),
+        (json!([{ "signedTimestamp": "AAAA" }]), true),
+        (json!([]), false),
+    ] {
+        edit(&place, |bundle| {
+            *bundle.pointer_mut(stamps).unwrap() = stamp;
+        });
+        match judged(&place, Some(&chain)) {
+            Ok(time) => assert!(!refused && time.is_none(), "{time:?}"),
+            Err(error) => {
+                assert!(
+                    refused && matches!(error.root(), Error::Timestamp { .. }),
+                    "{error:?}"
+                );
+            }
+        }
+    }
 }

@@ -12,7 +12,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use autosign_signing::{
-    Bundle, CertificateVerifier, Error, Format, Hashing, Policy, VerifiedModel, Verifier, verify,
+    Bundle, CertificateVerifier, Error, ErrorKind, ExpectedSigner, Format, Hashing,
+    KeylessVerifier, Policy, TrustConfig, VerifiedModel, Verifier, verify,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{Fixture, verifier};
@@ -80,7 +81,11 @@ fn every_release_is_read() {
         }
         let one = fixture.model.join("weights.bin");
         let key = verifier("p256").with_legacy_format();
-        check(&one, &format!("{release}-single.sig"), &key).unwrap();
+        let single = format!("{release}-single.sig");
+        check(&one, &single, &key).unwrap();
+        // It names no file, so it is good for none of a folder.
+        let error = check(&fixture.model, &single, &key).unwrap_err();
+        assert!(matches!(error, Error::SingleFileExpected { .. }), "{error}");
     }
 }
 
@@ -126,6 +131,67 @@ fn the_format_of_0_2_needs_a_word() {
                 "{error}"
             );
         }
+    }
+}
+
+const KEYLESS: &str = "0.2.0-sigstore.sig";
+
+/// Whom the local instance certified, by its root; the provider's address is another one at each `make bundles`.
+fn by_identity(identity: &str) -> KeylessVerifier {
+    let claims = Bundle::read(&bundle(KEYLESS)).unwrap().certificates();
+    let provider = claims[0].content.as_ref().unwrap().provider.clone();
+    let expected = ExpectedSigner::new(identity, &provider.unwrap()).unwrap();
+    let trust = TrustConfig::read(&bundle("trusted_root.json")).unwrap();
+    KeylessVerifier::new(&trust, expected).unwrap()
+}
+
+#[test]
+fn what_0_2_signed_through_sigstore_needs_the_word_and_the_signer() {
+    let fixture = Fixture::unsigned(&MODEL);
+    let alice = || by_identity("alice@example.test");
+    let verified = check(&fixture.model, KEYLESS, &alice().with_legacy_format()).unwrap();
+    assert_eq!(verified.files().len(), MODEL.len());
+    assert_eq!(verified.manifest().format(), Format::Legacy);
+    assert!(verified.manifest().signer().starts_with("alice@"));
+
+    let error = check(&fixture.model, KEYLESS, &alice()).unwrap_err();
+    assert!(matches!(error.root(), Error::LegacyFormat), "{error}");
+    let mallory = by_identity("mallory@example.test").with_legacy_format();
+    let error = check(&fixture.model, KEYLESS, &mallory).unwrap_err();
+    assert!(matches!(error.root(), Error::Identity { .. }), "{error}");
+
+    fixture.write("weights.bin", b"tampered");
+    let error = check(&fixture.model, KEYLESS, &alice().with_legacy_format()).unwrap_err();
+    assert!(matches!(error.root(), Error::Differs(_)), "{error}");
+}
+
+#[test]
+fn what_0_2_signed_through_sigstore_cannot_be_altered() {
+    let whole: Value = serde_json::from_slice(&std::fs::read(bundle(KEYLESS)).unwrap()).unwrap();
+    let key = std::fs::read(bundle("0.2.0-key-p256.sig")).unwrap();
+    let key: Value = serde_json::from_slice(&key).unwrap();
+    let payload = whole["dsseEnvelope"]["payload"].as_str().unwrap();
+    let other = String::from_utf8(STANDARD.decode(payload).unwrap()).unwrap();
+    let other = STANDARD.encode(other.replace("weights.bin", "weights.pt"));
+    for (at, other) in [
+        ("/dsseEnvelope/payload", json!(other)),
+        // 0.2's own encoding of the same statement is no good here.
+        (
+            "/dsseEnvelope/signatures",
+            key["dsseEnvelope"]["signatures"].clone(),
+        ),
+        ("/verificationMaterial/tlogEntries", json!([])),
+        (
+            "/verificationMaterial/tlogEntries/0/integratedTime",
+            json!("1"),
+        ),
+    ] {
+        let mut altered = whole.clone();
+        *altered.pointer_mut(at).unwrap() = other;
+        let altered = Bundle::parse(altered.to_string().as_bytes()).unwrap();
+        let verifier = by_identity("alice@example.test").with_legacy_format();
+        let error = verifier.verify(&altered).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Signer, "{at}: {error}");
     }
 }
 

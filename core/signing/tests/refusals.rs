@@ -16,8 +16,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use autosign_signing::{
-    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Progress, SerializationFault,
-    Signer, Statement, hash, publish, seal, sign,
+    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Policy, Progress,
+    SerializationFault, Signer, Statement, hash, publish, read_password, seal, sign, verify,
 };
 use common::{Fixture, key, signer, verifier};
 use serde_json::{Value, json};
@@ -105,6 +105,29 @@ fn empty_models() {
 }
 
 #[test]
+fn a_checkpoint_prefix_names_no_file() {
+    let fixture =
+        Fixture::unsigned(&[("ckpt-1.index", b"i"), ("ckpt-1.data-00000-of-00001", b"d")]);
+    let prefix = fixture.model.join("ckpt-1");
+    let hashed = hash(&prefix, &Ignore::git(), Hashing::default());
+    let text = refused!(hashed, Error::CheckpointPrefix { .. });
+    assert!(text.contains("/ckpt-1.index\""), "{text}");
+    let ignored = Ignore::new(&prefix, None, &[], true);
+    refused!(ignored, Error::CheckpointPrefix { .. });
+    let verified = verify(
+        &prefix,
+        &fixture.signature,
+        &verifier("p256"),
+        &Policy::default(),
+        Hashing::default(),
+    );
+    refused!(verified, Error::CheckpointPrefix { .. });
+    let other = fixture.model.join("ckpt-2");
+    let hashed = hash(&other, &Ignore::git(), Hashing::default());
+    refused!(hashed, Error::Io { .. });
+}
+
+#[test]
 fn keys() {
     refused!(KeySigner::read(&key("none"), None), Error::Io { .. });
     refused!(KeySigner::read(&key(""), None), Error::NotAFile { .. });
@@ -145,43 +168,15 @@ fn keys() {
         KeySigner::from_pem(b"-----BEGIN PRIVATE KEY-----\n", None),
         Error::KeyForm { .. }
     );
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), b"caf\xe9\n").unwrap();
+    refused!(
+        read_password(password.path()),
+        Error::PasswordNotUtf8 { .. }
+    );
     let huge = tempfile::NamedTempFile::new().unwrap();
     huge.as_file().set_len(2 << 20).unwrap();
     refused!(KeySigner::read(huge.path(), None), Error::TooLarge { .. });
-}
-
-/// An encrypted key whose key derivation has `new` in the place of `old`, both DER.
-fn derived(name: &str, old: &[u8], new: &[u8]) -> Result<KeySigner, Error> {
-    let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
-    let text = std::fs::read(key(name)).unwrap();
-    let mut der = pem::parse(text).unwrap().into_contents();
-    let at = der.windows(old.len()).position(|part| part == old).unwrap();
-    der.splice(at..at + old.len(), new.iter().copied());
-    // of all that it lies in
-    for place in [2, 4, 17, 19, 32] {
-        der[place] = der[place] + length(new) - length(old);
-    }
-    let key = pem::encode(&pem::Pem::new("ENCRYPTED PRIVATE KEY", der));
-    KeySigner::from_pem(key.as_bytes(), Some(b"checkpoint"))
-}
-
-#[test]
-fn keys_that_take_hours_to_open() {
-    let pbkdf2 = |number| derived("p256.encrypted.pem", &[2, 2, 8, 0], number);
-    pbkdf2(&[2, 2, 8, 0]).unwrap();
-    refused!(pbkdf2(&[2, 2, 8, 1]), Error::KeyPassword { given: true });
-    let text = refused!(pbkdf2(&[2, 4, 1, 0, 0, 0]), Error::KeyDerivation { .. });
-    assert!(text.contains(" 16777216 iterations, "), "{text}");
-
-    let [cost, block, lanes] = [[2, 2, 0x40, 0].as_slice(), &[2, 1, 8], &[2, 1, 1]];
-    let all = [cost, block, lanes].concat();
-    let scrypt = |numbers: [&[u8]; 3]| derived("scrypt.encrypted.pem", &all, &numbers.concat());
-    scrypt([cost, block, lanes]).unwrap();
-    let long: [&[u8]; 3] = [&[2, 4, 0x40, 0, 0, 0], &[2, 2, 1, 0], &[2, 2, 1, 0]];
-    for asked in [[long[0], block, lanes], [cost, block, long[2]], long] {
-        refused!(scrypt(asked), Error::KeyDerivation { .. });
-    }
-    refused!(scrypt([&[2, 1, 0], block, lanes]), Error::KeyKind);
 }
 
 #[test]
@@ -308,6 +303,27 @@ fn bundles() {
         fill(8).unwrap();
         assert!(refused!(fill(9), Error::TooMany { found: 9, .. }).contains(what));
     }
+}
+
+/// Whatever a log entry or a timestamp says in the bundle of a key, it counts for nothing: a key is believed by itself.
+#[test]
+fn proofs_that_nobody_asked_for_prove_nothing() {
+    let fixture = Fixture::signed(&[("a", b"1")]);
+    let entry =
+        json!({"logIndex": "7", "integratedTime": "1700000000", "logId": {"keyId": "AAAA"}});
+    let mut bundle = fixture.bundle();
+    let material = &mut bundle["verificationMaterial"];
+    material["tlogEntries"] = json!([entry, entry, {"canonicalizedBody": 3}]);
+    let stamp = json!({"signedTimestamp": "AAAA"});
+    material["timestampVerificationData"] = json!({"rfc3161Timestamps": [stamp]});
+    fixture.set_bundle(bundle.to_string());
+    let verified = fixture.verify().unwrap();
+    assert_eq!(verified.manifest().judged_at(), None);
+    // `show` tells of them all the same, as claims.
+    let bundle = Bundle::read(&fixture.signature).unwrap();
+    assert_eq!(bundle.log_entries().len(), 3);
+    assert_eq!(bundle.log_entries()[0].index, Some(7));
+    assert!(matches!(bundle.timestamps().as_slice(), [Err(_)]));
 }
 
 #[test]
@@ -541,14 +557,17 @@ impl Progress for Meddler<'_> {
 
 #[test]
 fn change_while_hashing_is_seen() {
-    let meddle: [fn(&Path); 4] = [
+    let meddle: [fn(&Path); 6] = [
+        // A folder, and a file, that become links to what they were.
+        |model| swap(&model.join("c")),
+        |model| swap(&model.join("c/d")),
         |model| std::fs::write(model.join("a"), b"2").unwrap(),
         |model| std::fs::write(model.join("a"), b"longer").unwrap(),
         |model| std::fs::write(model.join("new"), b"").unwrap(),
         |model| drop(std::fs::remove_file(model.join("b"))),
     ];
     for change in meddle {
-        let fixture = Fixture::unsigned(&[("a", b"1"), ("b", b"2")]);
+        let fixture = Fixture::unsigned(&[("a", b"1"), ("b", b"2"), ("c/d", b"3")]);
         let hashing = Hashing {
             threads: 1.try_into().unwrap(),
             progress: &Meddler(&fixture.model, change),
@@ -559,6 +578,16 @@ fn change_while_hashing_is_seen() {
             matches!(error, Error::ChangedWhileHashing { .. } | Error::Io { .. }),
             "{error:?}"
         );
+    }
+}
+
+/// Puts a link in the place of `path`, once: it is called again and again.
+fn swap(path: &Path) {
+    let model = path.ancestors().find(|path| path.ends_with("model"));
+    let elsewhere = model.unwrap().with_file_name("was");
+    if !elsewhere.exists() {
+        std::fs::rename(path, &elsewhere).unwrap();
+        symlink(&elsewhere, path).unwrap();
     }
 }
 

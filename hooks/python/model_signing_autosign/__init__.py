@@ -288,7 +288,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
         certificate_identity: Who must have signed with a certificate: an email address, URI or DNS name of it, or its
             subject as RFC 4514 writes it; exactly, or ``glob:`` or ``re:`` as with ``identity``.
         timestamp_certificate_chain: PEM files of timestamp authorities that are believed, each from the certificate
-            that signs timestamps to its root.
+            that signs timestamps to its root. With ``public_key``, too, a timestamp must then be right.
         signature: Where the signature is; None for the place where `sign` puts it.
 
     Returns:
@@ -307,9 +307,15 @@ def verify(  # noqa: PLR0913 - every argument is a name
         1
     """
     keyless = (identity, identity_provider, trust_config) != (None,) * 3
-    with_certificate = (certificate_chain, certificate_identity) != (None, None) or bool(timestamp_certificate_chain)
+    with_certificate = (certificate_chain, certificate_identity) != (None, None)
     if public_key is not None and not keyless and not with_certificate:
-        return _core.verify_key(model, public_key=public_key, signature=signature)
+        return _core.verify_key(
+            model,
+            public_key=public_key,
+            timestamp_certificate_chain=timestamp_certificate_chain,
+            signature=signature,
+        )
+    with_certificate = with_certificate or bool(timestamp_certificate_chain)
     if certificate_chain is not None and public_key is None and not keyless:
         return _core.verify_certificate(
             model,

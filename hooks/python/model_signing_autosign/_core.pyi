@@ -145,11 +145,13 @@ class Signer:
         """
         The same with the PEM certificate `signing_certificate` for it.
         """
-    def sign(self, /, model: str | PathLike[str], signature: str | PathLike[str], hashing: Hashing) -> None:
+    def sign(self, /, model: str | PathLike[str], signature: str | PathLike[str], hashing: Hashing, *, compat: str | None) -> None:
         """
-        Hash and sign `model`, and put the signature at `signature`, which is left out of the model.
+        Hash and sign `model`, and put the signature at `signature`, which is left out of the model. `compat` is the tool in
+        whose words it is signed.
 
         Raises:
+            ValueError: There is no such tool.
             OSError: A file cannot be read, or the signature cannot be written.
             SigningError: The model is not as it must be, or a service fails.
         """
@@ -285,9 +287,11 @@ def verify_certificate(model: str | PathLike[str], *, certificate_chain: Support
         VerificationError: Somebody else signed, or the certificate breaks a rule, or the model is not what was signed.
     """
 
-def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], signature: str | PathLike[str] | None = None) -> list[str]:
+def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., signature: str | PathLike[str] | None = None) -> list[str]:
     """
-    Verify `model` with the PEM key `public_key` and return the names of its verified files.
+    Verify `model` with the PEM key `public_key` and return the names of its verified files. Each of
+    `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root: a
+    timestamp must then be right.
 
     Raises:
         UnsignedError: There is no signature.

@@ -3,7 +3,8 @@
 
 The functions, classes and methods are those of ``model_signing.signing`` 1.1, and so is what they do, but for this: the
 signature itself is never part of the model; it is verified before it is written, at one go, and takes no other file's
-place; a person is asked to log in on a terminal only, and where the environment gives no identity.
+place; a person is asked to log in on a terminal only, and where the environment gives no identity. `Config.set_compat`
+is ours alone.
 
 Examples:
     >>> from model_signing_autosign import signing
@@ -12,7 +13,7 @@ Examples:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from model_signing_autosign import _core, hashing
 from model_signing_autosign._paths import as_path, existing
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from model_signing_autosign._paths import PathLike
 
 __all__ = ["Config", "sign"]
+
+MODEL_SIGNING_1: Final = "model-signing-1"
 
 
 def sign(model_path: PathLike, signature_path: PathLike) -> None:
@@ -58,6 +61,7 @@ class Config:
     def __init__(self) -> None:
         self._hashing_config = hashing.Config()
         self._signer: _core.Signer | None = None
+        self._compat: str | None = None
 
     def sign(self, model_path: PathLike, signature_path: PathLike) -> None:
         """Sign a model, through Sigstore where no signer was chosen.
@@ -79,7 +83,34 @@ class Config:
             self.use_sigstore_signer()
         assert self._signer is not None  # noqa: S101 - for the type checker
         model = existing(model_path)
-        self._signer.sign(model, as_path(signature_path), self._hashing_config._core(model))
+        signature, how = as_path(signature_path), self._hashing_config._core(model)
+        self._signer.sign(model, signature, how, compat=self._compat)
+
+    def set_compat(self, tool: Literal["model-signing-1"] | None) -> Self:
+        """Sign in the words of another tool.
+
+        Upstream's releases 1.x know no name for a model that is one file, and call the hash of a shard after its size.
+        All else they read as OMS has it. What they sign is always read here.
+
+        Args:
+            tool: ``model-signing-1``, or None for the words of OMS.
+
+        Returns:
+            This configuration.
+
+        Raises:
+            ValueError: If there is no such tool.
+
+        Examples:
+            >>> from model_signing_autosign import signing
+            >>> config = signing.Config().use_elliptic_key_signer(private_key="key.pem")
+            >>> config.set_compat("model-signing-1").sign("model/weights.bin", "model.sig")
+        """
+        if tool not in (None, MODEL_SIGNING_1):
+            message = f"no tool {tool!r} is known, but {MODEL_SIGNING_1!r}"
+            raise ValueError(message)
+        self._compat = tool
+        return self
 
     def set_hashing_config(self, hashing_config: hashing.Config) -> Self:
         """Say how models are hashed, and what of them.

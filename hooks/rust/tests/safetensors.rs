@@ -7,28 +7,15 @@
     clippy::unwrap_used
 )]
 
-use std::path::{Path, PathBuf};
+mod common;
 
-use autosign_hooks::{AutoSign, Error, SaveError};
-use autosign_session::{Config, Environment, Session};
+use std::collections::HashMap;
+use std::path::Path;
+
+use autosign_hooks::{Error, SaveError};
 use autosign_signing::{Hashing, KeyVerifier, Policy, signature_path, verify};
+use common::{autosign, key, raising, verified};
 use safetensors::tensor::{Dtype, TensorView};
-
-fn key(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../core/signing/tests/keys")
-        .join(name)
-}
-
-fn autosign(key: &Path, on_error: &str) -> AutoSign {
-    let settings = [
-        ("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap()),
-        ("MODEL_SIGNING_ON_ERROR", on_error),
-        ("MODEL_SIGNING_SPOOL", "off"),
-    ];
-    let (config, _) = Config::read(&Environment::from_iter(settings).into());
-    AutoSign::new(Session::start(config, Box::new(|_| ())))
-}
 
 fn tensor(bytes: &[u8]) -> TensorView<'_> {
     TensorView::new(Dtype::U8, vec![bytes.len()], bytes).unwrap()
@@ -86,4 +73,42 @@ fn a_missing_key_is_raised_only_on_request() {
         .unwrap_err();
     assert!(matches!(error, SaveError::Sign(Error::Signing(_))));
     assert!(path.exists());
+}
+
+#[test]
+fn hashed_while_it_is_written_it_is_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, hashed) = (folder.path().join("plain"), folder.path().join("hashed"));
+    let bytes: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
+    let views = || {
+        // Not in the order that they are written in, which is by type and then by name.
+        let view = |dtype, length: usize, size: usize| {
+            TensorView::new(dtype, vec![length], &bytes[..length * size]).unwrap()
+        };
+        [
+            ("z", view(Dtype::U8, 3, 1)),
+            ("b.weight", view(Dtype::F32, 512 << 10, 4)),
+            ("empty", view(Dtype::F64, 0, 8)),
+            ("a.weight", view(Dtype::F32, 5, 4)),
+            ("größe", view(Dtype::BF16, 1, 2)),
+        ]
+    };
+    for metadata in [
+        None,
+        Some(HashMap::from([("step".to_owned(), "3".to_owned())])),
+    ] {
+        safetensors::serialize_to_file(views(), metadata.clone(), &plain).unwrap();
+        raising()
+            .serialize_hashed(views(), metadata, &hashed)
+            .unwrap();
+        let (plain, written) = (std::fs::read(&plain), std::fs::read(&hashed));
+        assert_eq!(plain.unwrap(), written.unwrap());
+        verified(&hashed).unwrap();
+    }
+    let none: [(&str, TensorView<'_>); 0] = [];
+    let missing = folder.path().join("none/here");
+    let error = raising()
+        .serialize_hashed(none, None, &missing)
+        .unwrap_err();
+    assert!(matches!(error, SaveError::Save(_)));
 }

@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: "MODEL_SIGNING_TIMESTAMP_URL",
         values: "URL",
         default: "",
-        about: "The timestamp authority to ask (RFC 3161) instead of those of the instance, whose trusted root must name it, too. With MODEL_SIGNING_CERTIFICATE the one to ask when signing, if any.",
+        about: "The timestamp authority to ask (RFC 3161) instead of those of the instance, whose trusted root must name it, too. With a private key the one to ask when signing, if any.",
         show: Show::Url,
         read: |config, value| {
             value

@@ -3,21 +3,23 @@
 use zeroize::Zeroizing;
 
 use super::Setting;
+use crate::PrivateKey;
 use crate::config::Method;
 use crate::show::Show;
 
 pub(super) const ROWS: &[Setting] = &[
     Setting {
         variable: "MODEL_SIGNING_METHOD",
-        values: "auto, certificate, key, sigstore",
+        values: "auto, certificate, key, pkcs11, sigstore",
         default: "auto",
-        about: "Who signs: the holder of a private key, whom an X.509 certificate may name, or whom an identity token names (keyless, through Sigstore). `auto` is `certificate` where MODEL_SIGNING_CERTIFICATE is set, `key` where only MODEL_SIGNING_PRIVATE_KEY is, else `sigstore`.",
+        about: "Who signs: the holder of a private key, whom an X.509 certificate may name, or whom an identity token names (keyless, through Sigstore). `pkcs11`: a private key that must be on a token, with its certificate where that is set. `auto` is `certificate` where MODEL_SIGNING_CERTIFICATE is set, `key` where only MODEL_SIGNING_PRIVATE_KEY is, else `sigstore`.",
         show: Show::Whole,
         read: |config, value| {
             config.method = match value.to_str()? {
                 "auto" => Method::Auto,
                 "certificate" => Method::Certificate,
                 "key" => Method::Key,
+                "pkcs11" => Method::Pkcs11,
                 "sigstore" => Method::Sigstore,
                 _ => return None,
             };
@@ -26,11 +28,15 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_PRIVATE_KEY",
-        values: "path",
+        values: "path, or pkcs11: URI",
         default: "",
-        about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8.",
-        show: Show::Whole,
-        read: |config, value| value.path().map(|path| config.private_key = Some(path)),
+        about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8; or one that stays on its PKCS#11 token (RFC 7512), such as pkcs11:token=NAME;object=KEY?module-path=/PATH/MODULE.so&pin-source=file:/PATH/PIN. Child processes inherit a pin-value, pin-source hides the PIN in a file.",
+        show: Show::Key,
+        read: |config, value| {
+            // Kept even where it is wrong: then nobody else signs.
+            let key = config.private_key.insert(PrivateKey::of(value)?);
+            key.is_sound().then_some(())
+        },
     },
     Setting {
         variable: "MODEL_SIGNING_CERTIFICATE",

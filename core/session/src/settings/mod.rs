@@ -8,7 +8,7 @@ mod seeing;
 
 use std::ffi::OsStr;
 
-use crate::show::Show;
+use crate::show::{Show, uri_shown};
 use crate::{Config, Value};
 
 /// What every setting begins with.
@@ -40,6 +40,13 @@ impl Setting {
     /// Whether nothing of it may be shown.
     pub(crate) fn is_secret(&self) -> bool {
         self.show == Show::Hidden
+    }
+
+    /// Whether `text` has a PIN in it.
+    pub(crate) fn has_pin(&self, text: &str) -> bool {
+        self.show == Show::Key
+            && uri_shown(text).is_some()
+            && text.to_ascii_lowercase().contains("pin-value")
     }
 }
 

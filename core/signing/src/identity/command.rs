@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::sources::token_in;
 use super::{Detection, IdentityToken, MAX_BYTES, Surroundings, TokenSource};
-use crate::error::redacted;
+use crate::redacted::redacted;
 use crate::{Deadline, Error};
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{Detection, IdentityToken, Surroundings, TokenSource};
-use crate::error::redacted;
+use crate::redacted::redacted;
 use crate::services::{Call, Endpoint, Failure};
 use crate::{Deadline, Error};
 

@@ -14,7 +14,7 @@ use ureq::{Agent, Body, RequestBuilder};
 use zeroize::Zeroizing;
 
 use crate::bundle::read_capped;
-use crate::error::redacted;
+use crate::redacted::redacted;
 use crate::{Error, random};
 
 const CONNECT: Duration = Duration::from_secs(5);

@@ -1,19 +1,14 @@
 //! Method `certificate`: the key of method `key`, and the X.509 certificate (RFC 5280) that names its holder.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::{KeySigner, PrivateKey, Signer};
 #[cfg(feature = "pkcs11")]
 use super::{Pkcs11Uri, pkcs11::TokenKey};
-use crate::bundle::Chained;
+use crate::bundle::Signatory;
 use crate::certificate::Certificate;
-use crate::services::{Connection, Deadline, request_timestamp};
 use crate::verifier::{CertificateVerifier, KeyVerifier, Verifier};
 use crate::{Bundle, CertificateFault as Fault, Error, Statement};
-
-/// For the timestamp of one signature, retries and all.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A private key with its certificate, and those that lead up from it. Has no `Debug`.
 ///
@@ -21,7 +16,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct CertificateSigner {
     key: Box<dyn PrivateKey>,
     chain: Vec<Vec<u8>>,
-    authority: Option<(Connection, String)>,
     verifier: CertificateVerifier,
 }
 
@@ -89,32 +83,16 @@ impl CertificateSigner {
         Ok(Self {
             key,
             chain: kept.iter().map(|one| one.der().to_vec()).collect(),
-            authority: None,
             verifier: CertificateVerifier::of_itself(&kept),
         })
-    }
-
-    /// Has every signature timestamped by the authority at `url` (RFC 3161), over `connection`: it then holds beyond the
-    /// certificate's end for whoever believes that authority.
-    #[must_use]
-    pub fn with_timestamps(mut self, connection: Connection, url: String) -> Self {
-        self.authority = Some((connection, url));
-        self
     }
 }
 
 impl Signer for CertificateSigner {
     fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
         let envelope = self.key.envelope(statement)?;
-        let stamp = self.authority.as_ref().map(|(connection, url)| {
-            let http = connection.to("the timestamp authority", Deadline::within(LIMIT));
-            request_timestamp(&http, url, &envelope.signature)
-        });
-        let chained = Chained {
-            certificates: self.chain.clone(),
-            timestamps: stamp.transpose()?.into_iter().collect(),
-        };
-        Ok(Bundle::signed_with_chain(envelope, chained))
+        let signer = Signatory::Chain(self.chain.clone());
+        Ok(Bundle::new(envelope, signer))
     }
 
     fn verifier(&self) -> &dyn Verifier {

@@ -14,7 +14,7 @@ use pkcs8::pkcs5::pbes2::Kdf;
 use zeroize::Zeroizing;
 
 use super::{PrivateKey, Signer};
-use crate::bundle::read_capped;
+use crate::bundle::{Signatory, read_capped};
 use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block, pem_text};
 use crate::{Bundle, Envelope, Error, Statement};
 
@@ -164,10 +164,53 @@ impl PrivateKey for KeySigner {
 impl Signer for KeySigner {
     fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
         let envelope = self.envelope(statement)?;
-        Ok(Bundle::signed_by_key(envelope, self.hint().to_owned()))
+        let hint = self.hint().to_owned();
+        Ok(Bundle::new(envelope, Signatory::Key(Some(hint))))
     }
 
     fn verifier(&self) -> &dyn Verifier {
         &self.verifier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An encrypted key whose key derivation has `new` in the place of `old`, both DER.
+    fn derived(name: &str, old: &[u8], new: &[u8]) -> Result<KeySigner, Error> {
+        let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let text = std::fs::read(format!("tests/keys/{name}")).unwrap();
+        let mut der = pem::parse(text).unwrap().into_contents();
+        let at = der.windows(old.len()).position(|part| part == old).unwrap();
+        der.splice(at..at + old.len(), new.iter().copied());
+        // of all that it lies in
+        for place in [2, 4, 17, 19, 32] {
+            der[place] = der[place] + length(new) - length(old);
+        }
+        let key = pem::encode(&pem::Pem::new("ENCRYPTED PRIVATE KEY", der));
+        KeySigner::from_pem(key.as_bytes(), Some(b"checkpoint"))
+    }
+
+    #[test]
+    fn keys_that_take_hours_to_open() {
+        let pbkdf2 = |number| derived("p256.encrypted.pem", &[2, 2, 8, 0], number);
+        pbkdf2(&[2, 2, 8, 0]).unwrap();
+        let other = pbkdf2(&[2, 2, 8, 1]);
+        assert!(matches!(other, Err(Error::KeyPassword { given: true })));
+        let long = pbkdf2(&[2, 4, 1, 0, 0, 0]);
+        let asks = |found| move |error| matches!(error, Error::KeyDerivation { found: asked, .. } if asked == found);
+        assert!(long.is_err_and(asks(1 << 24)));
+
+        let [cost, block, lanes] = [[2, 2, 0x40, 0].as_slice(), &[2, 1, 8], &[2, 1, 1]];
+        let all = [cost, block, lanes].concat();
+        let scrypt = |numbers: [&[u8]; 3]| derived("scrypt.encrypted.pem", &all, &numbers.concat());
+        scrypt([cost, block, lanes]).unwrap();
+        let long: [&[u8]; 3] = [&[2, 4, 0x40, 0, 0, 0], &[2, 2, 1, 0], &[2, 2, 1, 0]];
+        for asked in [[long[0], block, lanes], [cost, block, long[2]], long] {
+            assert!(matches!(scrypt(asked), Err(Error::KeyDerivation { .. })));
+        }
+        let none = scrypt([&[2, 1, 0], block, lanes]);
+        assert!(matches!(none, Err(Error::KeyKind)));
     }
 }

@@ -19,7 +19,7 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned};
 
 use super::rate::Bucket;
 use super::{Rate, Signer};
-use crate::bundle::Keyless;
+use crate::bundle::Signatory;
 use crate::identity::{Issuer, known};
 use crate::services::{
     Connection, Http, configured_issuers, log_entry, request_certificate, request_timestamp,
@@ -270,12 +270,8 @@ impl KeylessSigner {
                 log_entry(http, url, *version, &envelope, &credential.certificate)
             })
             .collect::<Result<_, _>>()?;
-        let keyless = Keyless {
-            certificate: credential.certificate.clone(),
-            log_entries,
-            timestamps,
-        };
-        Ok(Bundle::signed_keyless(envelope, keyless))
+        let signer = Signatory::Fulcio(credential.certificate.clone());
+        Ok(Bundle::new(envelope, signer).with_proofs(log_entries, timestamps))
     }
 }
 

@@ -6,13 +6,15 @@ mod keyless;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod rate;
+mod timestamped;
 
 pub use certificate::CertificateSigner;
 pub use key::{KeySigner, generate_key, read_password};
 pub use keyless::{AUDIENCE, Introduction, KeylessSigner};
 #[cfg(feature = "pkcs11")]
-pub use pkcs11::{Pkcs11Fault, Pkcs11Signer, Pkcs11Uri};
+pub use pkcs11::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
 pub use rate::Rate;
+pub use timestamped::Timestamped;
 
 use crate::verifier::Verifier;
 use crate::{Bundle, Envelope, Error, Statement};

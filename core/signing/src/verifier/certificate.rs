@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::path::path;
 use super::timestamp::{TimestampAuthority, proven_time};
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
-use crate::bundle::{Chained, Method};
+use crate::bundle::{Method, Signatory};
 use crate::certificate::Certificate;
 use crate::pattern::Pattern;
 use crate::services::{Clock, SystemClock};
@@ -129,9 +129,7 @@ impl CertificateVerifier {
     /// # Errors
     /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
     pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
-        let certificates = Certificate::read(chain)?;
-        let authority = TimestampAuthority::new(certificates).map_err(Error::at(chain))?;
-        self.authorities.push(authority);
+        self.authorities.push(TimestampAuthority::read(chain)?);
         Ok(self)
     }
 
@@ -182,11 +180,7 @@ impl CertificateVerifier {
 
 impl Verifier for CertificateVerifier {
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
-        let Some(Chained {
-            certificates,
-            timestamps,
-        }) = bundle.chained()
-        else {
+        let Signatory::Chain(certificates) = bundle.signer() else {
             return Err(Error::MethodMismatch {
                 expected: Method::Certificate,
                 found: bundle.method(),
@@ -197,7 +191,7 @@ impl Verifier for CertificateVerifier {
         let (leaf, brought) = chain.split_first().ok_or(Error::Material)?;
         let others = brought.iter().chain(&self.others);
         let envelope = bundle.envelope();
-        let judged = self.judged_at(leaf, timestamps, &envelope.signature)?;
+        let judged = self.judged_at(leaf, bundle.stamps(), &envelope.signature)?;
         let path = path(leaf, &self.roots, others, judged.time())?;
         let format = Format::of(bundle, &leaf.public_key()?, self.legacy_format)?;
         let format = format.ok_or_else(|| leaf.refused(Fault::SignatureInvalid))?;

@@ -1,19 +1,19 @@
 //! A verified manifest against the files on disk.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::VerifiedManifest;
 use crate::hashing::{Part, hash_parts};
 use crate::model::{Model, ModelFile};
-use crate::{Error, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks};
+use crate::{Error, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, portable};
 
 /// Names listed in full in a message; more are counted.
 const NAMES_SHOWN: usize = 10;
 
 /// Which unsigned files a verifier tolerates.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "one a rule")]
 pub struct Policy {
     /// The verifier's own paths to leave out. Empty: the signer's list counts (OMS v1.0), and what lies under it is
     /// reported in [`VerifiedModel::unsigned`].
@@ -22,8 +22,13 @@ pub struct Policy {
     pub ignore_git: bool,
     /// Accept files that were not signed.
     pub ignore_unsigned: bool,
-    /// Never take the signer's list: what lies under it counts as added.
+    /// Never take the signer's list: what lies under it counts as added. Signed files that have another name, too, through
+    /// which they can be changed, are reported in [`VerifiedModel::hard_linked`].
     pub strict: bool,
+    /// The name that the signer must have given the model: a good signature of another model's is no good one of this.
+    pub expect_name: Option<String>,
+    /// Refuse signed names that are not good on every system, as [`Hashing::portable`] says.
+    pub portable: bool,
     /// What becomes of links. Nothing: where the statement says that its signer followed them, they are followed
     /// [within](Symlinks::Within) the model, else refused.
     pub symlinks: Option<Symlinks>,
@@ -36,6 +41,8 @@ impl Default for Policy {
             ignore_git: true,
             ignore_unsigned: false,
             strict: false,
+            expect_name: None,
+            portable: false,
             symlinks: None,
         }
     }
@@ -81,6 +88,7 @@ pub struct VerifiedModel {
     manifest: VerifiedManifest,
     files: Vec<RelPath>,
     unsigned: Vec<RelPath>,
+    hard_linked: Vec<RelPath>,
 }
 
 impl VerifiedModel {
@@ -102,13 +110,20 @@ impl VerifiedModel {
     pub fn unsigned(&self) -> &[RelPath] {
         &self.unsigned
     }
+
+    /// Signed files that are hard links: whoever may write to another name of one can change it after this. Sorted, and
+    /// looked for only by a [strict](Policy::strict) policy.
+    #[must_use]
+    pub fn hard_linked(&self) -> &[RelPath] {
+        &self.hard_linked
+    }
 }
 
 impl VerifiedManifest {
     /// Hashes the model at `path` and compares it with what was signed.
     ///
     /// # Errors
-    /// [`Error::Differs`] with every missing, changed and added file; those of [`Model::open_with`].
+    /// [`Error::Differs`] with every missing, changed and added file; [`Error::ModelName`], [`Error::NotPortable`]; those of [`Model::open_with`].
     pub fn compare(
         self,
         path: &Path,
@@ -116,6 +131,17 @@ impl VerifiedManifest {
         policy: &Policy,
         hashing: Hashing<'_>,
     ) -> Result<VerifiedModel, Error> {
+        let found = self.manifest().model_name();
+        let expected = policy.expect_name.as_ref();
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(Error::ModelName {
+                expected: expected.clone(),
+                found: found.to_owned(),
+            });
+        }
+        if policy.portable {
+            portable::check(self.manifest().files())?;
+        }
         let itself = Ignore::new(path, Some(signature), &[], false)?;
         let mut ignore = Ignore::new(path, Some(signature), &policy.ignore, policy.ignore_git)?;
         if policy.ignore.is_empty() && !policy.strict {
@@ -128,28 +154,35 @@ impl VerifiedManifest {
         let mut unsigned = Vec::new();
         let mut difference = Difference::default();
         // What was signed is checked even where a rule leaves it out.
-        for (file, ignored) in model
-            .files()
-            .iter()
-            .map(|file| (file, false))
-            .chain(model.ignored().iter().map(|file| (file, true)))
-        {
-            match signed.remove(&file.name) {
-                Some(resources) if has_size(file, resources) => {
-                    parts.extend(resources.iter().map(|&resource| {
-                        let shard = resource.shard;
-                        (Part { file, shard }, resource)
-                    }));
+        for (files, ignored) in [(model.files(), false), (model.ignored(), true)] {
+            // Both lists are sorted by name, and as long as a signature may be.
+            let mut at = 0;
+            for file in files {
+                while signed.get(at).is_some_and(|one| *one.name < file.name) {
+                    at += 1;
                 }
-                Some(_) => difference.changed.push(file.name.clone()),
-                None if itself.covers(&file.name) => {}
-                None if ignored || policy.ignore_unsigned || self.cannot_cover(file) => {
-                    unsigned.push(file.name.clone());
+                match signed.get_mut(at).filter(|one| *one.name == file.name) {
+                    Some(one) => {
+                        one.found = true;
+                        if has_size(file, one.resources) {
+                            parts.extend(one.resources.iter().map(|&resource| {
+                                let shard = resource.shard;
+                                (Part { file, shard }, resource)
+                            }));
+                        } else {
+                            difference.changed.push(file.name.clone());
+                        }
+                    }
+                    None if itself.covers(&file.name) => {}
+                    None if ignored || policy.ignore_unsigned || self.cannot_cover(file) => {
+                        unsigned.push(file.name.clone());
+                    }
+                    None => difference.added.push(file.name.clone()),
                 }
-                None => difference.added.push(file.name.clone()),
             }
         }
-        difference.missing = signed.into_keys().cloned().collect();
+        let missing = signed.iter().filter(|one| !one.found);
+        difference.missing = missing.map(|one| one.name.clone()).collect();
         let (parts, expected): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let algorithm = self.manifest().algorithm();
         for ((part, digest), expected) in parts
@@ -167,11 +200,20 @@ impl VerifiedManifest {
             return Err(Error::Differs(difference));
         }
         unsigned.sort_unstable();
+        let mut hard_linked = Vec::new();
+        if policy.strict {
+            let signed = parts.iter().map(|part| part.file);
+            let linked = signed.filter(|file| file.state.links > 1);
+            hard_linked.extend(linked.map(|file| file.name.clone()));
+            hard_linked.sort_unstable();
+            hard_linked.dedup();
+        }
         let files = self.manifest().files().cloned().collect();
         Ok(VerifiedModel {
             manifest: self,
             files,
             unsigned,
+            hard_linked,
         })
     }
 
@@ -205,15 +247,20 @@ impl VerifiedManifest {
         method != SerializationMethod::Files && file.state.size == 0
     }
 
-    /// Name to resources. Upstream's unnamed single file gets the name of the file at hand.
+    /// The signed files, sorted. Upstream's unnamed single file gets the name of the file at hand.
     fn expected<'a>(
         &self,
         model: &'a Model,
         resources: &'a [&'a Resource],
-    ) -> Result<BTreeMap<&'a RelPath, &'a [&'a Resource]>, Error> {
+    ) -> Result<Vec<Signed<'a>>, Error> {
+        let signed = |name, resources| Signed {
+            name,
+            resources,
+            found: false,
+        };
         if self.statement().is_unnamed() {
             return match (model.is_single(), model.files()) {
-                (true, [file]) => Ok(BTreeMap::from([(&file.name, resources)])),
+                (true, [file]) => Ok(vec![signed(&file.name, resources)]),
                 _ => Err(Error::SingleFileExpected {
                     path: model.root().into(),
                 }),
@@ -221,9 +268,18 @@ impl VerifiedManifest {
         }
         let files = resources.chunk_by(|a, b| a.name == b.name);
         Ok(files
-            .filter_map(|file| file.first().map(|first| (&first.name, file)))
+            .filter_map(|file| file.first().map(|first| signed(&first.name, file)))
             .collect())
     }
+}
+
+/// A file of the manifest.
+struct Signed<'a> {
+    name: &'a RelPath,
+    /// Itself, or its shards in their order.
+    resources: &'a [&'a Resource],
+    /// Whether it is there.
+    found: bool,
 }
 
 /// Whether `file` ends where its last shard does.

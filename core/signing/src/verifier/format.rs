@@ -2,7 +2,7 @@
 
 use super::KeyVerifier;
 use crate::bundle::Method;
-use crate::{Bundle, Error, Statement, legacy};
+use crate::{Bundle, Error, Statement, legacy, statement};
 
 /// The format of a signature that was verified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,12 +26,7 @@ impl Format {
     ) -> Result<Option<Self>, Error> {
         let envelope = bundle.envelope();
         if key.signed(envelope) {
-            let unhinted = bundle.method() == Method::Key && bundle.key_hint().is_none();
-            return Ok(Some(if unhinted {
-                Self::NoKeyHint
-            } else {
-                Self::Current
-            }));
+            return Ok(Some(Self::of_today(bundle)));
         }
         match (key.signed_legacy(envelope), legacy) {
             (true, true) => Ok(Some(Self::Legacy)),
@@ -40,10 +35,47 @@ impl Format {
         }
     }
 
+    /// The statement of `bundle` in whichever format it says of itself that it has. One of a million files is looked
+    /// through once: only what is none of today can be an older one.
+    pub(crate) fn claimed(bundle: &Bundle) -> Result<(Self, Statement), Error> {
+        let payload = &bundle.envelope().payload;
+        let format = Self::of_today(bundle);
+        match format.parse(payload) {
+            Err(_) if legacy::claims(payload) => Ok((Self::Legacy, legacy::parse(payload)?)),
+            read => Ok((format, read?)),
+        }
+    }
+
+    fn of_today(bundle: &Bundle) -> Self {
+        if bundle.method() == Method::Key && bundle.key_hint().is_none() {
+            Self::NoKeyHint
+        } else {
+            Self::Current
+        }
+    }
+
     pub(super) fn parse(self, payload: &[u8]) -> Result<Statement, Error> {
         match self {
             Self::Legacy => legacy::parse(payload),
             Self::Current | Self::NoKeyHint => Statement::parse(payload),
+        }
+    }
+
+    /// Its version, which upstream's names count from: `v1.0`, `v0.2`.
+    #[must_use]
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Current | Self::NoKeyHint => "v1.0",
+            Self::Legacy => "v0.2",
+        }
+    }
+
+    /// The predicate type of its statements.
+    #[must_use]
+    pub fn predicate_type(self) -> &'static str {
+        match self {
+            Self::Current | Self::NoKeyHint => statement::PREDICATE_TYPE,
+            Self::Legacy => legacy::PREDICATE_TYPE,
         }
     }
 

@@ -9,7 +9,8 @@ use aws_lc_rs::signature::{
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs8::{ObjectIdentifier, spki::SubjectPublicKeyInfoRef};
 
-use super::{Format, SignedBy, VerifiedManifest, Verifier};
+use super::timestamp::{TimestampAuthority, proven_time};
+use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Method, read_capped};
 use crate::{Bundle, Digest, Envelope, Error, legacy};
 
@@ -27,6 +28,7 @@ pub struct KeyVerifier {
     /// The same key for signatures of 0.2.
     with_sha256: ParsedPublicKey,
     hint: String,
+    authorities: Vec<TimestampAuthority>,
     legacy: bool,
 }
 
@@ -65,8 +67,21 @@ impl KeyVerifier {
             key: parse(own)?,
             with_sha256: parse(sha256)?,
             hint: Digest::of(text.as_bytes()).to_string(),
+            authorities: Vec::new(),
             legacy: false,
         })
+    }
+
+    /// Also believes the word of an authority on when something was signed, as
+    /// [`CertificateVerifier::with_timestamp_authority`](crate::CertificateVerifier::with_timestamp_authority) does: a
+    /// timestamp that is there must then be right. Nothing depends on its time but
+    /// [`VerifiedManifest::judged_at`]: a key has no end.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
+    pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
+        self.authorities.push(TimestampAuthority::read(chain)?);
+        Ok(self)
     }
 
     /// Also takes signatures of upstream 0.2, which bind less: no name of the model, and nothing that was left out. Not for
@@ -113,8 +128,13 @@ impl Verifier for KeyVerifier {
                 found: bundle.key_hint().map(str::to_owned),
             });
         };
+        let envelope = bundle.envelope();
+        let proven = proven_time(&self.authorities, bundle.stamps(), &envelope.signature)?;
         let hint = self.hint.clone();
-        VerifiedManifest::accept(bundle, format, SignedBy::Key { hint })
+        Ok(VerifiedManifest {
+            judged: proven.map(JudgedAt::Timestamp),
+            ..VerifiedManifest::accept(bundle, format, SignedBy::Key { hint })?
+        })
     }
 }
 

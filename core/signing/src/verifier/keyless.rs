@@ -17,7 +17,7 @@ use sigstore_verify::{Error as Refusal, VerificationPolicy, VerificationResult};
 use x509_cert::Certificate;
 
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
-use crate::bundle::{Keyless, Method};
+use crate::bundle::{Method, Signatory};
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
 use crate::{Bundle, Error, Statement, TrustConfig};
@@ -118,6 +118,7 @@ pub struct KeylessVerifier {
     root: TrustedRoot,
     verifier: sigstore_verify::Verifier,
     expected: Option<ExpectedSigner>,
+    legacy: bool,
 }
 
 impl KeylessVerifier {
@@ -139,7 +140,16 @@ impl KeylessVerifier {
             verifier: judge(&root)?,
             root,
             expected: None,
+            legacy: false,
         })
+    }
+
+    /// Also takes signatures of upstream 0.2, as [`KeyVerifier::with_legacy_format`](crate::KeyVerifier::with_legacy_format)
+    /// does.
+    #[must_use]
+    pub fn with_legacy_format(mut self) -> Self {
+        self.legacy = true;
+        self
     }
 
     /// What the crates prove, with every check on.
@@ -194,15 +204,15 @@ fn valid_at(der: &[u8], times: &[jiff::Timestamp]) -> bool {
 
 impl Verifier for KeylessVerifier {
     fn verify(&self, bundle: &Bundle) -> Result<VerifiedManifest, Error> {
-        let Some(keyless) = bundle.keyless() else {
+        let Signatory::Fulcio(certificate) = bundle.signer() else {
             return Err(Error::MethodMismatch {
                 expected: Method::Sigstore,
                 found: bundle.method(),
             });
         };
-        let statement = Statement::parse(&bundle.envelope().payload)?;
-        let digest = Sha256Hash::new(*statement.manifest().root_digest().as_bytes());
-        let bundle = sigstore_bundle(bundle, keyless)?;
+        let (format, statement) = Format::claimed(bundle)?;
+        let digest = subject(format, &statement);
+        let bundle = sigstore_bundle(bundle, certificate)?;
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
             if !self.root.tlogs.iter().any(|log| log.log_id == entry.log_id) {
@@ -224,6 +234,9 @@ impl Verifier for KeylessVerifier {
         if let Some(expected) = &self.expected {
             expected.check(&signer)?;
         }
+        if format == Format::Legacy && !self.legacy {
+            return Err(Error::LegacyFormat);
+        }
         let (identity, provider) = names(&signer);
         let signed_by = SignedBy::Identity {
             identity: identity.to_owned(),
@@ -233,7 +246,7 @@ impl Verifier for KeylessVerifier {
             statement,
             signer: signed_by.to_string(),
             signed_by,
-            format: Format::Current,
+            format,
             judged,
         })
     }
@@ -276,11 +289,21 @@ fn shown(identity: &str, provider: &str) -> String {
     format!("{} ({})", identity.escape_debug(), provider.escape_debug())
 }
 
+/// The SHA-256 of a subject of `statement`, which the Sigstore crates ask for. Of the files that 0.2 names any will do: all
+/// are of one payload.
+fn subject(format: Format, statement: &Statement) -> Sha256Hash {
+    let manifest = statement.manifest();
+    let first = manifest.resources().first();
+    let file = first.filter(|_| format == Format::Legacy);
+    let file = file.and_then(|file| file.digest.as_bytes().try_into().ok());
+    Sha256Hash::new(file.unwrap_or(*manifest.root_digest().as_bytes()))
+}
+
 /// The bundle as the Sigstore crates have it. What they are laxer with than OMS is checked here.
-fn sigstore_bundle(bundle: &Bundle, keyless: &Keyless) -> Result<SigstoreBundle, Error> {
-    let [entry] = keyless.log_entries.as_slice() else {
+fn sigstore_bundle(bundle: &Bundle, certificate: &[u8]) -> Result<SigstoreBundle, Error> {
+    let [entry] = bundle.entries() else {
         return Err(Error::LogEntryCount {
-            found: keyless.log_entries.len(),
+            found: bundle.entries().len(),
         });
     };
     let entry: TransparencyLogEntry =
@@ -307,9 +330,9 @@ fn sigstore_bundle(bundle: &Bundle, keyless: &Keyless) -> Result<SigstoreBundle,
             reason: "its inclusion proof and its checkpoint are not of one tree".to_owned(),
         });
     }
-    let certificate = DerCertificate::from_bytes(&keyless.certificate);
+    let certificate = DerCertificate::from_bytes(certificate);
     let certificate = CertificateContent::new(certificate);
-    let stamps = keyless.timestamps.iter();
+    let stamps = bundle.stamps().iter();
     let stamps = stamps.map(|der| Rfc3161Timestamp::new(TimestampToken::from_bytes(der)));
     let material = VerificationMaterial::new(VerificationMaterialContent::Certificate(certificate))
         .with_tlog_entries(vec![entry])

@@ -73,7 +73,8 @@ impl VerifiedManifest {
         self.format
     }
 
-    /// The time at which certificates were judged, and what it rests on; nothing with method `key`, which has none.
+    /// The time at which certificates were judged, and what it rests on; with method `key`, which has none, the time that a
+    /// timestamp proves, where there is one and its authority is believed.
     #[must_use]
     pub fn judged_at(&self) -> Option<JudgedAt> {
         self.judged

@@ -1,6 +1,7 @@
 //! When a signature existed, as a timestamp authority says (RFC 3161).
 
 use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -56,8 +57,12 @@ pub(super) struct TimestampAuthority {
 }
 
 impl TimestampAuthority {
-    /// `chain` goes from the certificate that signs timestamps to its root.
-    pub(super) fn new(chain: Vec<Certificate>) -> Result<Self, Error> {
+    /// The PEM file at `path` goes from the certificate that signs timestamps to its root.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        Self::new(Certificate::read(path)?).map_err(Error::at(path))
+    }
+
+    fn new(chain: Vec<Certificate>) -> Result<Self, Error> {
         let der = |one: &Certificate| DerCertificate::from_bytes(one.der());
         let [leaf, between @ .., root] = chain.as_slice() else {
             let found = chain.len();

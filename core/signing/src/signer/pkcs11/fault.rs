@@ -37,6 +37,11 @@ pub enum Pkcs11Fault {
         /// Why; never the value.
         reason: &'static str,
     },
+    /// This process was forked from one that was calling the module.
+    #[error(
+        "this process was forked while another thread used the PKCS#11 module, which cannot be used here"
+    )]
+    Forked,
     /// Private key and public key, on the token or in the certificate, are no pair.
     #[error("the token's private key does not belong to the public key that was found for it")]
     KeysDiffer,
@@ -83,9 +88,15 @@ pub enum Pkcs11Fault {
     /// Another scheme, or none.
     #[error("the PKCS#11 URI does not start with `pkcs11:`")]
     NotAUri,
+    /// One more wrong PIN, and the token locks itself.
+    #[error("the token has refused so many PINs that the next wrong one locks it")]
+    PinLastTry,
     /// The token shows the key only to whoever logs in.
     #[error("the token wants a PIN, and the PKCS#11 URI has none")]
     PinNeeded,
+    /// The token has refused this PIN before.
+    #[error("the token has refused this PIN before, and this process does not try it again")]
+    PinNotTriedAgain,
     /// The token does not accept the PIN.
     #[error("the token refuses the PIN: {reason}")]
     PinRefused {
@@ -129,6 +140,9 @@ impl Pkcs11Fault {
             Self::AttributePlace { .. } => {
                 "module-path, module-name, pin-source and pin-value stand after `?`, with `&` between them, all others before it, with `;` between them"
             }
+            Self::Forked => {
+                "fork between signatures, or sign here what the spool holds with `model-signing flush`, which is a process of its own"
+            }
             Self::KeysDiffer => {
                 "give the certificate that was issued for this key, or the public key of the pair the key's id on the token"
             }
@@ -151,8 +165,11 @@ impl Pkcs11Fault {
             Self::NoToken { .. } | Self::SeveralTokens { .. } => {
                 "give the label of one of them as token=NAME, or its serial or slot-id, too"
             }
+            Self::PinLastTry => {
+                "log in once with the token's own tools and the right PIN: no program should take the last try"
+            }
             Self::PinNeeded => "add pin-source=file:/PATH/TO/PIN after `?`",
-            Self::PinRefused { .. } => {
+            Self::PinNotTriedAgain | Self::PinRefused { .. } => {
                 "correct the PIN before you try again: most tokens lock themselves after a few wrong ones"
             }
         }

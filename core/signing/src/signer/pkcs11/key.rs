@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
 
 use super::Pkcs11Fault as Fault;
+use super::process::{Call, process};
 use super::token::{failed, open};
 use super::uri::Pkcs11Uri;
 use crate::certificate::Certificate;
@@ -20,12 +21,30 @@ use crate::signer::PrivateKey;
 use crate::verifier::KeyVerifier;
 use crate::{CertificateFault, Envelope, Error, Statement};
 
-/// Its session is of the process that opened it.
+/// It may cross a fork, its session does not.
 pub(in crate::signer) struct TokenKey {
-    session: Mutex<Session>,
-    private: ObjectHandle,
+    uri: Pkcs11Uri,
+    opened: Mutex<Option<Opened>>,
     curve: Curve,
     pub(super) verifier: KeyVerifier,
+}
+
+/// The private key, as one process may use it.
+struct Opened {
+    session: Session,
+    private: ObjectHandle,
+    process: u32,
+}
+
+impl Opened {
+    fn new(uri: &Pkcs11Uri) -> Result<Self, Error> {
+        let (session, hides) = open(uri)?;
+        Ok(Self {
+            private: private_key(&session, uri, hides)?,
+            session,
+            process: process(),
+        })
+    }
 }
 
 impl TokenKey {
@@ -34,9 +53,9 @@ impl TokenKey {
         uri: &Pkcs11Uri,
         certified: Option<&Certificate>,
     ) -> Result<Self, Error> {
-        let (session, hides) = open(uri)?;
-        let private = private_key(&session, uri, hides)?;
-        let on_token = public_key(&session, private)?;
+        let _call = Call::begin()?;
+        let opened = Opened::new(uri)?;
+        let on_token = public_key(&opened.session, opened.private)?;
         let info = match (certified, on_token) {
             (None, None) => return Err(Fault::NoPublicKey.into()),
             (None, Some(info)) => info,
@@ -50,11 +69,22 @@ impl TokenKey {
             }
         };
         Ok(Self {
-            session: Mutex::new(session),
-            private,
+            uri: uri.clone(),
+            opened: Mutex::new(Some(opened)),
             curve: Curve::of(&info)?,
             verifier: KeyVerifier::from_der(&info)?,
         })
+    }
+}
+
+impl Drop for TokenKey {
+    /// What a forked child inherits is its parent's to close: the number may be that of another session here.
+    fn drop(&mut self) {
+        let opened = self.opened.get_mut();
+        let opened = opened.unwrap_or_else(PoisonError::into_inner).take();
+        if opened.as_ref().is_some_and(|own| own.process != process()) {
+            std::mem::forget(opened);
+        }
     }
 }
 
@@ -67,11 +97,21 @@ impl PrivateKey for TokenKey {
         let payload = statement.to_json()?;
         let message = Envelope::pre_authentication_encoding(&payload);
         let digest = self.curve.digest(&message);
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let pair = session
-            .sign(&Mechanism::Ecdsa, self.private, &digest)
-            .map_err(failed)?;
-        drop(session);
+        let call = Call::begin()?;
+        // Held within calls alone, so that a process that may call was not forked while it was.
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = match opened.take() {
+            Some(own) if own.process == process() => own,
+            inherited => {
+                std::mem::forget(inherited);
+                Opened::new(&self.uri)?
+            }
+        };
+        let pair = own.session.sign(&Mechanism::Ecdsa, own.private, &digest);
+        *opened = Some(own);
+        drop(opened);
+        drop(call);
+        let pair = pair.map_err(failed)?;
         let envelope = Envelope {
             payload,
             signature: self.curve.signature(&pair)?,

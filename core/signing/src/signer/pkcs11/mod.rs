@@ -2,14 +2,18 @@
 
 mod fault;
 mod key;
+mod look;
+mod process;
 mod token;
 mod uri;
 
 pub use fault::Pkcs11Fault;
 pub(super) use key::TokenKey;
+pub use look::Pkcs11Look;
 pub use uri::Pkcs11Uri;
 
 use super::{PrivateKey, Signer};
+use crate::bundle::Signatory;
 use crate::verifier::Verifier;
 use crate::{Bundle, Error, Statement};
 
@@ -25,8 +29,8 @@ use crate::{Bundle, Error, Statement};
 pub struct Pkcs11Signer(TokenKey);
 
 impl Pkcs11Signer {
-    /// Loads the module, logs in to the token, and finds the key and its public half. The session is of this process: one
-    /// that it forks has to open its own.
+    /// Loads the module, logs in to the token, and finds the key and its public half. A process that is forked from this one
+    /// logs in by itself when it signs.
     ///
     /// # Errors
     /// [`Error::Pkcs11`]; [`Error::KeyKind`]; round the path of a PIN file those of
@@ -39,7 +43,8 @@ impl Pkcs11Signer {
 impl Signer for Pkcs11Signer {
     fn sign(&self, statement: &Statement) -> Result<Bundle, Error> {
         let envelope = self.0.envelope(statement)?;
-        Ok(Bundle::signed_by_key(envelope, self.0.hint().to_owned()))
+        let hint = self.0.hint().to_owned();
+        Ok(Bundle::new(envelope, Signatory::Key(Some(hint))))
     }
 
     fn verifier(&self) -> &dyn Verifier {

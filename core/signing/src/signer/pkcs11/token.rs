@@ -1,8 +1,6 @@
 //! The one token that a URI means, and a session with it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Info, Pkcs11};
 use cryptoki::error::{Error as ModuleError, RvError};
@@ -12,6 +10,7 @@ use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
 use super::Pkcs11Fault as Fault;
+use super::process::Try;
 use super::uri::Pkcs11Uri;
 use crate::Error;
 
@@ -25,13 +24,8 @@ pub(super) fn failed(error: ModuleError) -> Fault {
 }
 
 /// The module at `path`, which stays loaded as long as the process lives: it may have threads of its own, and others in
-/// this process may use it.
+/// this process may use it. Every time it is initialized, as a forked child has to.
 fn module(path: &Path) -> Result<Pkcs11, Fault> {
-    static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(module) = loaded.get(path) {
-        return Ok(module.clone());
-    }
     let module = Pkcs11::new(path).map_err(|error| Fault::ModuleLoad {
         path: path.into(),
         reason: match error {
@@ -39,48 +33,70 @@ fn module(path: &Path) -> Result<Pkcs11, Fault> {
             other => other.to_string(),
         },
     })?;
+    std::mem::forget(module.clone());
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-        Err(error) => return Err(failed(error)),
+        Ok(()) | Err(ModuleError::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(module),
+        Err(error) => Err(failed(error)),
     }
-    loaded.insert(path.into(), module.clone());
-    Ok(module)
+}
+
+/// The one token of a URI, before anybody has logged in.
+pub(super) struct Found {
+    module: Pkcs11,
+    slot: Slot,
+    pub(super) token: TokenInfo,
+}
+
+impl Found {
+    /// The token that `uri` means.
+    pub(super) fn new(uri: &Pkcs11Uri) -> Result<Self, Error> {
+        let module = module(&uri.module()?)?;
+        let library = module.get_library_info().map_err(failed)?;
+        let mut fitting = Vec::new();
+        let mut labels = Vec::new();
+        for slot in module.get_slots_with_token().map_err(failed)? {
+            // One that was just pulled out, or is broken, is not the one.
+            let (Ok(holder), Ok(token)) = (module.get_slot_info(slot), module.get_token_info(slot))
+            else {
+                continue;
+            };
+            if !token.token_initialized() {
+                continue;
+            }
+            labels.push(token.label().to_owned());
+            if fits(uri, &library, slot, &holder, &token) {
+                fitting.push((slot, token));
+            }
+        }
+        if fitting.len() > 1 {
+            let found = fitting.iter().map(|(_, token)| token.label().to_owned());
+            let found = found.collect();
+            return Err(Fault::SeveralTokens { found }.into());
+        }
+        let one = fitting.pop();
+        let (slot, token) = one.ok_or(Fault::NoToken { found: labels })?;
+        Ok(Self {
+            module,
+            slot,
+            token,
+        })
+    }
+
+    /// A session that reads.
+    pub(super) fn session(&self) -> Result<Session, Error> {
+        let session = self.module.open_ro_session(self.slot).map_err(failed)?;
+        Ok(session)
+    }
 }
 
 /// A session with the token of `uri`, logged in where there is a PIN; and whether the token hides keys for want of one.
 pub(super) fn open(uri: &Pkcs11Uri) -> Result<(Session, bool), Error> {
-    let module = module(&uri.module()?)?;
-    let library = module.get_library_info().map_err(failed)?;
-    let mut fitting = Vec::new();
-    let mut labels = Vec::new();
-    for slot in module.get_slots_with_token().map_err(failed)? {
-        // One that was just pulled out, or is broken, is not the one.
-        let (Ok(holder), Ok(token)) = (module.get_slot_info(slot), module.get_token_info(slot))
-        else {
-            continue;
-        };
-        if !token.token_initialized() {
-            continue;
-        }
-        labels.push(token.label().to_owned());
-        if fits(uri, &library, slot, &holder, &token) {
-            fitting.push((slot, token));
-        }
-    }
-    let (slot, token) = match fitting.as_slice() {
-        [one] => one,
-        [] => return Err(Fault::NoToken { found: labels }.into()),
-        several => {
-            let found = several.iter().map(|(_, token)| token.label().to_owned());
-            let found = found.collect();
-            return Err(Fault::SeveralTokens { found }.into());
-        }
-    };
-    let session = module.open_ro_session(*slot).map_err(failed)?;
+    let found = Found::new(uri)?;
+    let session = found.session()?;
     let pin = uri.pin()?;
-    let hides = pin.is_none() && token.login_required();
+    let hides = pin.is_none() && found.token.login_required();
     if let Some(pin) = pin {
-        log_in(&session, &pin)?;
+        log_in(&session, &found.token, &pin)?;
     }
     Ok((session, hides))
 }
@@ -106,7 +122,9 @@ fn fits(uri: &Pkcs11Uri, library: &Info, slot: Slot, holder: &SlotInfo, token: &
             .is_none_or(|wanted| wanted == (version.major(), version.minor()))
 }
 
-fn log_in(session: &Session, pin: &Zeroizing<String>) -> Result<(), Fault> {
+fn log_in(session: &Session, token: &TokenInfo, pin: &Zeroizing<String>) -> Result<(), Fault> {
+    let last = token.user_pin_final_try() && !token.user_pin_locked();
+    let tried = Try::of([token.label(), token.serial_number()], last, pin)?;
     let secret = AuthPin::from(pin.as_str());
     match session.login(UserType::User, Some(&secret)) {
         // Whoever has logged in has done so for the whole process.
@@ -118,9 +136,12 @@ fn log_in(session: &Session, pin: &Zeroizing<String>) -> Result<(), Fault> {
             | RvError::PinLenRange
             | RvError::PinLocked),
             _,
-        )) => Err(Fault::PinRefused {
-            reason: format!("{code:?}"),
-        }),
+        )) => {
+            tried.was_wrong();
+            Err(Fault::PinRefused {
+                reason: format!("{code:?}"),
+            })
+        }
         Err(error) => Err(failed(error)),
     }
 }

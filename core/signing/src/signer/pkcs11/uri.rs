@@ -50,6 +50,7 @@ const QUERY: Part = Part {
 /// let error = Pkcs11Uri::parse("pkcs11:token=Release;object=models;object=others").err().unwrap();
 /// assert_eq!(error.to_string(), "the PKCS#11 URI has object twice");
 /// ```
+#[derive(Clone)]
 pub struct Pkcs11Uri {
     /// What library, slot and token have to say of themselves.
     pub(super) said: Vec<(&'static str, String)>,
@@ -63,6 +64,7 @@ pub struct Pkcs11Uri {
     pin: Pin,
 }
 
+#[derive(Clone)]
 enum Pin {
     None,
     Value(Zeroizing<String>),
