@@ -1,5 +1,5 @@
-//! What is refused, or told, to those who ask for more than OMS does: `strict`, `portable`, a name; and what identifies a
-//! manifest.
+//! What is refused, or told, to those who ask for more than OMS does: `strict`, `portable`, a name; what identifies a
+//! manifest, and what names no model.
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -12,9 +12,9 @@ mod common;
 
 use autosign_signing::{
     Digest, Error, HashAlgorithm, Hashing, Ignore, Manifest, Policy, PortabilityFault, RelPath,
-    Resource, Serialization, SerializationMethod, hash,
+    Resource, Serialization, SerializationMethod, hash, verify,
 };
-use common::Fixture;
+use common::{Fixture, verifier};
 
 const PORTABLE: Hashing<'static> = Hashing {
     algorithm: HashAlgorithm::Sha256,
@@ -153,4 +153,28 @@ fn a_manifest_id_is_of_one_serialization() {
         with(HashAlgorithm::Sha256, SerializationMethod::Files),
         shard
     );
+}
+
+#[test]
+fn a_checkpoint_prefix_names_no_file() {
+    let fixture =
+        Fixture::unsigned(&[("ckpt-1.index", b"i"), ("ckpt-1.data-00000-of-00001", b"d")]);
+    let prefix = fixture.model.join("ckpt-1");
+    let hashed = hash(&prefix, &Ignore::git(), Hashing::default());
+    let error = hashed.unwrap_err();
+    assert!(matches!(error, Error::CheckpointPrefix { .. }), "{error}");
+    assert!(error.to_string().contains("/ckpt-1.index\""), "{error}");
+    let ignored = Ignore::new(&prefix, None, &[], true);
+    assert!(matches!(ignored, Err(Error::CheckpointPrefix { .. })));
+    let verified = verify(
+        &prefix,
+        &fixture.signature,
+        &verifier("p256"),
+        &Policy::default(),
+        Hashing::default(),
+    );
+    assert!(matches!(verified, Err(Error::CheckpointPrefix { .. })));
+    let other = fixture.model.join("ckpt-2");
+    let hashed = hash(&other, &Ignore::git(), Hashing::default());
+    assert!(matches!(hashed, Err(Error::Io { .. })));
 }

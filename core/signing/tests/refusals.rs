@@ -16,8 +16,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use autosign_signing::{
-    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Policy, Progress,
-    SerializationFault, Signer, Statement, hash, publish, read_password, seal, sign, verify,
+    Bundle, Error, Hashing, Ignore, KeySigner, KeyVerifier, Manner, Progress, SerializationFault,
+    Signer, Statement, hash, publish, read_password, seal, sign,
 };
 use common::{Fixture, key, signer, verifier};
 use serde_json::{Value, json};
@@ -102,29 +102,6 @@ fn empty_models() {
         ),
         Error::IgnoresEverything { .. }
     );
-}
-
-#[test]
-fn a_checkpoint_prefix_names_no_file() {
-    let fixture =
-        Fixture::unsigned(&[("ckpt-1.index", b"i"), ("ckpt-1.data-00000-of-00001", b"d")]);
-    let prefix = fixture.model.join("ckpt-1");
-    let hashed = hash(&prefix, &Ignore::git(), Hashing::default());
-    let text = refused!(hashed, Error::CheckpointPrefix { .. });
-    assert!(text.contains("/ckpt-1.index\""), "{text}");
-    let ignored = Ignore::new(&prefix, None, &[], true);
-    refused!(ignored, Error::CheckpointPrefix { .. });
-    let verified = verify(
-        &prefix,
-        &fixture.signature,
-        &verifier("p256"),
-        &Policy::default(),
-        Hashing::default(),
-    );
-    refused!(verified, Error::CheckpointPrefix { .. });
-    let other = fixture.model.join("ckpt-2");
-    let hashed = hash(&other, &Ignore::git(), Hashing::default());
-    refused!(hashed, Error::Io { .. });
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! of the same round; rounds alternate. `cargo bench -p autosign-hooks --features safetensors,tch --bench save`
 #![allow(
     missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::as_conversions,
     clippy::expect_used,
@@ -52,10 +54,10 @@ fn main() {
     let saves: [(&str, &Path, &dyn Fn()); 6] = [
         ("tch", &ot, &|| variables.save(&ot).unwrap()),
         ("tch, save_with", &ot, &|| {
-            variables.save_with(&autosign, &ot).unwrap()
+            variables.save_with(&autosign, &ot).unwrap();
         }),
         ("tch, stream_with", &ot, &|| {
-            variables.stream_with(&autosign, &ot).unwrap()
+            variables.stream_with(&autosign, &ot).unwrap();
         }),
         ("safetensors", &safetensors, &|| {
             safetensors::serialize_to_file(views(), None, &safetensors).unwrap();
@@ -74,6 +76,12 @@ fn main() {
     let mut rounds: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
     for round in 0..=ROUNDS {
         for place in 0..saves.len() {
+            // Every other round the other way around: what went before is not always the same.
+            let place = if round % 2 == 0 {
+                place
+            } else {
+                saves.len() - 1 - place
+            };
             let (name, path, save) = saves[(place + round) % saves.len()];
             let run = measure(save, path, &autosign, name.contains(','));
             if round > 0 {
