@@ -76,18 +76,3 @@ fn kept(value: &Value) -> usize {
         _ => 0,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_counted_where_they_are_keys() {
-        for twice in [r#"{"a":1,"a":1}"#, r#"[{"b":{"\"":1,"\u0022":":"}}]"#] {
-            assert!(has_a_key_twice(twice.as_bytes()), "{twice}");
-        }
-        for once in [r#"{"a":{"a":":"},"b":[":","\":"]}"#, "[]", "3"] {
-            assert!(!has_a_key_twice(once.as_bytes()), "{once}");
-        }
-    }
-}
