@@ -4,7 +4,8 @@
 #   make demo-key    the same with a key of one's own instead of Sigstore
 #   make sigstore    a local Sigstore to play with
 #   make test        every check and test
-# They need Rust, CPython 3.10 or later with venv, a compiler of C and C++, and make.
+#   make fuzz        the fuzz targets alone, FUZZ_SECONDS each
+# They need Rust, CPython 3.10 or later with venv, a C and a C++ compiler, and make.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
@@ -27,7 +28,7 @@ SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.r
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) bench fix stubs docs bundles clean
+.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) fuzz bench fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -38,7 +39,7 @@ demo-key: $(ENV)/.wheel $(UPSTREAM)/.installed
 sigstore:
 	@$(PYTHON) $(START) --interactive
 
-test: sigstore-tools check test-rust rust-trainers test-python
+test: sigstore-tools check test-rust rust-trainers test-python fuzz
 
 # The Go programs that tests start, built here so that the minutes this takes the first time are nobody's test.
 sigstore-tools:
@@ -69,6 +70,11 @@ test-python:
 
 $(FOLDERS:%=pytest-%): pytest-%: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed $(RUST)/.installed
 	$(ENV)/bin/pytest framework-tests/$*
+
+# Foreign bytes into whatever reads them, each target so long (docs/decisions/0034-fuzzing.md).
+FUZZ_SECONDS ?= 60
+fuzz:
+	fuzz/run.sh $(FUZZ_SECONDS)
 
 bench: $(ENV)/.wheel $(UPSTREAM)/.installed
 	$(ENV)/bin/python benches/save.py

@@ -22,6 +22,13 @@ model_signing.autosign.enable()
 model_signing.signing.Config()
 """
 
+TYPED = """
+import model_signing.autosign, model_signing.signing
+reveal_type(model_signing.autosign.flush(timeout=1.0).signed)
+reveal_type(model_signing.signing.Config())
+"""
+REVEALED = r'Revealed type is "(?:builtins\.)?(.*)"'
+
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     result = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, check=False)
@@ -63,8 +70,16 @@ def test_from_the_source_tree(tmp_path: Path) -> None:
     assert run(environment / "bin/model-signing", "--version").startswith("model-signing 0.")
 
 
+def judged(python: Path, folder: Path, text: str) -> str:
+    """What mypy says of a user's file, for which this interpreter's packages are installed."""
+    script = folder / "train.py"
+    script.write_text(text)
+    mypy = [Path(sys.executable).with_name("mypy"), "--strict", "--python-executable", python, "--config-file", ""]
+    return subprocess.run([*mypy, script], cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
 @pytest.mark.parametrize("order", ["ours first", "upstream first"])
-def test_beside_upstream(python: Path, wheel: Path, order: str) -> None:
+def test_beside_upstream(python: Path, wheel: Path, tmp_path: Path, order: str) -> None:
     if order == "ours first":
         install(python, wheel)
         install(python, *UPSTREAM)
@@ -72,6 +87,7 @@ def test_beside_upstream(python: Path, wheel: Path, order: str) -> None:
         install(python, *UPSTREAM)
         install(python, wheel)
     run(python, "-c", BOTH)
+    assert re.findall(REVEALED, judged(python, tmp_path, TYPED)) == ["int", "model_signing.signing.Config"]
     run(UV, "pip", "check", "--python", python)
     run(UV, "pip", "uninstall", "--python", python, "model-signing-autosign")
     run(python, "-c", "import model_signing.signing")
@@ -113,10 +129,33 @@ def test_a_bar_on_a_terminal(tmp_path: Path, size: int, drawn: bool) -> None:
     assert ("█".encode() in shown) is drawn
 
 
-def test_the_switch_is_typed(python: Path, wheel: Path, tmp_path: Path) -> None:
+USES = """
+import model_signing.autosign
+from model_signing.autosign import UnsignedError
+from model_signing_autosign import hashing, signing, verifying
+
+reveal_type(model_signing.autosign.flush(timeout=1.0).signed)
+reveal_type(model_signing.autosign.wait("a.pt"))
+reveal_type(model_signing.autosign.verify("a.pt"))
+reveal_type(UnsignedError("a.pt has no signature").hint)
+reveal_type(signing.Config().use_elliptic_key_signer(private_key="key.pem"))
+reveal_type(verifying.Config().use_elliptic_key_verifier(public_key="key.pub.pem"))
+reveal_type(hashing.hash("model"))
+model_signing.autosign.flush(timeout="1")
+signing.Config().sign("model")
+"""
+
+
+def test_type_checkers_see_the_switch_and_the_library(python: Path, wheel: Path, tmp_path: Path) -> None:
     install(python, wheel)
-    script = tmp_path / "train.py"
-    script.write_text("import model_signing.autosign\nreveal_type(model_signing.autosign.flush(timeout=1.0).signed)\n")
-    mypy = Path(sys.executable).with_name("mypy")
-    said = run(mypy, "--strict", "--python-executable", python, "--config-file", "", script, cwd=tmp_path)
-    assert 'Revealed type is "int"' in said or 'Revealed type is "builtins.int"' in said, said
+    said = judged(python, tmp_path, USES)
+    assert re.findall(REVEALED, said) == [
+        "int",
+        "pathlib.Path",
+        "list[str]",
+        "str",
+        "model_signing_autosign.signing.Config",
+        "model_signing_autosign.verifying.Config",
+        "model_signing_autosign.manifest.Manifest",
+    ]
+    assert re.findall(r"error: .*\[(.*)\]", said) == ["arg-type", "call-arg"], said

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::envelope::IN_TOTO;
-use crate::{Digest, Envelope, Error, json};
+use crate::json::{self, Object};
+use crate::{Digest, Envelope, Error};
 
 /// A file costs some 125 bytes and 4/3 of its name, so this is room for a million files with names of 100 bytes.
 pub(crate) const MAX_BYTES: u64 = 256 << 20;
@@ -118,27 +119,28 @@ impl Bundle {
                 limit: MAX_BYTES,
             });
         }
-        let wire: Wire<'_> = json::read("bundle", bytes)?;
+        let Object(wire): Object<Wire<'_>> = json::read("bundle", bytes)?;
         if wire.media_type != MEDIA_TYPE {
             return Err(Error::MediaType {
                 found: wire.media_type,
             });
         }
-        let [signature] = wire.dsse_envelope.signatures.as_slice() else {
+        let Object(envelope) = wire.dsse_envelope;
+        let [signature] = envelope.signatures.as_slice() else {
             return Err(Error::SignatureCount {
-                found: wire.dsse_envelope.signatures.len(),
+                found: envelope.signatures.len(),
             });
         };
         let envelope = Envelope::new(
-            wire.dsse_envelope.payload_type,
-            decode("payload", &wire.dsse_envelope.payload)?,
+            envelope.payload_type,
+            decode("payload", &envelope.payload)?,
             decode("sig", &signature.sig)?,
         )?;
-        let material = wire.verification_material;
+        let Object(material) = wire.verification_material;
         let signer = material.signer()?;
         let log_entries = material.tlog_entries.unwrap_or_default();
         let stamps = material.timestamp_verification_data.unwrap_or_default();
-        let stamps = stamps.rfc3161_timestamps.unwrap_or_default();
+        let stamps = stamps.0.rfc3161_timestamps.unwrap_or_default();
         within("log entries", log_entries.len(), MAX_PROOFS)?;
         within("timestamps", stamps.len(), MAX_PROOFS)?;
         let stamps = stamps
@@ -155,15 +157,15 @@ impl Bundle {
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         let wire = Wire {
             media_type: MEDIA_TYPE.to_owned(),
-            verification_material: self.material(),
-            dsse_envelope: WireEnvelope {
+            verification_material: Object(self.material()),
+            dsse_envelope: Object(WireEnvelope {
                 payload: BASE64.encode(&self.envelope.payload).into(),
                 payload_type: IN_TOTO.to_owned(),
-                signatures: vec![WireSignature {
+                signatures: vec![Object(WireSignature {
                     sig: BASE64.encode(&self.envelope.signature),
                     keyid: Some(String::new()),
-                }],
-            },
+                })],
+            }),
         };
         serde_json::to_vec(&wire).map_err(|source| Error::Json {
             what: "bundle",
@@ -172,29 +174,31 @@ impl Bundle {
     }
 
     fn material(&self) -> Material {
-        let certificate = |der: &Vec<u8>| Certificate {
-            raw_bytes: BASE64.encode(der),
+        let certificate = |der: &Vec<u8>| {
+            Object(Certificate {
+                raw_bytes: BASE64.encode(der),
+            })
         };
         let stamps = (!self.timestamps.is_empty()).then_some(&self.timestamps);
         let proofs = Material {
             tlog_entries: Some(self.log_entries.clone()),
-            timestamp_verification_data: stamps.map(|stamps| Timestamps::encode(stamps)),
+            timestamp_verification_data: stamps.map(|stamps| Object(Timestamps::encode(stamps))),
             ..Material::default()
         };
         match &self.signer {
             Signatory::Chain(chain) => Material {
-                x509_certificate_chain: Some(Chain {
+                x509_certificate_chain: Some(Object(Chain {
                     certificates: chain.iter().map(certificate).collect(),
-                }),
+                })),
                 ..proofs
             },
             Signatory::Fulcio(leaf) => Material {
                 certificate: Some(certificate(leaf)),
-                timestamp_verification_data: Some(Timestamps::encode(&self.timestamps)),
+                timestamp_verification_data: Some(Object(Timestamps::encode(&self.timestamps))),
                 ..proofs
             },
             Signatory::Key(hint) => Material {
-                public_key: Some(PublicKey { hint: hint.clone() }),
+                public_key: Some(Object(PublicKey { hint: hint.clone() })),
                 ..proofs
             },
         }
@@ -290,24 +294,24 @@ fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, Error> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wire<'a> {
     media_type: String,
-    verification_material: Material,
+    verification_material: Object<Material>,
     #[serde(borrow)]
-    dsse_envelope: WireEnvelope<'a>,
+    dsse_envelope: Object<WireEnvelope<'a>>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    public_key: Option<PublicKey>,
+    public_key: Option<Object<PublicKey>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    x509_certificate_chain: Option<Chain>,
+    x509_certificate_chain: Option<Object<Chain>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    certificate: Option<Certificate>,
+    certificate: Option<Object<Certificate>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tlog_entries: Option<Vec<Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    timestamp_verification_data: Option<Timestamps>,
+    timestamp_verification_data: Option<Object<Timestamps>>,
 }
 
 impl Material {
@@ -341,7 +345,7 @@ struct Certificate {
 
 #[derive(Serialize, Deserialize)]
 struct Chain {
-    certificates: Vec<Certificate>,
+    certificates: Vec<Object<Certificate>>,
 }
 
 impl Chain {
@@ -362,13 +366,15 @@ struct Timestamps {
         rename = "rfc3161Timestamps",
         skip_serializing_if = "Option::is_none"
     )]
-    rfc3161_timestamps: Option<Vec<Timestamp>>,
+    rfc3161_timestamps: Option<Vec<Object<Timestamp>>>,
 }
 
 impl Timestamps {
     fn encode(stamps: &[Vec<u8>]) -> Self {
-        let stamps = stamps.iter().map(|stamp| Timestamp {
-            signed_timestamp: BASE64.encode(stamp),
+        let stamps = stamps.iter().map(|stamp| {
+            Object(Timestamp {
+                signed_timestamp: BASE64.encode(stamp),
+            })
         });
         Self {
             rfc3161_timestamps: Some(stamps.collect()),
@@ -389,7 +395,7 @@ struct WireEnvelope<'a> {
     #[serde(borrow)]
     payload: Cow<'a, str>,
     payload_type: String,
-    signatures: Vec<WireSignature>,
+    signatures: Vec<Object<WireSignature>>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::bundle::Signatory;
 use crate::certificate::Certificate;
+use crate::json::{self, Object};
 use crate::services::timestamp_time;
 use crate::verifier::certified;
-use crate::{Bundle, Digest, Error, Format, Statement, json};
+use crate::{Bundle, Digest, Error, Format, Statement};
 
 /// A certificate in a bundle. Texts are as they stand there: escape them before a terminal sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,10 +117,13 @@ impl Bundle {
     /// # Errors
     /// [`Error::Json`].
     pub fn statement_types(&self) -> Result<StatementTypes, Error> {
-        json::parse(&self.envelope().payload).map_err(|source| Error::Json {
-            what: "statement",
-            source,
-        })
+        let types = json::parse(&self.envelope().payload);
+        types
+            .map(|Object(types)| types)
+            .map_err(|source| Error::Json {
+                what: "statement",
+                source,
+            })
     }
 }
 

@@ -147,6 +147,16 @@ pub enum Error {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// An encrypted key whose password takes too much to try.
+    #[error("trying the key's password takes {found} {unit}, more than {limit}")]
+    KeyDerivation {
+        /// What its file asks for.
+        found: u64,
+        /// "iterations" (PBKDF2) or "bytes" (scrypt).
+        unit: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
     /// A PEM file without a block of a wanted kind.
     #[error("no {expected} in PEM form{}", found.as_ref().map(|tag| format!(", but {tag}")).unwrap_or_default())]
     KeyForm {

@@ -40,6 +40,9 @@ impl Error {
                 "get its root.json from its operator, and run `model-signing trust add URL root.json`"
             }
             Self::Io { .. } => "check that the path exists and that you may use it",
+            Self::KeyDerivation { .. } => {
+                "encrypt it anew with `openssl pkcs8 -topk8 -in KEY -out key.pem`, if it is a key of yours"
+            }
             Self::KeyForm {
                 expected: "certificate",
                 ..

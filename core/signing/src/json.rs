@@ -4,7 +4,11 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
+use serde::Serialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::Error;
@@ -34,6 +38,40 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
 pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
     check(bytes, &Cell::new(None))?;
     serde_json::from_slice(bytes)
+}
+
+/// What is written as an object and in no other way: of itself a derived reader takes an array of the values, too, which no
+/// other reader of these formats does.
+#[derive(Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
 }
 
 fn check(bytes: &[u8], fault: &Cell<Option<Fault>>) -> Result<(), serde_json::Error> {
@@ -182,7 +220,8 @@ impl<'de> Visitor<'de> for KeyVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use crate::{Bundle, Statement};
+    use serde_json::{Value, json};
 
     #[test]
     fn a_key_twice_is_refused_at_any_depth() {
@@ -207,5 +246,92 @@ mod tests {
         for levels in [MAX_DEPTH + 1, 200_000] {
             assert!(matches!(read(levels), Err(Error::TooDeep { .. })));
         }
+    }
+
+    const MATERIAL: [&str; 5] = [
+        "publicKey",
+        "x509CertificateChain",
+        "certificate",
+        "tlogEntries",
+        "timestampVerificationData",
+    ];
+    const SERIALIZATION: [&str; 5] = [
+        "method",
+        "hash_type",
+        "shard_size",
+        "allow_symlinks",
+        "ignore_paths",
+    ];
+    /// Every object and its fields in the order of their declaration.
+    const IN_BUNDLES: [(&str, &[&str]); 10] = [
+        ("", &["mediaType", "verificationMaterial", "dsseEnvelope"]),
+        ("/verificationMaterial", &MATERIAL),
+        ("/verificationMaterial/publicKey", &["hint"]),
+        ("/verificationMaterial/certificate", &["rawBytes"]),
+        (
+            "/verificationMaterial/x509CertificateChain",
+            &["certificates"],
+        ),
+        (
+            "/verificationMaterial/x509CertificateChain/certificates/0",
+            &["rawBytes"],
+        ),
+        (
+            "/verificationMaterial/timestampVerificationData",
+            &["rfc3161Timestamps"],
+        ),
+        (
+            "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0",
+            &["signedTimestamp"],
+        ),
+        ("/dsseEnvelope", &["payload", "payloadType", "signatures"]),
+        ("/dsseEnvelope/signatures/0", &["sig", "keyid"]),
+    ];
+    const IN_STATEMENTS: [(&str, &[&str]); 5] = [
+        ("", &["_type", "subject", "predicateType", "predicate"]),
+        ("/subject/0", &["name", "digest"]),
+        ("/predicate", &["serialization", "resources"]),
+        ("/predicate/serialization", &SERIALIZATION),
+        ("/predicate/resources/0", &["name", "digest", "algorithm"]),
+    ];
+
+    /// How many of `objects` there are in `whole`; with any of them as the array of its values, `parse` refuses it.
+    fn refused<T>(
+        whole: &Value,
+        objects: &[(&str, &[&str])],
+        parse: impl Fn(&[u8]) -> Result<T, Error>,
+    ) -> usize {
+        assert!(parse(whole.to_string().as_bytes()).is_ok(), "{whole}");
+        let mut count = 0;
+        for (pointer, fields) in objects {
+            let mut whole = whole.clone();
+            if let Some(place) = whole.pointer_mut(pointer) {
+                *place = fields.iter().map(|field| place[field].clone()).collect();
+                let parsed = parse(whole.to_string().as_bytes());
+                assert!(matches!(parsed, Err(Error::Json { .. })), "{whole}");
+                count += 1;
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn an_array_of_values_is_no_object() {
+        let keyed = include_bytes!("../tests/bundles/1.1.0-key-p256.sig");
+        let certified = include_bytes!("../tests/bundles/1.1.0-certificate-p256.sig");
+        let stamps = json!({"rfc3161Timestamps": [{"signedTimestamp": ""}]});
+        let mut bundle: Value = serde_json::from_slice(keyed).unwrap();
+        bundle["verificationMaterial"]["timestampVerificationData"] = stamps;
+        assert_eq!(refused(&bundle, &IN_BUNDLES, Bundle::parse), 7);
+        bundle["verificationMaterial"] = json!({"certificate": {"rawBytes": ""}});
+        assert_eq!(refused(&bundle, &IN_BUNDLES, Bundle::parse), 5);
+        let bundle: Value = serde_json::from_slice(certified).unwrap();
+        assert_eq!(refused(&bundle, &IN_BUNDLES, Bundle::parse), 6);
+
+        let bundle = Bundle::parse(certified).unwrap();
+        let mut statement: Value = serde_json::from_slice(bundle.envelope().payload()).unwrap();
+        assert_eq!(refused(&statement, &IN_STATEMENTS, Statement::parse), 5);
+        statement = json!([statement["_type"], statement["predicateType"]]);
+        assert!(parse::<Object<crate::StatementTypes>>(statement.to_string().as_bytes()).is_err());
     }
 }

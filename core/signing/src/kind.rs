@@ -96,6 +96,7 @@ impl Error {
             | Self::SymlinkNotFollowed { .. } => ErrorKind::Model,
             Self::IdentityPattern { .. }
             | Self::InstanceUnknown { .. }
+            | Self::KeyDerivation { .. }
             | Self::KeyForm { .. }
             | Self::KeyKind
             | Self::KeyLegacyEncryption

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::json::{self, Object};
 use crate::statement::{STATEMENT_TYPE, named};
-use crate::{Digest, Error, HashAlgorithm, Ignore, Resource, Serialization, Statement, json};
+use crate::{Digest, Error, HashAlgorithm, Ignore, Resource, Serialization, Statement};
 
 pub(crate) const PREDICATE_TYPE: &str = "https://model_signing/Digests/v0.1";
 /// What 0.2 calls SHA-256 of a file.
@@ -14,7 +15,7 @@ const FILE_SHA256: &str = "file-sha256";
 
 /// Whether `payload` says of itself that it is of 0.2.
 pub(crate) fn claims(payload: &[u8]) -> bool {
-    let kind: Result<Kind<'_>, _> = serde_json::from_slice(payload);
+    let kind: Result<Object<Kind<'_>>, _> = serde_json::from_slice(payload);
     kind.is_ok_and(|kind| kind.predicate_type == PREDICATE_TYPE)
 }
 
@@ -41,13 +42,13 @@ pub(crate) fn pre_authentication_encoding(payload: &[u8]) -> Vec<u8> {
 
 /// Reads a payload of 0.2. It names no model, and says of nothing that it was left out.
 pub(crate) fn parse(payload: &[u8]) -> Result<Statement, Error> {
-    let wire: Wire<'_> = json::read("statement", payload)?;
+    let Object(wire): Object<Wire<'_>> = json::read("statement", payload)?;
     if wire.kind != STATEMENT_TYPE {
         return Err(Error::StatementType {
             found: wire.kind.into_owned(),
         });
     }
-    let resources = wire.subject.iter().map(Subject::parse);
+    let resources = wire.subject.iter().map(|subject| subject.parse());
     let resources = resources.collect::<Result<_, _>>()?;
     let manifest = named(String::new(), Serialization::default(), resources)?;
     Ok(Statement::new(manifest, Ignore::default()))
@@ -65,7 +66,7 @@ struct Wire<'a> {
     #[serde(borrow, rename = "_type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
-    subject: Vec<Subject<'a>>,
+    subject: Vec<Object<Subject<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -73,9 +74,9 @@ struct Subject<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
-    digest: Sha256<'a>,
+    digest: Object<Sha256<'a>>,
     #[serde(borrow, default)]
-    annotations: Annotations<'a>,
+    annotations: Object<Annotations<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -151,7 +152,9 @@ mod tests {
         assert!(matches!(with(&blake), Err(Error::Algorithm { .. })));
         let short = subject("a", r#"{"sha256":"00"}"#, FILE_SHA256);
         assert!(matches!(with(&short), Err(Error::DigestForm { .. })));
-        for other in [r#"{"sha512":"00"}"#, r#"{"sha256":"","sha256":""}"#] {
+        let array = format!("[{:?}]", Digest::of(b"").to_string());
+        let twice = r#"{"sha256":"","sha256":""}"#;
+        for other in [r#"{"sha512":"00"}"#, twice, &array] {
             let other = subject("a", other, FILE_SHA256);
             let refused = with(&other);
             assert!(matches!(

@@ -7,9 +7,10 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use crate::json::{self, Object};
 use crate::{
     Dialect, Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest,
-    Serialization, SerializationFault, SerializationMethod, Shard, json,
+    Serialization, SerializationFault, SerializationMethod, Shard,
 };
 
 pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -51,7 +52,7 @@ impl Statement {
     /// [`Error::Json`] (also for fields that OMS does not know), [`Error::DuplicateKey`], [`Error::TooDeep`], and a variant of its own
     /// for each rule of OMS v1.0 that the payload breaks.
     pub fn parse(payload: &[u8]) -> Result<Self, Error> {
-        let wire: Wire<'_> = json::read("statement", payload)?;
+        let Object(wire): Object<Wire<'_>> = json::read("statement", payload)?;
         if wire.kind != STATEMENT_TYPE {
             return Err(Error::StatementType { found: wire.kind });
         }
@@ -105,21 +106,24 @@ impl Statement {
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         let label = self.dialect.label(self.manifest.serialization());
         let resources = self.manifest.resources().iter();
-        let resources = resources.map(|resource| WireResource::new(resource, &label));
+        let resources = resources.map(|resource| Object(WireResource::new(resource, &label)));
         let wire = Wire {
             kind: STATEMENT_TYPE.to_owned(),
-            subject: vec![WireSubject {
+            subject: vec![Object(WireSubject {
                 name: self.manifest.model_name().to_owned(),
                 digest: BTreeMap::from([(
                     "sha256".to_owned(),
                     self.manifest.root_digest().to_string(),
                 )]),
-            }],
+            })],
             predicate_type: PREDICATE_TYPE.to_owned(),
-            predicate: WirePredicate {
-                serialization: WireSerialization::new(self.manifest.serialization(), &self.ignored),
+            predicate: Object(WirePredicate {
+                serialization: Object(WireSerialization::new(
+                    self.manifest.serialization(),
+                    &self.ignored,
+                )),
                 resources: resources.collect(),
-            },
+            }),
         };
         serde_json::to_vec(&wire).map_err(|source| Error::Json {
             what: "statement",
@@ -172,11 +176,11 @@ pub(crate) fn resource_name(name: &str) -> Result<RelPath, Error> {
 struct Wire<'a> {
     #[serde(rename = "_type")]
     kind: String,
-    subject: Vec<WireSubject>,
+    subject: Vec<Object<WireSubject>>,
     #[serde(rename = "predicateType")]
     predicate_type: String,
     #[serde(borrow)]
-    predicate: WirePredicate<'a>,
+    predicate: Object<WirePredicate<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -188,9 +192,9 @@ struct WireSubject {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WirePredicate<'a> {
-    serialization: WireSerialization,
+    serialization: Object<WireSerialization>,
     #[serde(borrow)]
-    resources: Vec<WireResource<'a>>,
+    resources: Vec<Object<WireResource<'a>>>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -9,6 +9,8 @@ use aws_lc_rs::signature::{
     EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
 };
 use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::pkcs5::EncryptionScheme;
+use pkcs8::pkcs5::pbes2::Kdf;
 use zeroize::Zeroizing;
 
 use super::{PrivateKey, Signer};
@@ -22,6 +24,11 @@ static ALGORITHMS: [&EcdsaSigningAlgorithm; 3] = [
     &ECDSA_P384_SHA384_ASN1_SIGNING,
     &ECDSA_P521_SHA512_ASN1_SIGNING,
 ];
+
+/// What a key's file may ask for with PBKDF2, ten times what is advised today.
+const MAX_ITERATIONS: u64 = 10_000_000;
+/// What it may ask for with scrypt, in bytes: 64 times what OpenSSL does.
+const MAX_MIXED: u64 = 1 << 30;
 
 /// A private key. Has no `Debug`.
 pub struct KeySigner {
@@ -43,7 +50,7 @@ impl KeySigner {
     /// PKCS#8 (`ENCRYPTED PRIVATE KEY`).
     ///
     /// # Errors
-    /// [`Error::KeyForm`], [`Error::KeyKind`], [`Error::KeyPassword`].
+    /// [`Error::KeyForm`], [`Error::KeyKind`], [`Error::KeyPassword`], [`Error::KeyDerivation`].
     pub fn from_pem(pem: &[u8], password: Option<&[u8]>) -> Result<Self, Error> {
         let tags = ["EC PRIVATE KEY", "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
         let block = pem_block(pem, "private key", &tags)?;
@@ -52,6 +59,7 @@ impl KeySigner {
             let locked = EncryptedPrivateKeyInfoRef::try_from(block.contents())
                 .map_err(|_| Error::KeyKind)?;
             let password = password.ok_or(Error::KeyPassword { given: false })?;
+            affordable(&locked.encryption_algorithm)?;
             opened = locked
                 .decrypt(password)
                 .map_err(|_| Error::KeyPassword { given: true })?;
@@ -69,6 +77,37 @@ impl KeySigner {
             pair.public_key().as_der().map_err(|_| Error::KeyKind)?;
         let verifier = KeyVerifier::from_der(public.as_ref())?;
         Ok(Self { pair, verifier })
+    }
+}
+
+/// Whether trying a password takes no more than seconds, and no more memory than there is.
+fn affordable(scheme: &EncryptionScheme) -> Result<(), Error> {
+    let EncryptionScheme::Pbes2(parameters) = scheme else {
+        return Ok(());
+    };
+    let (found, unit, limit) = match &parameters.kdf {
+        Kdf::Pbkdf2(pbkdf2) => (
+            u64::from(pbkdf2.iteration_count),
+            "iterations",
+            MAX_ITERATIONS,
+        ),
+        Kdf::Scrypt(scrypt) => {
+            // RFC 7914: N blocks of 128 r bytes, p times.
+            let factors = [
+                scrypt.cost_parameter,
+                scrypt.block_size.into(),
+                scrypt.parallelization.into(),
+            ];
+            let bytes = factors.into_iter().fold(128, u64::saturating_mul);
+            (bytes, "bytes", MAX_MIXED)
+        }
+        _ => return Ok(()),
+    };
+    match found {
+        // No key derivation has none; that of the crate panics.
+        0 => Err(Error::KeyKind),
+        _ if found > limit => Err(Error::KeyDerivation { found, unit, limit }),
+        _ => Ok(()),
     }
 }
 
@@ -131,5 +170,47 @@ impl Signer for KeySigner {
 
     fn verifier(&self) -> &dyn Verifier {
         &self.verifier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An encrypted key whose key derivation has `new` in the place of `old`, both DER.
+    fn derived(name: &str, old: &[u8], new: &[u8]) -> Result<KeySigner, Error> {
+        let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        let text = std::fs::read(format!("tests/keys/{name}")).unwrap();
+        let mut der = pem::parse(text).unwrap().into_contents();
+        let at = der.windows(old.len()).position(|part| part == old).unwrap();
+        der.splice(at..at + old.len(), new.iter().copied());
+        // of all that it lies in
+        for place in [2, 4, 17, 19, 32] {
+            der[place] = der[place] + length(new) - length(old);
+        }
+        let key = pem::encode(&pem::Pem::new("ENCRYPTED PRIVATE KEY", der));
+        KeySigner::from_pem(key.as_bytes(), Some(b"checkpoint"))
+    }
+
+    #[test]
+    fn keys_that_take_hours_to_open() {
+        let pbkdf2 = |number| derived("p256.encrypted.pem", &[2, 2, 8, 0], number);
+        pbkdf2(&[2, 2, 8, 0]).unwrap();
+        let other = pbkdf2(&[2, 2, 8, 1]);
+        assert!(matches!(other, Err(Error::KeyPassword { given: true })));
+        let long = pbkdf2(&[2, 4, 1, 0, 0, 0]);
+        let asks = |found| move |error| matches!(error, Error::KeyDerivation { found: asked, .. } if asked == found);
+        assert!(long.is_err_and(asks(1 << 24)));
+
+        let [cost, block, lanes] = [[2, 2, 0x40, 0].as_slice(), &[2, 1, 8], &[2, 1, 1]];
+        let all = [cost, block, lanes].concat();
+        let scrypt = |numbers: [&[u8]; 3]| derived("scrypt.encrypted.pem", &all, &numbers.concat());
+        scrypt([cost, block, lanes]).unwrap();
+        let long: [&[u8]; 3] = [&[2, 4, 0x40, 0, 0, 0], &[2, 2, 1, 0], &[2, 2, 1, 0]];
+        for asked in [[long[0], block, lanes], [cost, block, long[2]], long] {
+            assert!(matches!(scrypt(asked), Err(Error::KeyDerivation { .. })));
+        }
+        let none = scrypt([&[2, 1, 0], block, lanes]);
+        assert!(matches!(none, Err(Error::KeyKind)));
     }
 }
