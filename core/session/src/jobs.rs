@@ -78,6 +78,28 @@ pub(crate) struct Move {
     pub(crate) told: Instant,
 }
 
+/// How a checkpoint is taken in.
+#[derive(Clone, Copy)]
+pub(crate) struct Push {
+    /// Somebody waits for the outcome.
+    pub(crate) awaited: bool,
+    /// ... who asked for this very checkpoint: it is signed now, and a failure is told.
+    pub(crate) by_hand: bool,
+    /// It is a save, of which the settings may want each n-th only.
+    pub(crate) counts: bool,
+}
+
+impl Push {
+    /// Something that was saved before.
+    pub(crate) fn again() -> Self {
+        Self {
+            awaited: false,
+            by_hand: false,
+            counts: false,
+        }
+    }
+}
+
 /// Saves of which each n-th is signed: one framework's, in one folder.
 pub(crate) type Family = (PathBuf, String);
 
@@ -302,14 +324,19 @@ impl State {
         self.forget(job);
     }
 
-    /// Keeps a job for another try, unless its checkpoint is lost.
-    pub(crate) fn failed(&mut self, job: Job, lost: bool) {
+    /// Keeps a job for another try, unless its checkpoint is lost, or was removed meanwhile: then gives the job back.
+    pub(crate) fn failed(&mut self, job: Job, lost: bool) -> Option<Job> {
+        if job.control.is_cancelled() && !self.is_newest(&job) {
+            self.superseded(&job);
+            return Some(job);
+        }
         self.counts.failed += 1;
         if lost {
             self.forget(&job);
         } else {
             self.failed.push(job);
         }
+        None
     }
 
     /// Keeps a job that is done here, unless a newer one came meanwhile: then gives it back.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Manner, publish, read_signature, take_back};
 
-use crate::jobs::{Folder, Job, Move, Overwriting, Published, is_gone};
+use crate::jobs::{Folder, Job, Move, Overwriting, Published, Push, is_gone};
 use crate::spool::Record;
 use crate::worker::Queue;
 use crate::{Checkpoint, Error};
@@ -100,7 +100,16 @@ impl Queue {
 
     /// What was saved at `root` is not signed by itself.
     pub(crate) fn overwritten(&self, root: &Path) {
-        let parked = self.lock().overwriting.remove(&settled(root));
+        let root = settled(root);
+        let mut state = self.lock();
+        let parked = state.overwriting.remove(&root);
+        // One that a thread is at is not to begin again.
+        if let Some(newest) = state.newest.get(&root)
+            && newest.control.is_cancelled()
+        {
+            state.newest.remove(&root);
+        }
+        drop(state);
         for job in parked.into_iter().flat_map(|gone| gone.parked) {
             job.control.cancel();
             self.lock().superseded(&job);
@@ -356,22 +365,33 @@ impl Queue {
         self.touched(&to);
     }
 
-    /// Gives the checkpoints that have been renamed or linked their new names.
+    /// Gives the checkpoints that have been renamed or linked their new names. Where another thread is at it, waits: what
+    /// happens next is for the new names.
     pub(crate) fn follow_moves(self: &Arc<Self>) {
+        let following = self
+            .following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let moves = std::mem::take(&mut self.lock().moves);
+        let mut followed = false;
         for moved in moves {
             let happened = (moved.linked || is_gone(&moved.from)) && !is_gone(&moved.to);
             if happened {
-                self.follow_move(&moved);
+                followed |= self.follow_move(&moved);
             } else if moved.told.elapsed() < NEVER {
                 let mut state = self.lock();
                 state.moves.push(moved);
                 state.look_at.get_or_insert(Instant::now() + SOON);
             }
         }
+        drop(following);
+        if followed {
+            self.start_worker();
+        }
     }
 
-    fn follow_move(self: &Arc<Self>, moved: &Move) {
+    /// Whether there is something to sign under the new name.
+    fn follow_move(&self, moved: &Move) -> bool {
         let mut state = self.lock();
         let mut known = state
             .newest
@@ -386,7 +406,7 @@ impl Queue {
             known = published.map(|published| published.checkpoint.clone());
         }
         let Some(new) = known.and_then(|known| known.moved(moved.to.clone())) else {
-            return;
+            return false;
         };
         let mut gone = Vec::new();
         if !moved.linked {
@@ -402,7 +422,7 @@ impl Queue {
                         published.checkpoint = new.clone();
                     }
                 }
-                return;
+                return false;
             }
             if let Some(newest) = state.newest.remove(&moved.from) {
                 newest.control.cancel();
@@ -413,9 +433,12 @@ impl Queue {
         for job in gone {
             job.close();
         }
-        if new.is_unchanged() {
-            self.push_again(new);
+        if !new.is_unchanged() {
+            return false;
         }
+        let (record, spooled) = self.record_again(new);
+        self.take_in(record, spooled, Push::again());
+        true
     }
 
     /// Whether this very checkpoint is signed already, or is going to be.
@@ -436,9 +459,14 @@ impl Queue {
 
     /// Queues a checkpoint that was saved some time ago.
     pub(crate) fn push_again(self: &Arc<Self>, checkpoint: Checkpoint) {
+        let (record, spooled) = self.record_again(checkpoint);
+        self.push(record, spooled, Push::again());
+    }
+
+    fn record_again(&self, checkpoint: Checkpoint) -> (Record, Option<PathBuf>) {
         let record = Record::new(checkpoint, self.identity.clone());
         let spooled = self.spool_record(&record);
-        self.push(record, spooled, crate::worker::Push::again());
+        (record, spooled)
     }
 
     /// Waits at most `patience` for what was saved at `root` to be signed: its signature, or why there is none; nothing where

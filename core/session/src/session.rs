@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use autosign_signing::{WrittenFile, random};
 
+use crate::jobs::Push;
 use crate::spool::{Record, Spool};
-use crate::worker::{Push, Queue};
+use crate::worker::Queue;
 use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, listener};
 
 /// How many checkpoints stand where.

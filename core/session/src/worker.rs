@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Hashing, Manner, Statement, publish};
 
-use crate::jobs::{Job, Published, Settles, State, family, is_gone};
+use crate::jobs::{Job, Published, Push, Settles, State, family, is_gone};
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
@@ -25,6 +25,8 @@ pub(crate) struct Queue {
     pub(crate) changed: Condvar,
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
     pub(crate) publishing: Mutex<()>,
+    /// Held while renames are followed.
+    pub(crate) following: Mutex<()>,
     /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
     turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
@@ -40,28 +42,6 @@ pub(crate) struct Queue {
     raise: bool,
     settle: Duration,
     pub(crate) identity: Option<String>,
-}
-
-/// How a checkpoint is taken in.
-#[derive(Clone, Copy)]
-pub(crate) struct Push {
-    /// Somebody waits for the outcome.
-    pub(crate) awaited: bool,
-    /// ... who asked for this very checkpoint: it is signed now, and a failure is told.
-    pub(crate) by_hand: bool,
-    /// It is a save, of which the settings may want each n-th only.
-    pub(crate) counts: bool,
-}
-
-impl Push {
-    /// Something that was saved before.
-    pub(crate) fn again() -> Self {
-        Self {
-            awaited: false,
-            by_hand: false,
-            counts: false,
-        }
-    }
 }
 
 impl fmt::Debug for Queue {
@@ -92,6 +72,7 @@ impl Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
             publishing: Mutex::new(()),
+            following: Mutex::new(()),
             turns: Default::default(),
             width: if offline || config.signs_with_key() {
                 1
@@ -115,6 +96,18 @@ impl Queue {
     /// the job if it is to be waited for.
     pub(crate) fn push(
         self: &Arc<Self>,
+        record: Record,
+        spooled: Option<PathBuf>,
+        push: Push,
+    ) -> Option<u64> {
+        let awaited = self.take_in(record, spooled, push);
+        self.start_worker();
+        awaited
+    }
+
+    /// [`Queue::push`] without a thread to do it.
+    pub(crate) fn take_in(
+        &self,
         record: Record,
         spooled: Option<PathBuf>,
         push: Push,
@@ -164,7 +157,6 @@ impl Queue {
             (self.listener)(&job.passed_over());
         }
         self.changed.notify_all();
-        self.start_worker();
         awaited
     }
 
@@ -412,7 +404,9 @@ impl Queue {
                     bytes: job.record.checkpoint.bytes(),
                     took: started.elapsed(),
                 });
-                Outcome::Signed(published)
+                // Known before it is looked whether the checkpoint is still there.
+                self.lock().signed(&job, published);
+                None
             }
             Ok(Outcome::Hashed) => {
                 (self.listener)(&Event::Hashed {
@@ -421,10 +415,10 @@ impl Queue {
                     bytes: job.record.checkpoint.bytes(),
                     took: started.elapsed(),
                 });
-                Outcome::Hashed
+                Some(Outcome::Hashed)
             }
-            Err(_) if job.control.is_cancelled() => Outcome::Superseded,
-            Ok(other) => other,
+            Err(_) if job.control.is_cancelled() => Some(Outcome::Superseded),
+            Ok(other) => Some(other),
             Err(error) => {
                 let lost = matches!(error, Error::Altered { .. });
                 let news = job.note(&error);
@@ -442,10 +436,10 @@ impl Queue {
                         spooled,
                     });
                 }
-                Outcome::Failed { lost }
+                Some(Outcome::Failed { lost })
             }
         };
-        if matches!(settled, Outcome::Superseded) {
+        if matches!(settled, Some(Outcome::Superseded)) {
             self.end_superseded(&job);
         }
         self.follow_checkpoints();
@@ -458,10 +452,10 @@ impl Queue {
         }
         let mut overtaken = None;
         match settled {
-            Outcome::Signed(published) => state.signed(&job, published),
-            Outcome::Superseded => state.superseded(&job),
-            Outcome::Failed { lost } => state.failed(job, lost),
-            Outcome::Hashed => overtaken = state.hashed(job),
+            None | Some(Outcome::Signed(_)) => {}
+            Some(Outcome::Superseded) => state.superseded(&job),
+            Some(Outcome::Failed { lost }) => overtaken = state.failed(job, lost),
+            Some(Outcome::Hashed) => overtaken = state.hashed(job),
         }
         drop(state);
         if let Some(job) = overtaken {

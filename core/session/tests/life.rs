@@ -79,10 +79,9 @@ fn a_save_that_fails_before_it_writes_loses_nothing() {
 fn a_signature_of_an_earlier_process_goes_too_and_what_is_none_stays() {
     let fixture = Fixture::new();
     let model = fixture.path("last.pt");
-    save(&fixture.start(&[]), &model, b"one");
-    let session = fixture.start(&[]);
-    save(&session, &model, b"one");
-    session.flush(PATIENCE);
+    let earlier = fixture.start(&[]);
+    save(&earlier, &model, b"one");
+    earlier.flush(PATIENCE);
     let session = fixture.start(&[]);
     session.begins(&model);
     assert!(!signature_path(&model).exists());
@@ -221,6 +220,24 @@ fn a_renamed_file_is_signed_under_its_new_name() {
         assert!(!signature_path(&temp).exists());
         assert_eq!((session.status().pending, fixture.records().len()), (0, 0));
     }
+}
+
+#[test]
+fn renames_in_a_row_lose_nothing_while_the_thread_is_at_work() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let new = fixture.path("new.pt");
+    for round in 0..100 {
+        let last = fixture.path(&format!("last-{round}.pt"));
+        for value in [b"one", b"two", b"six"] {
+            save(&session, &new, value);
+            session.moving(&new, &last, false);
+            std::fs::rename(&new, &last).unwrap();
+        }
+        session.flush(PATIENCE);
+        verified(&last).unwrap();
+    }
+    assert_eq!(fixture.said("was changed after"), 0);
 }
 
 #[test]
