@@ -117,6 +117,14 @@ pub(crate) struct Certificate {
     certificate_identity: Option<String>,
     #[command(flatten)]
     stamps: Stamps,
+    /// A list of revoked certificates, in DER, or any number in PEM; may be given several times. Once there is one, every
+    /// certificate below the root must be cleared by a list of its issuer.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    revocation_list: Vec<PathBuf>,
+    /// Without a timestamp, judge certificates as of this time, not now: YYYY-MM-DDThh:mm:ssZ, or with an offset (RFC 3339).
+    /// For whoever knows by other means when the model was signed.
+    #[arg(long, value_name = "TIME", conflicts_with = "legacy")]
+    at: Option<jiff::Timestamp>,
     /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
     #[arg(long)]
     log_fingerprints: bool,
@@ -244,6 +252,7 @@ impl Certificate {
     fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
         let given = [
             &self.certificate_chain,
+            &self.revocation_list,
             &self.stamps.timestamp_certificate_chain,
         ];
         let given = given.into_iter().flatten().map(PathBuf::as_path);
@@ -254,6 +263,12 @@ impl Certificate {
         }
         for chain in &self.stamps.timestamp_certificate_chain {
             verifier = verifier.with_timestamp_authority(chain)?;
+        }
+        for list in &self.revocation_list {
+            verifier = verifier.with_revocation_list(list)?;
+        }
+        if let Some(time) = self.at {
+            verifier = verifier.with_time(time.into());
         }
         if self.legacy {
             verifier = verifier.with_legacy_time().with_legacy_format();

@@ -92,6 +92,11 @@ fn nobody_is_believed_who_was_not_given() {
         &format!("{VERIFY} --certificate-chain @leaf.pem"),
         &["none of the 1 given certificates is a root"],
     );
+    let list = "--revocation-list @root.pem";
+    place.refuses(
+        &format!("{VERIFY} --certificate-chain @root.pem {list}"),
+        &["no list of revoked certificates in PEM form, but CERTIFICATE"],
+    );
     // Nor who wrote the model.
     std::fs::create_dir(place.path("m")).unwrap();
     std::fs::copy(place.path("root.pem"), place.path("m/root.pem")).unwrap();
@@ -140,6 +145,18 @@ fn the_time_is_told_where_it_is_not_now() {
     assert_eq!(said.code, GOOD);
     let line = "Certificates are judged as of 2020-01-01T00:00:00Z, when the signer's begins: nothing proves the time of signing\n";
     assert_eq!(said.err, line);
+    let verify = format!("{VERIFY} --certificate-chain @root.pem --at");
+    let said = place.run(&format!("{verify} 2021-05-01T02:00:00+02:00"));
+    assert_eq!(said.code, GOOD);
+    let line = "Certificates are judged as of 2021-05-01T00:00:00Z, as was asked for: nothing proves the time of signing\n";
+    assert_eq!(said.err, line);
+    place.refuses(
+        &format!("{verify} 2019-05-01T00:00:00Z"),
+        &["begins at 2020-01-01T00:00:00Z", "after 2019-05-01"],
+    );
+    for wrong in ["yesterday", "2021-05-01", "2021-05-01T00:00:00Z --legacy"] {
+        assert_eq!(place.run(&format!("{verify} {wrong}")).code, USAGE);
+    }
     let stamped = format!("{SIGN} --timestamp_url http://127.0.0.1:1/");
     place
         .settings

@@ -310,6 +310,12 @@ pub enum Error {
         /// The type in the statement.
         found: String,
     },
+    /// No list of revoked certificates (RFC 5280 section 5), or one of a kind that is not understood.
+    #[error("not a list of revoked certificates that can be used: {reason}")]
+    RevocationList {
+        /// Why not.
+        reason: String,
+    },
     /// The subject's digest is not the digest of the listed resources.
     #[error("the statement's root digest is {found}, its files give {expected}")]
     RootDigest {

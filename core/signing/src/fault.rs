@@ -100,6 +100,15 @@ pub enum CertificateFault {
     /// The signature over the model is not by the certified key.
     #[error("is not of the key that signed this content")]
     SignatureInvalid,
+    /// Lists of revoked certificates were given, and none of them says whether this one is good (RFC 5280 section 5).
+    #[error("may have been revoked: {reason}")]
+    RevocationUnknown {
+        /// Why nobody knows.
+        reason: String,
+    },
+    /// It, or an authority between it and the root, is on a given list of revoked certificates (RFC 5280 section 5.3).
+    #[error("was revoked, or an authority above it was")]
+    Revoked,
     /// No algorithm that is still believed; SHA-1 is among those that are not.
     #[error("was signed with algorithm {oid}, which is not supported for the issuer's key")]
     SignatureAlgorithm {
@@ -120,7 +129,7 @@ impl CertificateFault {
                 "the producer needs a certificate with key usage digitalSignature and extended key usage codeSigning"
             }
             Self::Expired { .. } => {
-                "ask the producer to sign again with a new certificate; where the signature has a timestamp, name its authority with --timestamp-certificate-chain; `verify certificate --legacy` judges as of the day the certificate began, as upstream does, though whoever has the old key could sign today"
+                "ask the producer to sign again with a new certificate; where the signature has a timestamp, name its authority with --timestamp-certificate-chain; where you know when it was signed, say so with --at; `verify certificate --legacy` judges as of the day the certificate began, as upstream does, though whoever has the old key could sign today"
             }
             Self::NotYetValid { .. } => {
                 "check this machine's clock; `verify certificate --legacy` judges as of the day the certificate began"
@@ -140,6 +149,12 @@ impl CertificateFault {
             | Self::PathLength { .. }
             | Self::PathTooLong { .. } => {
                 "do not trust the model before its producer has explained who issued the certificate"
+            }
+            Self::RevocationUnknown { .. } => {
+                "give newer lists with --revocation-list, one of each authority on the way to the root"
+            }
+            Self::Revoked => {
+                "do not trust the model: ask its producer to sign it again with a new certificate"
             }
             Self::SignatureInvalid => "do not trust the model: its signature was altered",
         }

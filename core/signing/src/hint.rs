@@ -88,6 +88,9 @@ impl Error {
                 "rename it, or leave it out with --ignore-paths; without --portable such names are taken"
             }
             Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
+            Self::RevocationList { .. } => {
+                "give a whole list in DER, or any number in PEM (X509 CRL), that an authority itself has signed"
+            }
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
             #[cfg(feature = "pkcs11")]
             Self::Pkcs11(fault) => fault.hint(),

@@ -104,6 +104,7 @@ impl Error {
             | Self::NoRoot { .. }
             | Self::NoSigningConfig
             | Self::PasswordNotUtf8 { .. }
+            | Self::RevocationList { .. }
             | Self::TrustConfig { .. }
             | Self::TrustGivenTwice { .. }
             | Self::TrustInModel { .. }

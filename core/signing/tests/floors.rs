@@ -104,7 +104,15 @@ fn libraries_are_named_where_they_belong() {
             "services/rekor.rs",
         ],
     );
-    only_in("webpki::", &["certificate.rs", "verifier/path.rs"]);
+    only_in(
+        "webpki::",
+        &[
+            "certificate.rs",
+            "verifier/certificate.rs",
+            "verifier/path.rs",
+            "verifier/revocation.rs",
+        ],
+    );
     only_in(
         "cryptoki::",
         &[

@@ -4,10 +4,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use webpki::CertRevocationList;
 
 use super::path::path;
 use super::timestamp::{TimestampAuthority, proven_time};
-use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
+use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier, revocation};
 use crate::bundle::{Method, Signatory};
 use crate::certificate::Certificate;
 use crate::pattern::Pattern;
@@ -18,7 +21,7 @@ use crate::{Bundle, CertificateFault as Fault, Digest, Error};
 /// is one and its authority is believed, else now, unless it is told otherwise.
 ///
 /// The leaf's key usage has digitalSignature, its extended key usage, where there is one, codeSigning; both are there
-/// where it is a certificate authority's. Revocation is not looked at.
+/// where it is a certificate authority's. Revocation is looked at where lists of revoked certificates are given.
 ///
 /// ```
 /// use autosign_signing::{CertificateSigner, CertificateVerifier, Hashing, Ignore, Policy, sign, verify};
@@ -45,6 +48,8 @@ pub struct CertificateVerifier {
     others: Vec<Certificate>,
     expected: Option<Pattern>,
     authorities: Vec<TimestampAuthority>,
+    revoked: Vec<CertRevocationList<'static>>,
+    at: Option<SystemTime>,
     legacy_time: bool,
     legacy_format: bool,
     clock: Arc<dyn Clock>,
@@ -106,6 +111,8 @@ impl CertificateVerifier {
             others,
             expected: None,
             authorities: Vec::new(),
+            revoked: Vec::new(),
+            at: None,
             legacy_time: false,
             legacy_format: false,
             clock: Arc::new(SystemClock),
@@ -131,6 +138,24 @@ impl CertificateVerifier {
     pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
         self.authorities.push(TimestampAuthority::read(chain)?);
         Ok(self)
+    }
+
+    /// Also refuses what is on a list of revoked certificates (RFC 5280 section 5): the file at `list` has one in DER or any
+    /// number in PEM. Once there is one, each certificate below the root must be cleared by a list of its issuer that had
+    /// not ended at the time judged. What was revoked is refused whenever it signed. A root that is given is not asked for.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::RevocationList`].
+    pub fn with_revocation_list(mut self, list: &Path) -> Result<Self, Error> {
+        self.revoked.extend(revocation::read(list)?);
+        Ok(self)
+    }
+
+    /// Judges all certificates as of `time` where no timestamp proves one: somebody knows by other means when it was signed.
+    #[must_use]
+    pub fn with_time(mut self, time: SystemTime) -> Self {
+        self.at = Some(time);
+        self
     }
 
     /// Judges all certificates as of the leaf's `notBefore` where no timestamp proves a time, as upstream does. That proves nothing of the time of signing:
@@ -170,10 +195,11 @@ impl CertificateVerifier {
         signature: &[u8],
     ) -> Result<JudgedAt, Error> {
         let proven = proven_time(&self.authorities, stamps, signature)?;
-        Ok(match (proven, self.legacy_time) {
-            (Some(time), _) => JudgedAt::Timestamp(time),
-            (None, true) => JudgedAt::Begin(leaf.begins()),
-            (None, false) => JudgedAt::Now(self.clock.now()),
+        Ok(match (proven, self.at, self.legacy_time) {
+            (Some(time), _, _) => JudgedAt::Timestamp(time),
+            (None, Some(time), _) => JudgedAt::Given(time),
+            (None, None, true) => JudgedAt::Begin(leaf.begins()),
+            (None, None, false) => JudgedAt::Now(self.clock.now()),
         })
     }
 }
@@ -192,7 +218,7 @@ impl Verifier for CertificateVerifier {
         let others = brought.iter().chain(&self.others);
         let envelope = bundle.envelope();
         let judged = self.judged_at(leaf, bundle.stamps(), &envelope.signature)?;
-        let path = path(leaf, &self.roots, others, judged.time())?;
+        let path = path(leaf, &self.roots, others, judged.time(), &self.revoked)?;
         let format = Format::of(bundle, &leaf.public_key()?, self.legacy_format)?;
         let format = format.ok_or_else(|| leaf.refused(Fault::SignatureInvalid))?;
         let names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();

@@ -8,6 +8,7 @@ mod format;
 mod key;
 mod keyless;
 mod path;
+mod revocation;
 mod signed_by;
 mod timestamp;
 

@@ -7,8 +7,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{
+    ALL_VERIFICATION_ALGS, CertRevocationList, EndEntityCert, KeyUsage, anchor_from_trusted_cert,
+};
 
+use super::revocation;
 use crate::certificate::Certificate;
 use crate::{CertificateFault as Fault, Error};
 
@@ -19,12 +22,14 @@ const MAX_TRIES: usize = 64;
 /// `id-kp-codeSigning`, 1.3.6.1.5.5.7.3.3, in DER.
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
 
-/// The certificates from `leaf` up to one of `roots`, each of which was issued by the next. `others` may lie between.
+/// The certificates from `leaf` up to one of `roots`, each of which was issued by the next. `others` may lie between. Where
+/// there are lists of `revoked` certificates, they must clear all below the root.
 pub(super) fn path<'a>(
     leaf: &'a Certificate,
     roots: &'a [Certificate],
     others: impl IntoIterator<Item = &'a Certificate>,
     at: SystemTime,
+    revoked: &[CertRevocationList<'static>],
 ) -> Result<Vec<&'a Certificate>, Error> {
     leaf.check_leaf()?;
     leaf.check_time(at)?;
@@ -50,8 +55,13 @@ pub(super) fn path<'a>(
             if let Some(one) = above.iter().find(|one| one.constrains_names()) {
                 return Err(one.refused(Fault::NameConstraints));
             }
+            if !revoked.is_empty() {
+                let reason = "it is an authority's own, for which lists are not looked at";
+                let reason = reason.to_owned();
+                return Err(leaf.refused(Fault::RevocationUnknown { reason }));
+            }
         }
-        path => ask_webpki(path, at)?,
+        path => ask_webpki(path, at, revoked)?,
     }
     Ok(path)
 }
@@ -125,16 +135,27 @@ fn unknown(last: &Certificate) -> Error {
     last.refused(Fault::IssuerUnknown { issuer })
 }
 
-/// A second opinion on `path`, which is at least two long. It applies name constraints, too.
-fn ask_webpki(path: &[&Certificate], at: SystemTime) -> Result<(), Error> {
+/// A second opinion on `path`, which is at least two long. It applies name constraints and lists of revoked certificates,
+/// too.
+fn ask_webpki(
+    path: &[&Certificate],
+    at: SystemTime,
+    revoked: &[CertRevocationList<'static>],
+) -> Result<(), Error> {
     let [leaf, between @ .., root] = path else {
         return Ok(());
     };
     let refused = |error: webpki::Error| {
-        leaf.refused(Fault::Refused {
-            reason: error.to_string(),
+        let reason = error.to_string();
+        leaf.refused(match error {
+            webpki::Error::CertRevoked => Fault::Revoked,
+            webpki::Error::UnknownRevocationStatus | webpki::Error::CrlExpired { .. } => {
+                Fault::RevocationUnknown { reason }
+            }
+            _ => Fault::Refused { reason },
         })
     };
+    let lists: Vec<_> = revoked.iter().collect();
     let root = CertificateDer::from(root.der());
     let roots = [anchor_from_trusted_cert(&root).map_err(refused)?];
     let between: Vec<_> = between
@@ -151,7 +172,7 @@ fn ask_webpki(path: &[&Certificate], at: SystemTime) -> Result<(), Error> {
             &between,
             UnixTime::since_unix_epoch(since),
             KeyUsage::required_if_present(CODE_SIGNING),
-            None,
+            revocation::options(&lists),
             None,
         )
         .map(drop)

@@ -18,6 +18,8 @@ use crate::certificate::Certificate;
 pub enum JudgedAt {
     /// The `notBefore` of the signer's certificate: nothing proves the time of signing.
     Begin(SystemTime),
+    /// What the caller says: nothing here proves it.
+    Given(SystemTime),
     /// The transparency log's word on when it took the signature (Rekor v1).
     Log(SystemTime),
     /// The clock.
@@ -30,8 +32,13 @@ impl JudgedAt {
     /// The time itself.
     #[must_use]
     pub fn time(self) -> SystemTime {
-        let (Self::Begin(time) | Self::Log(time) | Self::Now(time) | Self::Timestamp(time)) = self;
-        time
+        match self {
+            Self::Begin(time)
+            | Self::Given(time)
+            | Self::Log(time)
+            | Self::Now(time)
+            | Self::Timestamp(time) => time,
+        }
     }
 }
 
@@ -43,6 +50,7 @@ impl fmt::Display for JudgedAt {
         }
         f.write_str(match self {
             Self::Begin(_) => "when the signer's begins: nothing proves the time of signing",
+            Self::Given(_) => "as was asked for: nothing proves the time of signing",
             Self::Log(_) => "which the transparency log proves",
             Self::Now(_) => "which is now",
             Self::Timestamp(_) => "which a timestamp over the signature proves",

@@ -15,8 +15,9 @@ use autosign_signing::{
     verify,
 };
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, date_time_ymd,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -80,6 +81,37 @@ impl Authority {
     pub fn leaf(&self, edit: Edit<'_>) -> Leaf {
         let (params, key) = (signer(edit), KeyPair::generate().unwrap());
         Leaf::new(&params.signed_by(&key, &self.issuer).unwrap(), &key)
+    }
+}
+
+impl Authority {
+    /// Its list of revoked certificates, by serial number, which is good until the end of a year; PEM.
+    pub fn revoked(&self, serials: &[u64], year: i32) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(year, 12, 31),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+}
+
+/// May sign lists of revoked certificates, and has this serial number.
+pub fn numbered(number: u64) -> impl Fn(&mut CertificateParams) {
+    move |params| {
+        params.serial_number = Some(number.into());
+        if params.key_usages.contains(&KeyUsagePurpose::KeyCertSign) {
+            params.key_usages.push(KeyUsagePurpose::CrlSign);
+        }
     }
 }
 
