@@ -85,7 +85,7 @@ pub(crate) fn hashed(
         if !checkpoint.is_unchanged() {
             return Ok(None);
         }
-        let known = checkpoint.manifest()?.map(Ok);
+        let known = checkpoint.manifest().transpose();
         match known.unwrap_or_else(|| hash_model(|| checkpoint.model(), hashing)) {
             // Looked at again after hashing: what was hashed is what was saved.
             Ok(_) if !checkpoint.is_unchanged() => return Ok(None),

@@ -291,7 +291,8 @@ impl Queue {
             if adopts {
                 // Somebody who trains again has a reason to have the last run's checkpoints signed. It is a look into
                 // a folder, done before the priority is so low that it could take long.
-                let _ = queue.adopt(false);
+                // A panic must not leave somebody waiting for the end of it.
+                let _ = catch_unwind(AssertUnwindSafe(|| queue.adopt(false)));
                 queue.lock().adopting = false;
                 queue.changed.notify_all();
             }

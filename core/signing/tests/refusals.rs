@@ -303,15 +303,18 @@ fn proofs_that_nobody_asked_for_prove_nothing() {
     assert!(matches!(bundle.timestamps().as_slice(), [Err(_)]));
 }
 
+/// What is read of `statement` once it was changed.
+fn reread(statement: &Value, change: &dyn Fn(&mut Value)) -> Result<Statement, Error> {
+    let mut altered = statement.clone();
+    change(&mut altered);
+    Statement::parse(altered.to_string().as_bytes())
+}
+
 #[test]
 fn statements() {
     let fixture = Fixture::signed(&[("a", b"1"), ("b", b"2")]);
     let statement = verifier_statement(&fixture);
-    let with = |change: &dyn Fn(&mut Value)| {
-        let mut altered = statement.clone();
-        change(&mut altered);
-        Statement::parse(altered.to_string().as_bytes())
-    };
+    let with = |change: &dyn Fn(&mut Value)| reread(&statement, change);
     with(&|_| ()).unwrap();
     with(&|s| s["subject"][0]["annotations"] = json!({"step": 3})).unwrap();
     with(&|s| s["predicate"]["resources"][0]["annotations"] = json!({})).unwrap();
@@ -377,11 +380,7 @@ fn statements() {
 fn names_keys_and_depth_of_statements() {
     let fixture = Fixture::signed(&[("a", b"1"), ("b", b"2")]);
     let statement = verifier_statement(&fixture);
-    let with = |change: &dyn Fn(&mut Value)| {
-        let mut altered = statement.clone();
-        change(&mut altered);
-        Statement::parse(altered.to_string().as_bytes())
-    };
+    let with = |change: &dyn Fn(&mut Value)| reread(&statement, change);
     for name in [
         "../a", "/a", "a/../b", ".", "", "a\0", "./a", "a//b", "a/", "b/..",
     ] {

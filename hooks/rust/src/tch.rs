@@ -53,51 +53,40 @@ pub trait StreamSigned: SaveSigned {
     ) -> Result<(), SaveError<Self::Error>>;
 }
 
-/// [`VarStore::save`] chooses the format by the name: `.safetensors`, else libtorch's, for which the crate's own name is
-/// `.ot`. What it saves as `.pt` or `.bin` it cannot load.
-impl SaveSigned for VarStore {
-    type Error = TchError;
+/// Both have `save` and `save_to_stream`, and no trait of tch's says so.
+macro_rules! saves {
+    ($(#[$doc:meta])* $type:ty) => {
+        $(#[$doc])*
+        impl SaveSigned for $type {
+            type Error = TchError;
 
-    fn save_with<P: AsRef<Path>>(
-        &self,
-        autosign: &AutoSign,
-        path: P,
-    ) -> Result<(), SaveError<TchError>> {
-        autosign.save(path.as_ref(), "tch", || self.save(&path))
-    }
+            fn save_with<P: AsRef<Path>>(
+                &self,
+                autosign: &AutoSign,
+                path: P,
+            ) -> Result<(), SaveError<TchError>> {
+                autosign.save(path.as_ref(), "tch", || self.save(&path))
+            }
+        }
+
+        impl StreamSigned for $type {
+            fn stream_with<P: AsRef<Path>>(
+                &self,
+                autosign: &AutoSign,
+                path: P,
+            ) -> Result<(), SaveError<TchError>> {
+                autosign.stream(path.as_ref(), |file| self.save_to_stream(file))
+            }
+        }
+    };
 }
 
-impl StreamSigned for VarStore {
-    fn stream_with<P: AsRef<Path>>(
-        &self,
-        autosign: &AutoSign,
-        path: P,
-    ) -> Result<(), SaveError<TchError>> {
-        autosign.stream(path.as_ref(), |file| self.save_to_stream(file))
-    }
+saves! {
+    /// [`VarStore::save`] chooses the format by the name: `.safetensors`, else libtorch's, for which the crate's own name is
+    /// `.ot`. What it saves as `.pt` or `.bin` it cannot load.
+    VarStore
 }
-
-impl SaveSigned for Tensor {
-    type Error = TchError;
-
-    fn save_with<P: AsRef<Path>>(
-        &self,
-        autosign: &AutoSign,
-        path: P,
-    ) -> Result<(), SaveError<TchError>> {
-        autosign.save(path.as_ref(), "tch", || self.save(&path))
-    }
-}
-
-impl StreamSigned for Tensor {
-    fn stream_with<P: AsRef<Path>>(
-        &self,
-        autosign: &AutoSign,
-        path: P,
-    ) -> Result<(), SaveError<TchError>> {
-        autosign.stream(path.as_ref(), |file| self.save_to_stream(file))
-    }
-}
+saves!(Tensor);
 
 impl AutoSign {
     /// Has one of tch's writers to a stream write the file at `path`, and has it signed, as [`AutoSign::write`] does. tch ends
