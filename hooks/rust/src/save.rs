@@ -13,7 +13,8 @@ pub enum SaveError<E: std::error::Error + 'static> {
     /// It was not written: the framework's own error.
     #[error(transparent)]
     Save(E),
-    /// It is written and stays; it could not be signed, and `MODEL_SIGNING_ON_ERROR` is `raise`.
+    /// It could not be signed, and `MODEL_SIGNING_ON_ERROR` is `raise`. It is written and stays, unless a setting is wrong
+    /// ([`Error::Setting`]): that is told before.
     #[error(transparent)]
     Sign(#[from] Error),
 }
@@ -30,13 +31,22 @@ impl AutoSign {
         framework: &str,
         save: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, SaveError<E>> {
-        self.session().begins(path);
-        let saved = save().map_err(|error| {
-            self.session().broken_off(path);
-            SaveError::Save(error)
-        })?;
+        let saved = self.saving(path, save)?;
         self.saved(path, framework)?;
         Ok(saved)
+    }
+
+    /// Runs `save`, after which something is to be signed at `root`.
+    pub(crate) fn saving<T, E: std::error::Error + 'static>(
+        &self,
+        root: &Path,
+        save: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, SaveError<E>> {
+        self.session().begins(root);
+        save().map_err(|error| {
+            self.session().broken_off(root);
+            SaveError::Save(error)
+        })
     }
 
     /// Has `write` write the file at `path`, and has it signed: it is hashed on the way, so that signing reads nothing. The
@@ -51,15 +61,10 @@ impl AutoSign {
         framework: &str,
         write: impl FnOnce(&mut HashedFile) -> Result<T, E>,
     ) -> Result<T, SaveError<E>> {
-        self.session().begins(path);
-        let write = || {
+        let (value, written) = self.saving(path, || {
             let mut file = HashedFile::create(path)?;
             let value = write(&mut file)?;
             Ok((value, file.finish()?))
-        };
-        let (value, written) = write().map_err(|error| {
-            self.session().broken_off(path);
-            SaveError::Save(error)
         })?;
         let ticket = self.session().saved_written(path, framework, written)?;
         ticket.wait()?;

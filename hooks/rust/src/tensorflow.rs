@@ -130,11 +130,7 @@ impl AutoSign {
         save: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, SaveError<E>> {
         let index = with(prefix, ".index");
-        self.session().begins(&index);
-        let saved = save().map_err(|error| {
-            self.session().broken_off(&index);
-            SaveError::Save(error)
-        })?;
+        let saved = self.saving(&index, save)?;
         self.saved_group(&index, FRAMEWORK, &shards(prefix))?;
         Ok(saved)
     }
