@@ -7,6 +7,7 @@ run a script.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 import textwrap
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -222,6 +223,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = load_digits()
     np.savetxt(file, np.column_stack([found.data, found.target]), fmt="%d", delimiter=",")
     return file
+
+
+@pytest.fixture
+def annotations_of() -> Callable[[Path], dict[str, Any]]:
+    """Tell what the signature of a checkpoint says beside its files."""
+
+    def annotations_of(model: Path) -> dict[str, Any]:
+        bundle = json.loads(signature_of(model).read_text())
+        statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+        said: dict[str, Any] = statement["subject"][0]["annotations"]["model-signing-autosign"]
+        return said
+
+    return annotations_of
 
 
 def signature_of(model: Path) -> Path:

@@ -46,10 +46,12 @@ pub(crate) fn signing(error: SigningError) -> PyErr {
 }
 
 /// A model that could not be verified.
-pub(crate) fn verification(error: SigningError) -> PyErr {
+pub(crate) fn verification(error: SessionError) -> PyErr {
     let arguments = (error.to_string(), error.hint());
     match error {
-        SigningError::Unsigned { .. } => classes::UnsignedError::new_err(arguments),
+        SessionError::Signing(SigningError::Unsigned { .. }) => {
+            classes::UnsignedError::new_err(arguments)
+        }
         _ => classes::VerificationError::new_err(arguments),
     }
 }
@@ -62,7 +64,7 @@ pub(crate) fn library(error: SigningError) -> PyErr {
 /// The same for verifying.
 pub(crate) fn library_verification(error: SigningError) -> PyErr {
     let SigningError::Differs(difference) = &error else {
-        return file(error).unwrap_or_else(verification);
+        return file(error).unwrap_or_else(|error| verification(error.into()));
     };
     let names = |names: &[RelPath]| -> Vec<_> { names.iter().map(RelPath::to_string).collect() };
     classes::MismatchError::new_err((

@@ -6,6 +6,7 @@
 mod blocking;
 mod error;
 mod library;
+mod rules;
 mod session;
 mod signing;
 
@@ -14,6 +15,8 @@ mod signing;
 mod _core {
     #[pymodule_export]
     use super::library::{Hashing, Signer, Verifier, fingerprints};
+    #[pymodule_export]
+    use super::rules::Rules;
     #[pymodule_export]
     use super::session::{Session, Status, warn};
     #[pymodule_export]

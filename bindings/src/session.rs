@@ -101,20 +101,21 @@ impl Session {
     }
 
     /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
-    /// `files` it is these, `path` among them, and not a folder.
+    /// `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`.
     ///
     /// Raises:
     ///     AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
-    #[pyo3(signature = (path, framework, files=Vec::new()))]
+    #[pyo3(signature = (path, framework, files=Vec::new(), step=None))]
     fn saved(
         &self,
         py: Python<'_>,
         path: PathBuf,
         framework: &str,
         files: Vec<PathBuf>,
+        step: Option<u64>,
     ) -> PyResult<()> {
         let mut ticket = py
-            .detach(|| self.0.saved_group(&path, framework, &files))
+            .detach(|| self.0.saved_group(&path, framework, &files, step))
             .map_err(error::session)?;
         until(py, |slice| ticket.poll(slice))?.map_err(error::session)
     }
@@ -145,6 +146,11 @@ impl Session {
             }
             signature.map(|found| found.map_err(error::session))
         })?
+    }
+
+    /// Note that the training is at `step`, or that it is not known.
+    fn set_step(&self, step: Option<u64>) {
+        self.0.set_step(step);
     }
 
     /// Note that a checkpoint is about to be written to `path`.
@@ -208,7 +214,7 @@ impl Session {
     }
 }
 
-fn seconds(number: f64) -> Duration {
+pub(crate) fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number.max(0.0)).unwrap_or(Duration::MAX)
 }
 

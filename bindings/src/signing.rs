@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use autosign_cli::Interpreter;
 use autosign_session::{
@@ -11,11 +12,12 @@ use autosign_session::{
 };
 use autosign_signing::{
     CertificateSigner, CertificateVerifier, Error, ExpectedSigner, Hashing, Ignore, KeySigner,
-    KeyVerifier, KeylessVerifier, Policy, RelPath, Signer, Verifier, sign, signature_path, verify,
+    KeyVerifier, KeylessVerifier, Signer, sign, signature_path,
 };
 use pyo3::prelude::*;
 
 use crate::error;
+use crate::rules::Rules;
 
 /// Sign `model` with the PEM key `private_key` and return the path of the signature.
 ///
@@ -105,11 +107,12 @@ pub(crate) fn sign_sigstore(
 ///     UnsignedError: There is no signature.
 ///     VerificationError: The signature is not by this key, or the model is not what was signed.
 #[pyfunction]
-#[pyo3(signature = (model, *, public_key, timestamp_certificate_chain=Vec::new(), signature=None))]
+#[pyo3(signature = (model, *, public_key, rules, timestamp_certificate_chain=Vec::new(), signature=None))]
 pub(crate) fn verify_key(
     py: Python<'_>,
     model: PathBuf,
     public_key: PathBuf,
+    rules: &Rules,
     timestamp_certificate_chain: Vec<PathBuf>,
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
@@ -120,7 +123,7 @@ pub(crate) fn verify_key(
         for chain in &timestamp_certificate_chain {
             verifier = verifier.with_timestamp_authority(chain)?;
         }
-        verified(&model, signature, &verifier)
+        rules.verify(&model, signature, &verifier)
     });
     verified.map_err(error::verification)
 }
@@ -133,17 +136,25 @@ pub(crate) fn verify_key(
 ///     UnsignedError: There is no signature.
 ///     VerificationError: Somebody else signed, or the certificate breaks a rule, or the model is not what was signed.
 #[pyfunction]
-#[pyo3(signature = (model, *, certificate_chain, certificate_identity=None, timestamp_certificate_chain=Vec::new(), signature=None))]
+#[pyo3(signature = (model, *, certificate_chain, rules, certificate_identity=None, timestamp_certificate_chain=Vec::new(), revocation_list=Vec::new(), at=None, signature=None))]
+#[expect(clippy::too_many_arguments, reason = "each has a name in Python")]
 pub(crate) fn verify_certificate(
     py: Python<'_>,
     model: PathBuf,
     certificate_chain: Vec<PathBuf>,
+    rules: &Rules,
     certificate_identity: Option<&str>,
     timestamp_certificate_chain: Vec<PathBuf>,
+    revocation_list: Vec<PathBuf>,
+    at: Option<SystemTime>,
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
     let verified = py.detach(|| {
-        let given = [&certificate_chain, &timestamp_certificate_chain];
+        let given = [
+            &certificate_chain,
+            &revocation_list,
+            &timestamp_certificate_chain,
+        ];
         let given = given.into_iter().flatten().map(PathBuf::as_path);
         refuse_trust_in(&model, given)?;
         let mut verifier = CertificateVerifier::read(&certificate_chain)?;
@@ -153,7 +164,13 @@ pub(crate) fn verify_certificate(
         for chain in &timestamp_certificate_chain {
             verifier = verifier.with_timestamp_authority(chain)?;
         }
-        verified(&model, signature, &verifier)
+        for list in &revocation_list {
+            verifier = verifier.with_revocation_list(list)?;
+        }
+        if let Some(time) = at {
+            verifier = verifier.with_time(time);
+        }
+        rules.verify(&model, signature, &verifier)
     });
     verified.map_err(error::verification)
 }
@@ -166,12 +183,13 @@ pub(crate) fn verify_certificate(
 ///     UnsignedError: There is no signature.
 ///     VerificationError: Somebody else signed, or not so that it could be believed, or the model is not what was signed.
 #[pyfunction]
-#[pyo3(signature = (model, *, identity, identity_provider, trust_config=None, signature=None))]
+#[pyo3(signature = (model, *, identity, identity_provider, rules, trust_config=None, signature=None))]
 pub(crate) fn verify_sigstore(
     py: Python<'_>,
     model: PathBuf,
     identity: &str,
     identity_provider: &str,
+    rules: &Rules,
     trust_config: Option<PathBuf>,
     signature: Option<PathBuf>,
 ) -> PyResult<Vec<String>> {
@@ -181,7 +199,7 @@ pub(crate) fn verify_sigstore(
         keyless.refuse_trust_in(&model)?;
         let expected = ExpectedSigner::new(identity, identity_provider)?;
         let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
-        verified(&model, signature, &verifier)
+        rules.verify(&model, signature, &verifier)
     });
     verified.map_err(error::verification)
 }
@@ -220,17 +238,6 @@ fn signed(model: &Path, signature: Option<PathBuf>, signer: &dyn Signer) -> Resu
     let signature = signature.unwrap_or_else(|| signature_path(model));
     let ignore = Ignore::new(model, Some(&signature), &[], true)?;
     sign(model, &signature, &ignore, signer, Hashing::default()).map(|_| signature)
-}
-
-fn verified(
-    model: &Path,
-    signature: Option<PathBuf>,
-    verifier: &dyn Verifier,
-) -> Result<Vec<String>, Error> {
-    let signature = signature.unwrap_or_else(|| signature_path(model));
-    let policy = Policy::default();
-    let good = verify(model, &signature, verifier, &policy, Hashing::default())?;
-    Ok(good.files().iter().map(RelPath::to_string).collect())
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.

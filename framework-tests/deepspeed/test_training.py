@@ -93,7 +93,7 @@ LAUNCHER = f"""
     Path("ranks.py").write_text(dedent({TRAINING!r}))
     main(["--standalone", "--nproc-per-node=2", "ranks.py", *sys.argv[1:]])
 """
-TAGS = ["global_step1", "global_step2", "global_step4", "third"]
+TAGS = {"global_step1": 1, "global_step2": 2, "global_step4": 4, "third": 3}
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -109,8 +109,10 @@ def assert_signed(folder: Path, keys: Any, *, exported: bool) -> None:
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(folders)
     expected = [f"{tag}/model.sig" for tag in TAGS] + ["export/pytorch_model.bin.sig"] * exported
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.sig")) == sorted(expected)
-    for tag in TAGS:
-        signed = model_signing_autosign.verify(folder / tag, public_key=keys.public)
+    for tag, step in TAGS.items():
+        signed = model_signing_autosign.verify(folder / tag, public_key=keys.public, min_step=step)
+        with pytest.raises(model_signing_autosign.VerificationError, match="least"):
+            model_signing_autosign.verify(folder / tag, public_key=keys.public, min_step=step + 1)
         assert set(signed) == {path.name for path in (folder / tag).iterdir()} - {"model.sig"}
     if exported:
         assert model_signing_autosign.verify(folder / "export" / "pytorch_model.bin", public_key=keys.public)

@@ -111,6 +111,7 @@ def test_rotation_and_resume(
     tmp_path: Path,
     verified: Callable[..., dict[str, list[str]]],
     complaints: Callable[[str], list[str]],
+    annotations_of: Callable[[Path], dict[str, object]],
 ) -> None:
     kept = []
     for mode in ("background", "disabled"):
@@ -126,6 +127,11 @@ def test_rotation_and_resume(
     signed = verified(tmp_path / "background", upstream=True)
     assert {name: len(files) for name, files in signed.items()} == SIGNED
     assert verified(tmp_path / "disabled") == {}
+    steps = {name: annotations_of(tmp_path / "background" / name).get("step") for name in SIGNED if "." in name}
+    assert steps["run/epoch-5.keras"] == 20
+    assert steps["run/epoch-6.keras"] == steps["run/newest.weights.h5"] == steps["run/shards.weights.json"] == 24
+    assert annotations_of(tmp_path / "background" / "run/step-6")["step"] == 24
+    assert annotations_of(tmp_path / "background" / "backup")["step"]
     # All that is kept is within one of them.
     files = {str(path) for path in kept[0]}
     assert files == {
@@ -133,7 +139,7 @@ def test_rotation_and_resume(
         for name, inside in signed.items()
         for file in inside
     }
-    assert {path.suffix for path in (tmp_path / "spool").iterdir()} <= {".lock"}
+    assert {path.suffix for path in (tmp_path / "spool").iterdir() if path.is_file()} <= {".lock"}
 
 
 TF_KERAS = """

@@ -98,6 +98,7 @@ def test_callback(
     run_script: Callable[..., CompletedProcess[str]],
     tmp_path: Path,
     keys: Any,
+    annotations_of: Callable[[Path], dict[str, Any]],
 ) -> None:
     """With the hooks on as well there is still one signature for each save."""
     options = ["enable"] if hooks == "auto" else []
@@ -110,6 +111,8 @@ def test_callback(
     assert {path.parent.name for path in wanted} == folders | {"by-itself", "elsewhere", "disabled"}
     assert signed == {path for path in wanted if path.parent.name in folders}
     for path in signed:
-        assert model_signing_autosign.verify(tmp_path / path.with_suffix(""), public_key=keys.public)
+        model = tmp_path / path.with_suffix("")
+        assert model_signing_autosign.verify(model, public_key=keys.public)
+        assert annotations_of(model)["step"] > 0
     assert result.stdout.splitlines()[-1] == f"{len(signed)} 0"
     assert "AutosignCallback cannot tell when Elsewhere has saved a checkpoint" in result.stderr

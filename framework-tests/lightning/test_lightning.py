@@ -112,7 +112,11 @@ TRAINING = (
 
 @packages
 def test_rotation_and_resume(
-    package: str, run_script: Run, tmp_path: Path, verified: Callable[[Path], set[str]]
+    package: str,
+    run_script: Run,
+    tmp_path: Path,
+    verified: Callable[[Path], set[str]],
+    annotations_of: Callable[[Path], dict[str, Any]],
 ) -> None:
     kept = []
     for mode in ("background", "disabled"):
@@ -134,6 +138,16 @@ def test_rotation_and_resume(
     assert verified(tmp_path / "background/copies") == copies
     assert verified(tmp_path / "background/run") == signed
     assert verified(tmp_path / "disabled") == set()
+    steps = {
+        name: annotations_of(tmp_path / "background" / name)["step"] for name in kept[0] if name != "run/last.ckpt"
+    }
+    assert steps == {
+        "copies/epoch=4.ckpt": 10,
+        "copies/epoch=5.ckpt": 12,
+        "copies/last.ckpt": 12,
+        "run/epoch=6.ckpt": 14,
+        "run/epoch=7.ckpt": 16,
+    }
 
 
 TRAINER_RANKS = (

@@ -24,13 +24,16 @@ def test_checkpoints(
     autosign: ModuleType,
     signatures: Callable[[], list[str]],
     is_signed: Callable[[Path], bool],
+    annotations_of: Callable[[Path], dict[str, Any]],
     tmp_path: Path,
 ) -> None:
     if not hooks:
         autosign.disable()
     make_trainer(gpt2, callbacks=[form]).train()
     assert signatures() == ["run/checkpoint-1/model.sig", "run/checkpoint-2/model.sig"]
-    assert all(is_signed(tmp_path / "run" / f"checkpoint-{step}") for step in (1, 2))
+    for step in (1, 2):
+        assert is_signed(tmp_path / "run" / f"checkpoint-{step}")
+        assert annotations_of(tmp_path / "run" / f"checkpoint-{step}")["step"] == step
 
 
 def test_trial_of_a_search(tmp_path: Path, signatures: Callable[[], list[str]]) -> None:

@@ -38,7 +38,12 @@ def test_training_with_rotation_and_resume(
 
 
 def test_all_of_a_checkpoint_is_signed(
-    make_trainer: Callable[..., Any], gpt2: Any, autosign: ModuleType, tmp_path: Path, keys: Any
+    make_trainer: Callable[..., Any],
+    gpt2: Any,
+    autosign: ModuleType,
+    tmp_path: Path,
+    keys: Any,
+    annotations_of: Callable[[Path], dict[str, Any]],
 ) -> None:
     before = autosign.flush().signed
     make_trainer(gpt2).train()
@@ -47,7 +52,8 @@ def test_all_of_a_checkpoint_is_signed(
         folder = tmp_path / "run" / f"checkpoint-{step}"
         names = sorted(path.name for path in folder.iterdir() if path.name != "model.sig")
         assert {"model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"} < set(names)
-        assert autosign.verify(folder, public_key=keys.public) == names
+        assert autosign.verify(folder, public_key=keys.public, min_step=step) == names
+        assert annotations_of(folder)["step"] == step
     assert get_last_checkpoint(str(tmp_path / "run")) == str(tmp_path / "run" / "checkpoint-2")
 
 

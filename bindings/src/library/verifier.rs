@@ -101,10 +101,8 @@ impl Verifier {
                 ignore: hashing.map_or_else(Vec::new, |own| own.ignored.clone()),
                 ignore_git: hashing.is_none_or(|own| own.ignore_git),
                 ignore_unsigned,
-                strict: false,
-                expect_name: None,
-                portable: false,
                 symlinks: hashing.map(|own| own.symlinks),
+                ..Policy::default()
             };
             let default = autosign_signing::Hashing {
                 progress,

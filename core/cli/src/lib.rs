@@ -6,6 +6,7 @@
 // The doc comments of options are their help text, which is no markdown.
 #![allow(clippy::doc_markdown)]
 
+mod believed;
 mod completion;
 mod digest;
 mod doctor;
@@ -13,6 +14,7 @@ mod env;
 mod flush;
 mod hashing;
 mod keygen;
+mod log;
 mod login;
 mod progress;
 mod reference;
@@ -70,6 +72,9 @@ enum Command {
     /// Verify a model's signature, then every file of it.
     #[command(subcommand)]
     Verify(verify::Verify),
+    /// Look at the signatures of whole trainings.
+    #[command(subcommand)]
+    Log(log::Log),
     /// Say what a signature file says of itself. Nothing of it is verified.
     Show(show::Show),
     /// Print a model's root digest.
@@ -136,6 +141,7 @@ pub fn run<'a>(
     match cli.command {
         Command::Sign(sign) => sign.run(settings, out, err),
         Command::Verify(verify) => verify.run(settings, out, err),
+        Command::Log(log) => log.run(settings, out, err),
         Command::Trust(trust) => trust.run(settings, out, err),
         Command::Show(show) => show.run(out, err),
         Command::Digest(digest) => digest.run(out, err),

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
-use crate::{Cli, GOOD, say, show, verdict};
+use crate::{Cli, GOOD, log, say, show, verdict};
 
 pub(crate) fn run(out: &mut dyn Write) -> u8 {
     say(out, format_args!("{}", page().trim_end()));
@@ -17,7 +17,11 @@ fn page() -> String {
     cli.build();
     let mut page = String::from(BEFORE);
     tell(&mut cli, &mut page);
-    for (heading, fields) in [(JSON, verdict::FIELDS), (SHOWN, show::FIELDS)] {
+    for (heading, fields) in [
+        (JSON, verdict::FIELDS),
+        (SHOWN, show::FIELDS),
+        (AUDIT, log::FIELDS),
+    ] {
         page.push_str(heading);
         for (field, about) in fields {
             let _ = writeln!(page, "| `{field}` | {about} |");
@@ -48,6 +52,15 @@ const SHOWN: &str = "
 ## `show --json`
 
 One object on stdout: what the signature file says of itself. Nothing of it has been verified.
+
+| field | |
+|---|---|
+";
+
+const AUDIT: &str = "
+## `log verify --json`
+
+One object on stdout; stderr and exit codes are as without it.
 
 | field | |
 |---|---|

@@ -70,7 +70,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "statement",
-        "`model_name`, `root_digest`, `manifest_id`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
+        "`model_name`, `root_digest`, `manifest_id`, `annotations`, `serialization`, `file_count`, `files` and `ignored_paths` as above",
     ),
     ("statement.error", "why it cannot be read, in their place"),
 ];
@@ -293,6 +293,19 @@ fn tell_statement(stated: &Statement, line: &mut dyn FnMut(&str, &dyn Display)) 
         &format_args!("sha256:{}", manifest.root_digest()),
     );
     line("manifest id", &format_args!("sha256:{}", manifest.id()));
+    let said = stated.annotations();
+    if let Some(run) = &said.run {
+        line("run", &shown(run));
+    }
+    if let Some(step) = said.step {
+        line("step", &step);
+    }
+    if let Some(created) = said.created {
+        line("saved", &rfc3339(created));
+    }
+    if let Some(parent) = said.parent {
+        line("parent", &format_args!("sha256:{parent}"));
+    }
     for path in stated.ignored().paths() {
         line("left out", &shown(path.as_str()));
     }

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use autosign_session::{Config, Error, PUBLIC_LOG, Settings};
+use autosign_session::{Config, Error, PUBLIC_LOG, Settings, saved};
 use autosign_signing::{
-    CertificateSigner, Dialect, KeySigner, Pkcs11Signer, Pkcs11Uri, Signer, Sources, Timestamped,
-    read_password, sign_in,
+    CertificateSigner, Dialect, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Signer, Sources,
+    Timestamped, publish, read_password, seal, state,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
@@ -43,6 +44,12 @@ struct Model {
     selection: Selection,
     #[command(flatten)]
     hashing: HashingArgs,
+    /// Also sign which training saved it, and when: for `verify --run` and others that refuse an older checkpoint.
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+    /// And at which step of the training.
+    #[arg(long, value_name = "STEP", requires = "run")]
+    step: Option<u64>,
     /// Sign in the words of another tool: model-signing-1 is upstream's release 1.x, to which a model of a single file has no
     /// name, and shards have hashes of their own. In all else the two agree.
     #[arg(long, value_name = "TOOL")]
@@ -301,8 +308,11 @@ impl Model {
             Some(Compat::ModelSigning1) => Dialect::ModelSigning1,
             None => Dialect::Oms,
         };
-        let (model, signature) = (&self.model, &self.signature);
-        sign_in(dialect, model, signature, &ignore, signer, hashing)?;
+        let mut statement = state(dialect, &self.model, &ignore, hashing)?;
+        if let Some(run) = &self.run {
+            statement.annotate(saved(run.clone(), self.step, SystemTime::now()));
+        }
+        publish(&self.signature, &seal(&statement, signer)?, Manner::Plain)?;
         Ok(())
     }
 }

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use autosign_session::Error;
 use autosign_signing::{
-    ErrorKind, Format, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement, VerifiedModel,
+    Annotations, ErrorKind, Format, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement,
+    VerifiedModel,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -75,6 +76,24 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
         "hex SHA-256 over names and digests: the same for the same files, whoever signed them",
     ),
     (
+        "annotations.run",
+        "which training saved it, as its signer says, or null; so are all of these",
+    ),
+    ("annotations.step", "at which step of the training"),
+    (
+        "annotations.sequence",
+        "a number that is larger than that of what the run saved before",
+    ),
+    ("annotations.created", "when it was saved, RFC 3339 in UTC"),
+    (
+        "annotations.parent",
+        "the `payload_digest` of what was signed before it for the same run, on the same machine",
+    ),
+    (
+        "payload_digest",
+        "hex SHA-256 of the statement as it was signed, byte for byte",
+    ),
+    (
         "serialization.method",
         "`files` or `shards`: what has a digest",
     ),
@@ -107,8 +126,8 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "error.kind",
-        "`differs`, `io`, `malformed`, `method`, `model`, `service`, `settings`, `signer`, `trust`, `unsigned`, \
-         `unsupported` or `other`; there may be more",
+        "`differs`, `io`, `malformed`, `method`, `model`, `service`, `settings`, `signer`, `stale`, `trust`, \
+         `unsigned`, `unsupported` or `other`; there may be more",
     ),
     ("error.message", "what happened, for people"),
     ("error.hint", "what to do next, for people"),
@@ -134,6 +153,7 @@ pub(crate) struct Good<'a> {
     format: Value,
     signer: Value,
     time: Value,
+    payload_digest: String,
     #[serde(flatten)]
     stated: Stated<'a>,
     unsigned: Vec<&'a str>,
@@ -146,6 +166,7 @@ pub(crate) struct Stated<'a> {
     model_name: &'a str,
     root_digest: String,
     manifest_id: String,
+    annotations: Value,
     serialization: Value,
     file_count: usize,
     // A model may have hundreds of thousands: each as a `Value` would be costly.
@@ -184,6 +205,7 @@ impl<'a> Good<'a> {
             format: format(proven.format()),
             signer,
             time: time(proven.judged_at(), method != "key"),
+            payload_digest: proven.payload_digest().to_string(),
             stated: Stated::new(proven.statement()),
             unsigned: names(verified.unsigned()),
             hard_linked: names(verified.hard_linked()),
@@ -213,6 +235,7 @@ impl<'a> Stated<'a> {
             model_name: manifest.model_name(),
             root_digest: manifest.root_digest().to_string(),
             manifest_id: manifest.id().to_string(),
+            annotations: annotations(statement.annotations()),
             serialization: json!({
                 "method": serialization.method.name(),
                 "hash_algorithm": serialization.algorithm.name(),
@@ -229,6 +252,17 @@ impl<'a> Stated<'a> {
 /// The format of a statement, proven or not.
 pub(crate) fn format(format: Format) -> Value {
     json!({ "version": format.version(), "predicate_type": format.predicate_type() })
+}
+
+/// What a signer says beside the files, proven or not.
+pub(crate) fn annotations(said: &Annotations) -> Value {
+    json!({
+        "run": said.run,
+        "step": said.step,
+        "sequence": said.sequence,
+        "created": said.created.map(rfc3339),
+        "parent": said.parent.map(|digest| digest.to_string()),
+    })
 }
 
 fn time(judged: Option<JudgedAt>, has_certificates: bool) -> Value {

@@ -2,20 +2,19 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::slice::from_ref;
+use std::time::{Duration, SystemTime};
 
-use autosign_session::{Config, Error, Settings, refuse_trust_in};
+use autosign_session::{Config, Error, LastSeen, Settings, duration, verify};
 use autosign_signing::{
-    Bundle, CertificateVerifier, Digest, ExpectedSigner, JudgedAt, KeyVerifier, KeylessVerifier,
-    Policy, VerifiedModel, Verifier, signature_path, verify,
+    Bundle, Digest, Freshness, JudgedAt, Policy, VerifiedModel, Verifier, signature_path,
 };
 use clap::{Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
 use crate::verdict::{Good, bad, say_json, tell_hard_linked, tell_unsigned};
-use crate::{
-    GOOD, InstanceArgs, Selection, USAGE, config, default_signature, failed, freshen, say,
-};
+use crate::{GOOD, Selection, USAGE, believed, config, default_signature, failed, say};
 
 #[derive(Subcommand)]
 pub(crate) enum Verify {
@@ -52,6 +51,20 @@ struct Model {
     /// a model verifies under any name, and so does an older one of the same signer.
     #[arg(long, value_name = "NAME")]
     expect_name: Option<String>,
+    /// The run that must have saved it, as MODEL_SIGNING_RUN named it.
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+    /// The least step of its training at which it must have been saved.
+    #[arg(long, value_name = "STEP")]
+    min_step: Option<u64>,
+    /// How long ago it may have been saved, such as 90m, 12h or 7d. Of a signature that does not say, the proven time of
+    /// signing counts.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    max_age: Option<Duration>,
+    /// A file that remembers the newest checkpoint of each run that was verified with it; an older one is refused. It is made
+    /// where there is none.
+    #[arg(long, value_name = "PATH")]
+    last_seen: Option<PathBuf>,
     /// Print JSON: who signed when, and which files; or what is wrong.
     #[arg(long)]
     json: bool,
@@ -64,83 +77,26 @@ pub(crate) struct Sigstore {
     #[command(flatten)]
     model: Model,
     #[command(flatten)]
-    instance: InstanceArgs,
-    /// Who must have signed: an email address or URI, exactly; or glob:PATTERN, where * stands for anything but / and
-    /// ** for anything; or re:EXPRESSION, for the whole of it.
-    #[arg(long)]
-    identity: String,
-    /// The OIDC issuer that vouches for the identity, a URL.
-    #[arg(long, value_name = "URL")]
-    identity_provider: String,
-    /// The source repository that the certificate must name, a URI.
-    #[arg(long, value_name = "URI")]
-    repository: Option<String>,
-    /// The workflow that the certificate must name, a URI.
-    #[arg(long, value_name = "URI")]
-    workflow: Option<String>,
-    /// The source ref that the certificate must name, such as refs/heads/main.
-    #[arg(long = "ref", value_name = "REF")]
-    reference: Option<String>,
-    /// Use no network. Without this, trust that is older than a day is fetched first.
-    #[arg(long)]
-    offline: bool,
-    /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
-    #[arg(long)]
-    legacy: bool,
+    believed: believed::Sigstore,
 }
 
 #[derive(Args)]
 pub(crate) struct Key {
     #[command(flatten)]
     model: Model,
-    /// The public key, a PEM file.
-    #[arg(long, value_name = "PATH")]
-    public_key: PathBuf,
     #[command(flatten)]
-    stamps: Stamps,
-    /// Also take signatures of upstream's release 0.2, which bind less: only for models that are known to be of that time.
-    #[arg(long)]
-    legacy: bool,
+    believed: believed::Key,
 }
 
 #[derive(Args)]
 pub(crate) struct Certificate {
     #[command(flatten)]
     model: Model,
-    /// The roots that are believed, and nobody else: a PEM file; may be given several times. It may hold certificates
-    /// between them and the signer's, too.
-    #[arg(long, value_name = "PATH", num_args = 1, required = true)]
-    certificate_chain: Vec<PathBuf>,
-    /// Who must have signed: an email address, URI or DNS name of the certificate, or its subject as RFC 4514 writes it,
-    /// exactly; or glob:PATTERN, where * stands for anything but / and ** for anything; or re:EXPRESSION, for the whole.
-    #[arg(long, value_name = "IDENTITY")]
-    certificate_identity: Option<String>,
     #[command(flatten)]
-    stamps: Stamps,
-    /// A list of revoked certificates, in DER, or any number in PEM; may be given several times. Once there is one, every
-    /// certificate below the root must be cleared by a list of its issuer.
-    #[arg(long, value_name = "PATH", num_args = 1)]
-    revocation_list: Vec<PathBuf>,
-    /// Without a timestamp, judge certificates as of this time, not now: YYYY-MM-DDThh:mm:ssZ, or with an offset (RFC 3339).
-    /// For whoever knows by other means when the model was signed.
-    #[arg(long, value_name = "TIME", conflicts_with = "legacy")]
-    at: Option<jiff::Timestamp>,
+    believed: believed::Certificate,
     /// Print the SHA-256 of every certificate to stderr: `init` those given, `verify` those of the signature.
     #[arg(long)]
     log_fingerprints: bool,
-    /// Without a timestamp, judge certificates as of the day when the signer's began, not now, and also take signatures of
-    /// upstream's release 0.2. The key of a certificate that ended can still sign, and 0.2 binds less: only for models
-    /// that are known to be older.
-    #[arg(long)]
-    legacy: bool,
-}
-
-#[derive(Args)]
-struct Stamps {
-    /// A timestamp authority whose word on the time of signing is believed, a PEM file from the certificate that signs
-    /// timestamps to its root; may be given several times. A timestamp must then be right.
-    #[arg(long, value_name = "PATH", num_args = 1)]
-    timestamp_certificate_chain: Vec<PathBuf>,
 }
 
 impl Verify {
@@ -215,64 +171,22 @@ impl Sigstore {
         settings: &Settings,
         err: &mut dyn Write,
     ) -> Result<VerifiedModel, Error> {
-        let mut keyless = config.keyless;
-        self.instance.apply(&mut keyless, settings)?;
-        keyless.refuse_trust_in(&self.model.model)?;
-        if !self.offline {
-            freshen(&keyless, err);
-        }
-        let expected = ExpectedSigner::new(&self.identity, &self.identity_provider)?
-            .from_repository(self.repository)
-            .from_workflow(self.workflow)
-            .from_ref(self.reference);
-        let mut verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
-        if self.legacy {
-            verifier = verifier.with_legacy_format();
-        }
+        let judged = from_ref(&self.model.model);
+        let verifier = self.believed.verifier(judged, config, settings, err)?;
         self.model.verify(&verifier)
     }
 }
 
 impl Key {
     fn verify(self) -> Result<VerifiedModel, Error> {
-        let chains = &self.stamps.timestamp_certificate_chain;
-        refuse_trust_in(&self.model.model, chains.iter().map(PathBuf::as_path))?;
-        let mut verifier = KeyVerifier::read(&self.public_key)?;
-        for chain in chains {
-            verifier = verifier.with_timestamp_authority(chain)?;
-        }
-        if self.legacy {
-            verifier = verifier.with_legacy_format();
-        }
+        let verifier = self.believed.verifier(from_ref(&self.model.model))?;
         self.model.verify(&verifier)
     }
 }
 
 impl Certificate {
     fn verify(self, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
-        let given = [
-            &self.certificate_chain,
-            &self.revocation_list,
-            &self.stamps.timestamp_certificate_chain,
-        ];
-        let given = given.into_iter().flatten().map(PathBuf::as_path);
-        refuse_trust_in(&self.model.model, given)?;
-        let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
-        if let Some(identity) = &self.certificate_identity {
-            verifier = verifier.with_identity(identity)?;
-        }
-        for chain in &self.stamps.timestamp_certificate_chain {
-            verifier = verifier.with_timestamp_authority(chain)?;
-        }
-        for list in &self.revocation_list {
-            verifier = verifier.with_revocation_list(list)?;
-        }
-        if let Some(time) = self.at {
-            verifier = verifier.with_time(time.into());
-        }
-        if self.legacy {
-            verifier = verifier.with_legacy_time().with_legacy_format();
-        }
+        let verifier = self.believed.verifier(from_ref(&self.model.model))?;
         if self.log_fingerprints {
             tell_fingerprints("[  init  ]", &verifier.fingerprints(), err);
             let bundle = Bundle::read(&self.model.signature())?;
@@ -296,19 +210,41 @@ impl Model {
 
     fn verify(self, verifier: &dyn Verifier) -> Result<VerifiedModel, Error> {
         let signature = self.signature();
+        let last_seen = self.last_seen.map(LastSeen::new);
+        let freshness = Freshness {
+            run: self.run,
+            min_step: self.min_step,
+            ..Freshness::default()
+        };
         let policy = Policy {
             ignore_git: self.selection.ignores_git(),
             ignore: self.selection.ignore_paths,
             ignore_unsigned: self.ignore_unsigned_files,
             strict: self.strict,
             expect_name: self.expect_name,
+            freshness: match self.max_age {
+                Some(age) => freshness.not_older_than(age, SystemTime::now()),
+                None => freshness,
+            },
             portable: self.selection.portable,
             symlinks: self.selection.allow_symlinks,
         };
         let bar = Bar::default();
         let hashing = self.workers.hashing(&bar);
-        Ok(verify(&self.model, &signature, verifier, &policy, hashing)?)
+        let last_seen = last_seen.as_ref();
+        verify(
+            &self.model,
+            &signature,
+            verifier,
+            &policy,
+            last_seen,
+            hashing,
+        )
     }
+}
+
+fn age(text: &str) -> Result<Duration, &'static str> {
+    duration(text).ok_or("no number of seconds, or of the unit s, m, h or d")
 }
 
 /// In upstream's form.

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use autosign_cli::{BAD, GOOD, UNSIGNED, USAGE};
+use autosign_signing::Bundle;
 use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::{Value, json};
 
@@ -71,6 +72,9 @@ fn a_good_model_as_json() {
     place.run(SIGN);
     let said = place.run(&format!("{VERIFY} --json"));
     assert_eq!((said.code, said.err.as_str()), (GOOD, ""));
+    let bundle = std::fs::read(place.path("last.pt.sig")).unwrap();
+    let payload = Bundle::parse(&bundle).unwrap().statement().unwrap().1;
+    let payload = payload.digest().unwrap().to_string();
     assert_eq!(
         parsed(&said),
         json!({
@@ -84,6 +88,14 @@ fn a_good_model_as_json() {
             "root_digest": "59f3d85be3f9f90be09b43a08eb32a38a952135242e650039e4c4ccefd93d0a3",
             // sha256sum -z last.pt | sha256sum
             "manifest_id": "8fd8cfa0ac6287d70bb97f84411ba90128383f0695aeed438a679de77b1fa140",
+            "payload_digest": payload,
+            "annotations": {
+                "run": null,
+                "step": null,
+                "sequence": null,
+                "created": null,
+                "parent": null,
+            },
             "serialization": {
                 "method": "files",
                 "hash_algorithm": "sha256",

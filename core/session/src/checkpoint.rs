@@ -17,6 +17,9 @@ pub struct Checkpoint {
     pub root: PathBuf,
     /// Which framework saved it.
     pub framework: String,
+    /// At which step of the training, where that is known.
+    #[serde(default)]
+    pub step: Option<u64>,
     /// Whether git's own files in it are left out.
     #[serde(default = "yes")]
     pub ignore_git_paths: bool,
@@ -67,6 +70,7 @@ impl Checkpoint {
             folder: root.is_dir(),
             root,
             framework: framework.to_owned(),
+            step: None,
             ignore_git_paths,
             group: false,
             apart: names,
@@ -94,12 +98,23 @@ impl Checkpoint {
             files: stamps(&Model::listed(&root, &names)?),
             root,
             framework: framework.to_owned(),
+            step: None,
             ignore_git_paths: true,
             folder: false,
             group: true,
             apart: Vec::new(),
             written: None,
         })
+    }
+
+    /// The same, saved at `step` of the training.
+    pub(crate) fn at_step(self, step: Option<u64>) -> Self {
+        Self { step, ..self }
+    }
+
+    /// Whether it is this very checkpoint, whoever tells of it.
+    pub(crate) fn is_again(&self, other: &Self) -> bool {
+        *self == other.clone().at_step(self.step)
     }
 
     /// The same of a file that was hashed while it was written.
@@ -140,7 +155,8 @@ impl Checkpoint {
                 ..self.clone()
             });
         }
-        Self::observe(&self.root, &self.framework, self.ignore_git_paths, apart)
+        let again = Self::observe(&self.root, &self.framework, self.ignore_git_paths, apart)?;
+        Ok(again.at_step(self.step))
     }
 
     /// Whether its files look now as they did then.

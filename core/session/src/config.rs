@@ -94,6 +94,8 @@ pub struct Config {
     pub hooks: Vec<String>,
     /// `MODEL_SIGNING_PLUGINS`
     pub plugins: Vec<String>,
+    /// `MODEL_SIGNING_RUN`
+    pub run: Option<String>,
     /// Which saves are signed.
     pub selection: Selection,
     /// `MODEL_SIGNING_IGNORE_GIT_PATHS`
@@ -140,6 +142,7 @@ impl Config {
             on_error: OnError::Warn,
             hooks: vec!["auto".to_owned()],
             plugins: Vec::new(),
+            run: None,
             selection: Selection::default(),
             ignore_git_paths: true,
             method: Method::Auto,
@@ -308,12 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_a_name_that_fits_on_a_line() {
+        let run = |name: &str| read(&[("MODEL_SIGNING_RUN", name)]);
+        let (config, _) = run("tune 7/a");
+        assert_eq!(config.run.as_deref(), Some("tune 7/a"));
+        for name in ["a\nb", &"x".repeat(201)] {
+            let (config, errors) = run(name);
+            assert_eq!((config.run, errors.len()), (None, 1));
+        }
+    }
+
+    #[test]
     fn a_wrong_value_is_named_and_the_default_stays() {
         for (variable, value) in [
             ("MODEL_SIGNING_MODE", "Background"),
             ("MODEL_SIGNING_ON_ERROR", "yes"),
             ("MODEL_SIGNING_THREADS", "0"),
-            ("MODEL_SIGNING_DRAIN_TIMEOUT", "1d"),
+            ("MODEL_SIGNING_DRAIN_TIMEOUT", "1w"),
             ("MODEL_SIGNING_LOG_LEVEL", "verbose"),
             ("MODEL_SIGNING_LOG_FORMAT", "JSON"),
             ("MODEL_SIGNING_MIN_SIZE", "-1"),

@@ -45,6 +45,14 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
+    /// The file of the newest checkpoints that were verified cannot be read or written.
+    #[error("cannot use {path:?}, the file of what was verified last: {source}")]
+    LastSeen {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered, or what is wrong with its content.
+        source: io::Error,
+    },
     /// Neither an identity token nor a key is configured.
     #[error("there is no identity token to sign with, and no key")]
     NoIdentity,
@@ -167,6 +175,9 @@ impl Error {
             }
             Self::Events { .. } => {
                 "set MODEL_SIGNING_EVENTS to a file in a folder that you may write to"
+            }
+            Self::LastSeen { .. } => {
+                "check that you may write there; where it is damaged, restore it, or remove it to begin anew"
             }
             Self::NoIdentity => {
                 "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"

@@ -4,6 +4,7 @@
 //! hands the checkpoint to a thread of its own, which hashes, signs, verifies and publishes. What became of it is an
 //! [`Event`]. Training sees nothing of this unless its owner asked for `MODEL_SIGNING_ON_ERROR=raise`.
 
+mod chain;
 mod checkpoint;
 mod config;
 mod config_file;
@@ -11,12 +12,15 @@ pub mod doctor;
 mod error;
 mod event;
 mod jobs;
+mod kept;
 mod keyless;
+mod last_seen;
 mod layers;
 mod life;
 mod log;
 mod place;
 mod private_key;
+mod run;
 mod selection;
 mod session;
 mod settings;
@@ -28,17 +32,21 @@ mod values;
 mod worker;
 
 pub use autosign_signing::{Environment, HashedFile, WrittenFile};
+pub use chain::{Chain, Link, chains};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, LogFormat, LogLevel, Method, Mode, OnError};
 pub use doctor::{Examination, Installed, Report};
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG};
 pub use keyless::{Instance, Keyless, RateLimit, TrustFiles, refuse_trust_in};
+pub use last_seen::{LastSeen, verify};
 pub use layers::{Origin, Settings, Value};
 pub use log::{Sink, listener, warn};
 pub use place::{Rank, host};
 pub use private_key::PrivateKey;
+pub use run::saved;
 pub use selection::Selection;
 pub use session::{Session, Status, Ticket};
 pub use settings::{SETTINGS, Setting, every_setting};
 pub use spool::{Record, Spool, Spooled};
+pub use values::duration;

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use autosign_signing::{Manner, publish, read_signature, take_back};
 
 use crate::jobs::{Folder, Job, Move, Overwriting, Published, Push, is_gone};
 use crate::spool::Record;
 use crate::worker::Queue;
-use crate::{Checkpoint, Error};
+use crate::{Checkpoint, Error, Event};
 
 /// So long after it was announced a rename or removal is looked at.
 const SOON: Duration = Duration::from_millis(100);
@@ -446,15 +446,16 @@ impl Queue {
         let state = self.lock();
         if let Some(newest) = state.newest.get(&checkpoint.root) {
             return newest.own
-                && newest.checkpoint == *checkpoint
+                && newest.checkpoint.is_again(checkpoint)
                 && !newest.control.is_cancelled();
         }
         let published = state
             .published
             .iter()
             .find(|published| published.root == checkpoint.root);
-        published
-            .is_some_and(|published| published.checkpoint == *checkpoint && published.is_there())
+        published.is_some_and(|published| {
+            published.checkpoint.is_again(checkpoint) && published.is_there()
+        })
     }
 
     /// Queues a checkpoint that was saved some time ago.
@@ -463,8 +464,25 @@ impl Queue {
         self.push(record, spooled, Push::again());
     }
 
+    /// The record of what is saved now.
+    pub(crate) fn record(&self, checkpoint: Checkpoint) -> Record {
+        let (signer, now) = (self.identity.clone(), SystemTime::now());
+        Record::new(checkpoint, signer, &self.run, now)
+    }
+
+    /// Puts a record into the spool, if there is one; where that fails, says so.
+    pub(crate) fn spool_record(&self, record: &Record) -> Option<PathBuf> {
+        match self.spool.as_ref()?.put(record) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                (self.listener)(&Event::SpoolFailed { error });
+                None
+            }
+        }
+    }
+
     fn record_again(&self, checkpoint: Checkpoint) -> (Record, Option<PathBuf>) {
-        let record = Record::new(checkpoint, self.identity.clone());
+        let record = self.record(checkpoint);
         let spooled = self.spool_record(&record);
         (record, spooled)
     }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use autosign_signing::{WrittenFile, random};
 
 use crate::jobs::Push;
-use crate::spool::{Record, Spool};
+use crate::spool::Spool;
 use crate::worker::Queue;
 use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, listener};
 
@@ -48,6 +48,8 @@ pub struct Status {
 pub struct Session {
     config: Config,
     queue: Arc<Queue>,
+    /// Where the training is, if it has said so.
+    step: Mutex<Option<u64>>,
 }
 
 impl fmt::Debug for Session {
@@ -92,13 +94,26 @@ impl Session {
         if let Some(until) = config.token_ends() {
             (queue.listener)(&Event::TokenEnds { until });
         }
-        Self { config, queue }
+        Self {
+            config,
+            queue,
+            step: Mutex::new(None),
+        }
     }
 
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Notes that the training is at `step`, which is signed with what is saved from now on; or that it is not known.
+    pub fn set_step(&self, step: Option<u64>) {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+    }
+
+    fn step(&self) -> Option<u64> {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that `framework` has just saved a checkpoint at `root`, to be signed. Returns at once; whoever must wait
@@ -110,7 +125,7 @@ impl Session {
     /// # Errors
     /// Where `MODEL_SIGNING_ON_ERROR` is `raise`: why the checkpoint cannot be signed at all. Else that is an event.
     pub fn saved(&self, root: &Path, framework: &str) -> Result<Ticket<'_>, Error> {
-        self.take_in(root, framework, Extent::All, false)
+        self.take_in(root, framework, Extent::All, self.step(), false)
     }
 
     /// The same for a file that was hashed while it was written: it is not read, unless it is not as it was when it was
@@ -142,11 +157,17 @@ impl Session {
         framework: &str,
         written: WrittenFile,
     ) -> Result<Ticket<'_>, Error> {
-        self.take_in(root, framework, Extent::Written(written), false)
+        self.take_in(
+            root,
+            framework,
+            Extent::Written(written),
+            self.step(),
+            false,
+        )
     }
 
     /// The same for a checkpoint that is not a folder and more than one file: `files`, in the folder of `root`, which is one
-    /// of them and beside which the signature goes.
+    /// of them and beside which the signature goes. With `step` it was saved at that step of the training.
     ///
     /// # Errors
     /// Those of [`Session::saved`].
@@ -155,8 +176,10 @@ impl Session {
         root: &Path,
         framework: &str,
         files: &[PathBuf],
+        step: Option<u64>,
     ) -> Result<Ticket<'_>, Error> {
-        self.take_in(root, framework, Extent::Group(files), false)
+        let step = step.or_else(|| self.step());
+        self.take_in(root, framework, Extent::Group(files), step, false)
     }
 
     /// Signs what is at `root` now, whatever the settings leave out, and says whether that went well by the ticket.
@@ -167,7 +190,7 @@ impl Session {
         if self.config.mode == Mode::Disabled {
             return Err(Error::Disabled);
         }
-        let ticket = self.take_in(root, "autosign", Extent::All, true)?;
+        let ticket = self.take_in(root, "autosign", Extent::All, self.step(), true)?;
         self.queue.hurry();
         Ok(ticket)
     }
@@ -177,6 +200,7 @@ impl Session {
         root: &Path,
         framework: &str,
         extent: Extent<'_>,
+        step: Option<u64>,
         by_hand: bool,
     ) -> Result<Ticket<'_>, Error> {
         let nothing = Ticket {
@@ -201,7 +225,7 @@ impl Session {
         };
         if let Some((folder, framework)) = whole.and_then(|root| self.queue.part_of(&root)) {
             self.queue.overwritten(root);
-            return self.take_in(&folder, &framework, Extent::All, false);
+            return self.take_in(&folder, &framework, Extent::All, step, false);
         }
         let selection = Some(&self.config.selection).filter(|_| !by_hand);
         if let Some(setting) = selection.and_then(|selection| selection.by_path(root)) {
@@ -223,7 +247,7 @@ impl Session {
             Extent::All | Extent::Group(_) => observed,
         };
         let checkpoint = match observed {
-            Ok(checkpoint) => checkpoint,
+            Ok(checkpoint) => checkpoint.at_step(step),
             Err(error) if by_hand || (self.config.on_error == OnError::Raise && root.exists()) => {
                 return Err(error);
             }
@@ -246,7 +270,7 @@ impl Session {
         if !by_hand && self.queue.has(&checkpoint) {
             return Ok(nothing); // a plugin and a hook may tell of the same save
         }
-        let record = Record::new(checkpoint, self.config.signer());
+        let record = self.queue.record(checkpoint);
         let spooled = self.queue.spool_record(&record);
         let push = Push {
             awaited: by_hand || self.config.saves_wait(),
@@ -301,7 +325,6 @@ impl Session {
 
     /// Tries failed checkpoints again and waits until every one is signed or has failed, at most `patience`; in mode
     /// `offline` until every one is hashed.
-    #[expect(clippy::must_use_candidate, reason = "most callers only want the wait")]
     pub fn flush(&self, patience: Option<Duration>) -> Status {
         self.hurry();
         // A wait beyond what the clock can count is a wait without end.
@@ -407,7 +430,7 @@ fn is_special(root: &Path) -> bool {
 }
 
 /// A name that no other session on any host has: 128 random bits.
-fn new_name() -> String {
+pub(crate) fn new_name() -> String {
     let Ok(bytes) = random() else {
         // Without a source of randomness: at least no other session of this host.
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

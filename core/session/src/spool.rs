@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::run::Run;
 use crate::{Checkpoint, Error};
 
 /// More than a checkpoint of 100,000 files needs.
@@ -34,6 +35,12 @@ pub struct Record {
     pub signer: Option<String>,
     /// When it was saved, in seconds since 1970.
     pub saved: u64,
+    /// Which training saved it; nothing in records of versions that did not say.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// Its place among what that training saves.
+    #[serde(default)]
+    pub sequence: Option<u64>,
     /// Its root digest, hex, once it has been hashed, be it while it was written: other content is never signed in its name.
     pub digest: Option<String>,
     /// Why it could not be signed so far.
@@ -41,15 +48,22 @@ pub struct Record {
 }
 
 impl Record {
-    /// A checkpoint that has just been saved, for `signer`.
-    pub(crate) fn new(checkpoint: Checkpoint, signer: Option<String>) -> Self {
+    /// A checkpoint that `run` has saved just `now`, for `signer`.
+    pub(crate) fn new(
+        checkpoint: Checkpoint,
+        signer: Option<String>,
+        run: &Run,
+        now: SystemTime,
+    ) -> Self {
         Self {
             digest: checkpoint.root_digest().map(|digest| digest.to_string()),
             checkpoint,
             signer,
-            saved: SystemTime::now()
+            saved: now
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
+            run: Some(run.name().to_owned()),
+            sequence: Some(run.next(now)),
             error: None,
         }
     }
@@ -218,7 +232,7 @@ fn open_lock(folder: &Path, session: &str) -> io::Result<OwnedFd> {
 }
 
 /// Whoever can write a record can have a file signed: only the user itself may.
-fn check_private(folder: &Path) -> Result<(), Error> {
+pub(crate) fn check_private(folder: &Path) -> Result<(), Error> {
     let found = fs::metadata(folder).map_err(fail("look at", folder))?;
     let user = rustix::process::geteuid().as_raw();
     if found.mode() & 0o022 != 0 || (found.uid() != user && found.uid() != 0) {

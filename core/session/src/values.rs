@@ -45,11 +45,18 @@ pub(crate) fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(bytes)
 }
 
-/// A whole number of seconds, or of the unit `s`, `m` or `h`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+/// A whole number of seconds, or of the unit `s`, `m`, `h` or `d`; nothing for any other text.
+///
+/// ```
+/// use std::time::Duration;
+/// assert_eq!(autosign_session::duration("2d"), Some(Duration::from_secs(172_800)));
+/// ```
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
         Some(number) if text.ends_with('m') => (number, 60),
         Some(number) if text.ends_with('h') => (number, 3600),
+        Some(number) if text.ends_with('d') => (number, 24 * 3600),
         Some(number) => (number, 1),
         None => (text, 1),
     };

@@ -6,11 +6,13 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use autosign_signing::{Hashing, Manner, Statement, publish};
 
 use crate::jobs::{Job, Published, Push, Settles, State, family, is_gone};
+use crate::run::Run;
+use crate::session::new_name;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
@@ -42,6 +44,7 @@ pub(crate) struct Queue {
     raise: bool,
     settle: Duration,
     pub(crate) identity: Option<String>,
+    pub(crate) run: Run,
 }
 
 impl fmt::Debug for Queue {
@@ -89,6 +92,10 @@ impl Queue {
             raise: config.on_error == OnError::Raise,
             settle: config.settle,
             identity: config.signer(),
+            run: Run::new(
+                config.run.clone().unwrap_or_else(new_name),
+                config.spool.clone(),
+            ),
         })
     }
 
@@ -158,17 +165,6 @@ impl Queue {
         }
         self.changed.notify_all();
         awaited
-    }
-
-    /// Puts a record into the spool, if there is one; where that fails, says so.
-    pub(crate) fn spool_record(&self, record: &Record) -> Option<PathBuf> {
-        match self.spool.as_ref()?.put(record) {
-            Ok(path) => Some(path),
-            Err(error) => {
-                (self.listener)(&Event::SpoolFailed { error });
-                None
-            }
-        }
     }
 
     /// Puts failed and held jobs back, and lets another thread help, of normal priority: somebody waits now.
@@ -471,7 +467,7 @@ impl Queue {
             return Err(Error::NoSpool);
         }
         let checkpoint = &job.record.checkpoint;
-        let Some(statement) = self.hash(job, role)? else {
+        let Some(mut statement) = self.hash(job, role)? else {
             return Ok(Outcome::Superseded);
         };
         let digest = statement.manifest().root_digest();
@@ -486,6 +482,8 @@ impl Queue {
             Spool::update(path, &job.record)?;
             return Ok(Outcome::Hashed);
         }
+        self.run
+            .link(&mut statement, &job.record, SystemTime::now());
         let bytes = self.signer.seal(&statement, &self.listener)?;
         let signature = checkpoint.signature();
         let _order = self

@@ -210,7 +210,7 @@ fn values_that_cannot_be_are_told() {
     for (name, value) in [
         ("REKOR_VERSION", "3"),
         ("TIMEOUT", "0"),
-        ("TIMEOUT", "1d"),
+        ("TIMEOUT", "1w"),
         ("RETRIES", "-1"),
         ("RATE", "0/min"),
         ("TOKEN_EXCHANGE_SUBJECT_TYPE", "saml2"),

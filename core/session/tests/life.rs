@@ -356,7 +356,7 @@ fn a_group_is_signed_as_its_files_and_nothing_else() {
     fixture.write("other.txt", b"not of it");
     let files = [model.clone(), data.clone()];
     session
-        .saved_group(&model, "test", &files)
+        .saved_group(&model, "test", &files, None)
         .unwrap()
         .wait()
         .unwrap();
@@ -392,7 +392,7 @@ fn a_group_that_its_own_process_takes_apart_is_not_signed_and_nothing_is_said() 
         let data = fixture.write("x.onnx.data", b"weights");
         let other = fixture.write("other.txt", b"not of it");
         let files = [model.clone(), data.clone()];
-        let saved = session.saved_group(&model, "test", &files).unwrap();
+        let saved = session.saved_group(&model, "test", &files, None).unwrap();
         saved.wait().unwrap();
         change(&session, &data, &other);
         let status = session.flush(PATIENCE);

@@ -236,6 +236,7 @@ fn of_records_of_several_processes_for_one_path_the_one_that_fits_is_signed() {
             // Their names decide which one is found first, and are random.
             let entries = std::fs::read_dir(fixture.spool()).unwrap();
             let paths = entries.map(|entry| entry.unwrap().path());
+            let paths = paths.filter(|path| path.is_file());
             let named =
                 |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().len() == 8;
             let new = paths.filter(|path| !named(path)).last().unwrap();

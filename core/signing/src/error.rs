@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::CertificateFault;
 use crate::bundle::Method;
 use crate::model::FileKind;
 use crate::portable::PortabilityFault;
 use crate::serialization::SerializationFault;
 use crate::symlinks::SymlinkFault;
 use crate::verifier::Difference;
+use crate::{AnnotationFault, CertificateFault};
 
 /// Why a model could not be hashed, signed, verified, or its signature written.
 #[non_exhaustive]
@@ -22,6 +22,9 @@ pub enum Error {
         /// The name in the statement.
         found: String,
     },
+    /// A good signature, but of another or an older checkpoint than was asked for.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationFault),
     /// An error inside the file at `path`.
     #[error("{path:?}: {source}")]
     At {

@@ -11,6 +11,7 @@ impl Error {
             Self::Algorithm { .. } | Self::SerializationMethod { .. } => {
                 "verify it with the tool that signed it, or sign again with `files` and `sha256`"
             }
+            Self::Annotation(fault) => fault.hint(),
             Self::At { source, .. } => source.hint(),
             Self::Cancelled => "start again",
             Self::Certificate { .. }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Error;
+use crate::{AnnotationFault, Error};
 
 /// What an [`Error`] is about. Where [`Error`] may get variants, these stay.
 #[non_exhaustive]
@@ -24,6 +24,8 @@ pub enum ErrorKind {
     Signer,
     /// Keys, certificates, identities or trust that were given cannot be used.
     Trust,
+    /// Well signed, but another or an older checkpoint than was asked for.
+    Stale,
     /// There is no signature.
     Unsigned,
     /// A hash or a serialization that this version does not know.
@@ -44,6 +46,7 @@ impl ErrorKind {
             Self::Method => "method",
             Self::Service => "service",
             Self::Signer => "signer",
+            Self::Stale => "stale",
             Self::Trust => "trust",
             Self::Unsigned => "unsigned",
             Self::Unsupported => "unsupported",
@@ -70,6 +73,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::At { source, .. } => source.kind(),
+            Self::Annotation(AnnotationFault::Form { .. }) => ErrorKind::Malformed,
+            Self::Annotation(_) => ErrorKind::Stale,
             Self::Differs(_) | Self::ModelName { .. } | Self::SingleFileExpected { .. } => {
                 ErrorKind::Differs
             }

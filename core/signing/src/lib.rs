@@ -22,6 +22,7 @@
 //! ```
 
 mod algorithm;
+mod annotations;
 mod bundle;
 mod certificate;
 mod claims;
@@ -59,6 +60,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 pub use algorithm::{HashAlgorithm, ResourceDigest};
+pub use annotations::{AnnotationFault, Annotations, Freshness};
 pub use bundle::{Bundle, Method, read_capped};
 pub use claims::{CertificateClaims, CertificateContent, LogEntryClaims, StatementTypes};
 pub use dialect::Dialect;
@@ -181,7 +183,10 @@ pub fn seal(statement: &Statement, signer: &dyn Signer) -> Result<Vec<u8>, Error
     let bytes = signer.sign(statement)?.to_json()?;
     let proven = signer.verifier().verify(&Bundle::parse(&bytes)?)?;
     let found = proven.statement();
-    if found.manifest() == statement.manifest() && found.ignored() == statement.ignored() {
+    if found.manifest() == statement.manifest()
+        && found.ignored() == statement.ignored()
+        && found.annotations() == statement.annotations()
+    {
         Ok(bytes)
     } else {
         Err(Error::SigningFailed)

@@ -7,10 +7,11 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use crate::annotations::WireAnnotations;
 use crate::json::{self, Object};
 use crate::{
-    Dialect, Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest,
-    Serialization, SerializationFault, SerializationMethod, Shard,
+    Annotations, Dialect, Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource,
+    ResourceDigest, Serialization, SerializationFault, SerializationMethod, Shard,
 };
 
 pub(crate) const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -18,11 +19,12 @@ pub(crate) const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// Upstream 1.1.1 names the one file of a model that is one file so; OMS uses the file's name.
 const UPSTREAM_SINGLE: &str = ".";
 
-/// What is signed: the manifest, and which paths its signer left out.
+/// What is signed: the manifest, which paths its signer left out, and what the signer says besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     manifest: Manifest,
     ignored: Ignore,
+    annotations: Annotations,
     dialect: Dialect,
 }
 
@@ -33,8 +35,14 @@ impl Statement {
         Self {
             manifest,
             ignored,
+            annotations: Annotations::default(),
             dialect: Dialect::Oms,
         }
+    }
+
+    /// Says besides what `annotations` say, and no more what was said before.
+    pub fn annotate(&mut self, annotations: Annotations) {
+        self.annotations = annotations;
     }
 
     /// The same in the words of `dialect`; `single` is whether the model is one file.
@@ -96,7 +104,11 @@ impl Statement {
         }
         let mut ignored = Ignore::default();
         ignored.extend(left_out);
-        Ok(Self::new(manifest, ignored))
+        let annotations = subject.annotations.as_ref();
+        let annotations = annotations.map(|found| found.parse()).transpose()?;
+        let mut statement = Self::new(manifest, ignored);
+        statement.annotate(annotations.unwrap_or_default());
+        Ok(statement)
     }
 
     /// The payload: compact JSON, resources sorted by name (code points, OMS v1.0).
@@ -115,6 +127,7 @@ impl Statement {
                     "sha256".to_owned(),
                     self.manifest.root_digest().to_string(),
                 )]),
+                annotations: WireAnnotations::new(&self.annotations),
             })],
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate: Object(WirePredicate {
@@ -141,6 +154,12 @@ impl Statement {
     #[must_use]
     pub fn ignored(&self) -> &Ignore {
         &self.ignored
+    }
+
+    /// What the signer says besides.
+    #[must_use]
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 
     /// Whether this is upstream's form for a model that is one file, which does not bind the file's name.
@@ -187,6 +206,8 @@ struct Wire<'a> {
 struct WireSubject {
     name: String,
     digest: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<Object<WireAnnotations>>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -134,7 +134,7 @@ fn nothing_old_is_taken_but_for_a_person_who_asks() {
             "verifier/key.rs",
             "verifier/certificate.rs",
             "verifier/keyless.rs",
-            "src/verify.rs",
+            "src/believed.rs",
         ],
     );
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ENUMS: [(&str, &str); 5] = [
+const ENUMS: [(&str, &str); 6] = [
+    ("AnnotationFault", "annotations.rs"),
     ("Error", "error.rs"),
     ("CertificateFault", "fault.rs"),
     ("PortabilityFault", "portable.rs"),

@@ -35,6 +35,7 @@ from model_signing_autosign.errors import (
 )
 
 if TYPE_CHECKING:
+    import datetime
     import os
     from collections.abc import Sequence
     from pathlib import Path
@@ -53,6 +54,7 @@ __all__ = [
     "enable",
     "flush",
     "paused",
+    "set_step",
     "sign",
     "status",
     "verify",
@@ -142,6 +144,27 @@ def status() -> Status:
         0
     """
     return _session.current().status()
+
+
+def set_step(step: int | None) -> None:
+    """Say at which step the training is: it is signed with each checkpoint that is saved from now on.
+
+    A Trainer, Lightning, Keras and DeepSpeed tell by themselves; this is for loops of one's own. `verify` with
+    ``min_step`` then refuses an older checkpoint in the place of a newer one.
+
+    Args:
+        step: The number of steps so far, from 0; None where it is not known any more.
+
+    Raises:
+        ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.
+
+    Examples:
+        >>> import model_signing_autosign as autosign
+        >>> autosign.set_step(1000)
+        >>> # torch.save(model.state_dict(), "last.pt")
+        >>> autosign.set_step(None)
+    """
+    _session.current().set_step(step)
 
 
 def doctor(*, fetch: bool = False, sign_test: bool = False) -> dict[str, Any]:
@@ -270,7 +293,16 @@ def verify(  # noqa: PLR0913 - every argument is a name
     certificate_chain: Sequence[str | os.PathLike[str]] | None = None,
     certificate_identity: str | None = None,
     timestamp_certificate_chain: Sequence[str | os.PathLike[str]] = (),
+    revocation_list: Sequence[str | os.PathLike[str]] = (),
+    at: datetime.datetime | None = None,
     signature: str | os.PathLike[str] | None = None,
+    expect_name: str | None = None,
+    run: str | None = None,
+    min_step: int | None = None,
+    max_age: float | None = None,
+    last_seen: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+    portable: bool = False,
 ) -> list[str]:
     """Check a model file or directory against its signature, by a key, an identity or a root. Needs no network.
 
@@ -289,7 +321,19 @@ def verify(  # noqa: PLR0913 - every argument is a name
             subject as RFC 4514 writes it; exactly, or ``glob:`` or ``re:`` as with ``identity``.
         timestamp_certificate_chain: PEM files of timestamp authorities that are believed, each from the certificate
             that signs timestamps to its root. With ``public_key``, too, a timestamp must then be right.
+        revocation_list: Lists of revoked certificates, DER or PEM files. Once there is one, every certificate below a
+            root must be cleared by a list of its issuer.
+        at: When certificates must be valid, where no timestamp says when the signature was made; None for now.
         signature: Where the signature is; None for the place where `sign` puts it.
+        expect_name: The name that the signer must have given the model, the last part of the path that was signed.
+        run: The training that must have saved it, as MODEL_SIGNING_RUN named it.
+        min_step: The least step of its training at which it must have been saved.
+        max_age: How long ago it may have been saved, in seconds. Of a signature that does not say, the proven time of
+            signing counts.
+        last_seen: File that remembers the newest checkpoint of each run that was verified with it; an older one is
+            refused. It is made where there is none.
+        strict: Refuse files that the signature says its signer left out, except for git's own.
+        portable: Refuse signed names that are not good on every system.
 
     Returns:
         Names of the signed files, relative to the model.
@@ -298,7 +342,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
         TypeError: If it is not one of ``public_key``, ``identity`` with ``identity_provider``, and
             ``certificate_chain``.
         UnsignedError: If there is no signature.
-        VerificationError: If the signature is not theirs, or the model is not what was signed.
+        VerificationError: If the signature is not theirs, or the model is not what was signed, or not what was asked
+            for.
 
     Examples:
         >>> import model_signing_autosign as autosign
@@ -306,14 +351,24 @@ def verify(  # noqa: PLR0913 - every argument is a name
         >>> len(autosign.verify("model.pt", public_key="public.pem"))
         1
     """
+    rules = _core.Rules(
+        expect_name=expect_name,
+        run=run,
+        min_step=min_step,
+        max_age=max_age,
+        last_seen=last_seen,
+        strict=strict,
+        portable=portable,
+    )
     keyless = (identity, identity_provider, trust_config) != (None,) * 3
-    with_certificate = (certificate_chain, certificate_identity) != (None, None)
+    with_certificate = (certificate_chain, certificate_identity, at) != (None,) * 3 or bool(revocation_list)
     if public_key is not None and not keyless and not with_certificate:
         return _core.verify_key(
             model,
             public_key=public_key,
             timestamp_certificate_chain=timestamp_certificate_chain,
             signature=signature,
+            rules=rules,
         )
     with_certificate = with_certificate or bool(timestamp_certificate_chain)
     if certificate_chain is not None and public_key is None and not keyless:
@@ -322,7 +377,10 @@ def verify(  # noqa: PLR0913 - every argument is a name
             certificate_chain=certificate_chain,
             certificate_identity=certificate_identity,
             timestamp_certificate_chain=timestamp_certificate_chain,
+            revocation_list=revocation_list,
+            at=at,
             signature=signature,
+            rules=rules,
         )
     if public_key is None and identity is not None and identity_provider is not None and not with_certificate:
         return _core.verify_sigstore(
@@ -331,6 +389,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
             identity_provider=identity_provider,
             trust_config=trust_config,
             signature=signature,
+            rules=rules,
         )
     message = "give public_key, or identity and identity_provider, or certificate_chain"
     raise TypeError(message)

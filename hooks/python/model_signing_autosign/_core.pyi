@@ -3,11 +3,12 @@ The Rust core of `model_signing_autosign`.
 """
 
 from _typeshed import SupportsGetItem
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Hashing", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_sigstore", "warn"]
+__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_sigstore", "warn"]
 
 @final
 class Hashing:
@@ -29,6 +30,16 @@ class Hashing:
         Raises:
             OSError: A file cannot be read.
             SigningError: The model is not as it must be.
+        """
+
+@final
+class Rules:
+    """
+    What a verifier asks for beside the right signer.
+    """
+    def __new__(cls, /, *, expect_name: str | None, run: str | None, min_step: SupportsIndex | None, max_age: SupportsFloat | SupportsIndex | None, last_seen: str | PathLike[str] | None, strict: bool, portable: bool) -> Rules:
+        """
+        `max_age` is in seconds.
         """
 
 @final
@@ -83,13 +94,17 @@ class Session:
         """
         Note that `path` is about to be removed, with all below it.
         """
-    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ...) -> None:
+    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None) -> None:
         """
         Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
-        `files` it is these, `path` among them, and not a folder.
+        `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`.
 
         Raises:
             AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
+        """
+    def set_step(self, /, step: SupportsIndex | None) -> None:
+        """
+        Note that the training is at `step`, or that it is not known.
         """
     def sign(self, /, path: str | PathLike[str]) -> Path:
         """
@@ -276,7 +291,7 @@ def sign_sigstore(model: str | PathLike[str], *, identity_token: str | None = No
         SigningError: The token, a service, the model or the signature's place is not as it must be.
     """
 
-def verify_certificate(model: str | PathLike[str], *, certificate_chain: SupportsGetItem[int, str | PathLike[str]], certificate_identity: str | None = None, timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., signature: str | PathLike[str] | None = None) -> list[str]:
+def verify_certificate(model: str | PathLike[str], *, certificate_chain: SupportsGetItem[int, str | PathLike[str]], rules: Rules, certificate_identity: str | None = None, timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., revocation_list: SupportsGetItem[int, str | PathLike[str]] = ..., at: datetime | None = None, signature: str | PathLike[str] | None = None) -> list[str]:
     """
     Verify that the certificate of whoever signed `model` leads to a root of the PEM files `certificate_chain`, and that it
     names `certificate_identity` if that is given; return the names of its verified files. Each of
@@ -287,7 +302,7 @@ def verify_certificate(model: str | PathLike[str], *, certificate_chain: Support
         VerificationError: Somebody else signed, or the certificate breaks a rule, or the model is not what was signed.
     """
 
-def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., signature: str | PathLike[str] | None = None) -> list[str]:
+def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], rules: Rules, timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., signature: str | PathLike[str] | None = None) -> list[str]:
     """
     Verify `model` with the PEM key `public_key` and return the names of its verified files. Each of
     `timestamp_certificate_chain` is a timestamp authority that is believed, a PEM file from its certificate to its root: a
@@ -298,7 +313,7 @@ def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], t
         VerificationError: The signature is not by this key, or the model is not what was signed.
     """
 
-def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provider: str, trust_config: str | PathLike[str] | None = None, signature: str | PathLike[str] | None = None) -> list[str]:
+def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provider: str, rules: Rules, trust_config: str | PathLike[str] | None = None, signature: str | PathLike[str] | None = None) -> list[str]:
     """
     Verify that `identity`, for which `identity_provider` vouches, signed `model`, and return the names of its verified
     files. Without `trust_config` the environment says which Sigstore instance is believed.

@@ -32,13 +32,14 @@ _counts: Final[dict[str, int]] = {}  # how often each name was saved here
 _followed: list[str] = []  # the root whose late parts are looked for, if any
 
 
-def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) -> None:
+def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None = None, *, owned: bool) -> None:
     """Do as `_session.saved`, in the rank that owns the checkpoint and once all ranks have called this.
 
     Args:
         root: Absolute path of the file or directory. Its last part must be the same in all ranks.
         framework: Name of the framework that wrote it.
         files: As for `_session.saved`.
+        step: As for `_session.saved`.
         owned: Whether this rank is the one that reports the checkpoint, or one of those.
 
     Raises:
@@ -52,17 +53,17 @@ def saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) 
         store.set(keys[rank], "left")
         if not owned:
             return
+        arguments = store, keys, root, framework, files, step
         if world > 1 and not _session.current().waits:
-            arguments = store, keys, root, framework, files
             name = f"the wait for the other ranks that save {root}"
             _session.saved_by(threading.Thread(target=_gather, args=arguments, name=name, daemon=True))
         else:
-            _gather(store, keys, root, framework, files)
+            _gather(*arguments)
     elif owned:
-        _session.saved(root, framework, files)
+        _session.saved(root, framework, files, step)
 
 
-def part_saved(root: str, framework: str, files: Sequence[str] = (), *, owned: bool) -> None:
+def part_saved(root: str, framework: str, files: Sequence[str] = (), step: int | None = None, *, owned: bool) -> None:
     """Do as `_session.saved` at once, in the rank that owns the checkpoint, and again when another has called this.
 
     For as long as the next such checkpoint is not there: before a rank saves twice, the others have trained with it.
@@ -71,6 +72,7 @@ def part_saved(root: str, framework: str, files: Sequence[str] = (), *, owned: b
         root: As for `saved`, and so on.
         framework: Name of the framework that wrote it.
         files: As for `_session.saved`.
+        step: As for `_session.saved`.
         owned: As for `saved`.
 
     Raises:
@@ -82,10 +84,10 @@ def part_saved(root: str, framework: str, files: Sequence[str] = (), *, owned: b
         _counts[name] = _counts.get(name, 0) + 1
         left = store.add(name, 1)
     if owned:
-        _session.saved(root, framework, files)
+        _session.saved(root, framework, files, step)
         _followed[:] = [root]
         if store is not None and left < world * _counts[name]:
-            arguments = store, left, root, framework, files
+            arguments = store, left, root, framework, files, step
             _session.followed_by(threading.Thread(target=_follow, args=arguments, daemon=True))
 
 
@@ -109,7 +111,9 @@ def _store() -> tuple[Any, int, int]:
     return store, distributed.get_rank(), distributed.get_world_size()
 
 
-def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str]) -> None:
+def _gather(  # noqa: PLR0913, PLR0917 - what a thread is given
+    store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str], step: int | None
+) -> None:
     with contained(f"sign {root}"):
         end = time.monotonic() + _TIMEOUT
         while not store.check(list(keys.values())):
@@ -119,10 +123,12 @@ def _gather(store: Any, keys: Mapping[int, str], root: str, framework: str, file
                 return
             if _session.ending.wait(_PAUSE):
                 return
-        _session.saved(root, framework, files)
+        _session.saved(root, framework, files, step)
 
 
-def _follow(store: Any, left: int, root: str, framework: str, files: Sequence[str]) -> None:
+def _follow(  # noqa: PLR0913, PLR0917 - what a thread is given
+    store: Any, left: int, root: str, framework: str, files: Sequence[str], step: int | None
+) -> None:
     # Nothing said: the store may go before this process does, and the checkpoint is signed as it was.
     with contextlib.suppress(RuntimeError):
         end = time.monotonic() + _TIMEOUT
@@ -135,4 +141,4 @@ def _follow(store: Any, left: int, root: str, framework: str, files: Sequence[st
             if now != left:
                 left = now
                 with contained(f"sign {root}"):
-                    _session.saved(root, framework, files)
+                    _session.saved(root, framework, files, step)

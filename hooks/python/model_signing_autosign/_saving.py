@@ -66,6 +66,7 @@ def folder(name: str, position: int) -> Where:
     return where
 
 
+_MOST_STEPS: Final = 1 << 63
 _remote: Final[set[str]] = set()  # schemes that a line has told of
 
 
@@ -110,6 +111,7 @@ class Scope:
         open_ended: True where ``target`` is not known before the end, see `leave`.
         gather: True where every rank of a training writes into the checkpoint: it is then reported when all have left.
         late: True where other ranks may write into it, or not: it is then reported again when another has left.
+        step: At which step of the training it is saved; None where the framework does not tell.
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
@@ -130,6 +132,7 @@ class Scope:
         open_ended: bool = False,
         gather: bool = False,
         late: bool = False,
+        step: int | None = None,
     ) -> None:
         self.framework = framework
         # Made absolute now: a save may change the working directory before it ends.
@@ -138,6 +141,7 @@ class Scope:
         self._owned = owned
         self._gather = gather or late
         self._late = late
+        self._step = step
         self._begun = False
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
@@ -208,11 +212,11 @@ class Scope:
         if self.root is not None:
             with contained(f"sign {self.root}"):
                 if self._late:
-                    _ranks.part_saved(self.root, self.framework, self.files, owned=self._owned)
+                    _ranks.part_saved(self.root, self.framework, self.files, self._step, owned=self._owned)
                 elif self._gather:
-                    _ranks.saved(self.root, self.framework, self.files, owned=self._owned)
+                    _ranks.saved(self.root, self.framework, self.files, self._step, owned=self._owned)
                 else:
-                    _session.saved(self.root, self.framework, self.files)
+                    _session.saved(self.root, self.framework, self.files, self._step)
 
 
 @contextlib.contextmanager
@@ -247,6 +251,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
     owned: Callable[[Call], bool] | None = None,
     gather: bool = False,
     late: bool = False,
+    step: Callable[[Call], Any] | None = None,
 ) -> Wrapper:
     """Make the wrapper for a function that has written a whole checkpoint when it returns.
 
@@ -262,6 +267,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
         owned: False for a call whose checkpoint another rank reports, which saves it together with this one.
         gather: True where every rank writes into the checkpoint, and the function does not wait for the others.
         late: The same where it may be that no other rank does.
+        step: At which step of the training the call saves: what is no number of steps counts as not told.
 
     Returns:
         A wrapper for `model_signing_autosign._patch.Patch`.
@@ -284,6 +290,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
                 open_ended=after is not None,
                 gather=gather,
                 late=late,
+                step=step_of(call, step) if step else None,
             )
             scope.enter()
         if scope is None:
@@ -303,6 +310,15 @@ def saves(  # noqa: PLR0913 - every argument is a name
         return result
 
     return wrapper
+
+
+def step_of(call: Call, step: Callable[[Call], Any]) -> int | None:
+    """Return at which step a call saves, or None where ``step`` finds no number of steps."""
+    # It is not worth a word where a framework has it elsewhere today: the checkpoint is signed without.
+    with contextlib.suppress(Exception):
+        found = int(step(call))
+        return found if 0 <= found < _MOST_STEPS else None
+    return None
 
 
 def tells(event: str, *paths: Where) -> Wrapper:

@@ -82,13 +82,14 @@ def broken_off(root: str) -> None:
     current().broken_off(root)
 
 
-def saved(root: str, framework: str, files: Sequence[str] = ()) -> None:
+def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None = None) -> None:
     """Hand a finished checkpoint to the core.
 
     Args:
         root: Absolute path of the file or directory.
         framework: Name of the framework that wrote it.
         files: Absolute paths of its files, ``root`` among them, where it is neither a directory nor one file.
+        step: At which step of the training; None where the framework does not tell.
 
     Raises:
         AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
@@ -96,7 +97,7 @@ def saved(root: str, framework: str, files: Sequence[str] = ()) -> None:
     session = current()
     _drain_where_atexit_is_skipped()
     _life.listen(_opened)
-    session.saved(root, framework, list(files))
+    session.saved(root, framework, list(files), step)
 
 
 def _opened() -> _core.Session | None:

@@ -100,7 +100,7 @@ impl AutoSign {
         framework: &str,
         files: &[PathBuf],
     ) -> Result<(), Error> {
-        let ticket = self.session().saved_group(path, framework, files)?;
+        let ticket = self.session().saved_group(path, framework, files, None)?;
         ticket.wait()
     }
 

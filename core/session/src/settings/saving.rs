@@ -118,6 +118,19 @@ pub(super) const ROWS: &[Setting] = &[
         },
     },
     Setting {
+        variable: "MODEL_SIGNING_RUN",
+        values: "text of at most 200 bytes",
+        default: "a random one for each process",
+        about: "Which training this is, the same when it is started again: it is signed with each checkpoint, as are the step where the framework tells it, the time, and which one was signed before. `verify --run`, `--min-step`, `--max-age` and `--last-seen` then refuse an older one in the place of a newer.",
+        show: Show::Whole,
+        read: |config, value| {
+            let name = value.to_str()?;
+            let good = (1..=200).contains(&name.len()) && !name.contains(char::is_control);
+            config.run = Some(good.then(|| name.to_owned())?);
+            Some(())
+        },
+    },
+    Setting {
         variable: "MODEL_SIGNING_IGNORE_GIT_PATHS",
         values: "true, false (or 1, 0, yes, no, on, off)",
         default: "true",

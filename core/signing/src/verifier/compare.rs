@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::VerifiedManifest;
 use crate::hashing::{Part, hash_parts};
 use crate::model::{Model, ModelFile};
-use crate::{Error, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, portable};
+use crate::{
+    Error, Freshness, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, portable,
+};
 
 /// Names listed in full in a message; more are counted.
 const NAMES_SHOWN: usize = 10;
@@ -27,6 +29,9 @@ pub struct Policy {
     pub strict: bool,
     /// The name that the signer must have given the model: a good signature of another model's is no good one of this.
     pub expect_name: Option<String>,
+    /// Which of the signer's checkpoints are wanted. Where a signature does not say when it was made, the time that is proven
+    /// of it counts.
+    pub freshness: Freshness,
     /// Refuse signed names that are not good on every system, as [`Hashing::portable`] says.
     pub portable: bool,
     /// What becomes of links. Nothing: where the statement says that its signer followed them, they are followed
@@ -42,6 +47,7 @@ impl Default for Policy {
             ignore_unsigned: false,
             strict: false,
             expect_name: None,
+            freshness: Freshness::default(),
             portable: false,
             symlinks: None,
         }
@@ -123,7 +129,8 @@ impl VerifiedManifest {
     /// Hashes the model at `path` and compares it with what was signed.
     ///
     /// # Errors
-    /// [`Error::Differs`] with every missing, changed and added file; [`Error::ModelName`], [`Error::NotPortable`]; those of [`Model::open_with`].
+    /// [`Error::Differs`] with every missing, changed and added file; [`Error::ModelName`], [`Error::Annotation`],
+    /// [`Error::NotPortable`]; those of [`Model::open_with`].
     pub fn compare(
         self,
         path: &Path,
@@ -139,6 +146,9 @@ impl VerifiedManifest {
                 found: found.to_owned(),
             });
         }
+        let mut said = self.annotations().clone();
+        said.created = said.created.or(self.proven_time());
+        policy.freshness.check(&said)?;
         if policy.portable {
             portable::check(self.manifest().files())?;
         }

@@ -20,7 +20,7 @@ use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Method, Signatory};
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
-use crate::{Bundle, Error, Statement, TrustConfig};
+use crate::{Bundle, Digest, Error, Statement, TrustConfig};
 
 /// Who must have signed: an identity, always with the provider that vouches for it, since providers may each have an
 /// identity of one name. CI claims can be required beside them.
@@ -212,6 +212,7 @@ impl Verifier for KeylessVerifier {
         };
         let (format, statement) = Format::claimed(bundle)?;
         let digest = subject(format, &statement);
+        let payload = Digest::of(&bundle.envelope().payload);
         let bundle = sigstore_bundle(bundle, certificate)?;
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
@@ -248,6 +249,7 @@ impl Verifier for KeylessVerifier {
             signed_by,
             format,
             judged,
+            payload,
         })
     }
 }

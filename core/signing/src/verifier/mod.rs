@@ -22,7 +22,9 @@ pub use keyless::{ExpectedSigner, KeylessVerifier};
 pub use signed_by::SignedBy;
 pub use timestamp::JudgedAt;
 
-use crate::{Bundle, Error, Manifest, Statement};
+use std::time::SystemTime;
+
+use crate::{Bundle, Digest, Error, Manifest, Statement};
 
 /// Something that can tell whether a bundle's signature is by the signer it trusts.
 pub trait Verifier: Send + Sync {
@@ -42,6 +44,7 @@ pub struct VerifiedManifest {
     signer: String,
     format: Format,
     judged: Option<JudgedAt>,
+    payload: Digest,
 }
 
 impl VerifiedManifest {
@@ -53,6 +56,7 @@ impl VerifiedManifest {
             signed_by,
             format,
             judged: None,
+            payload: Digest::of(&bundle.envelope().payload),
         })
     }
 
@@ -68,6 +72,12 @@ impl VerifiedManifest {
         &self.statement
     }
 
+    /// SHA-256 of what was signed, byte for byte: what the [parent](crate::Annotations::parent) of a later one says.
+    #[must_use]
+    pub fn payload_digest(&self) -> Digest {
+        self.payload
+    }
+
     /// Which format the signature has.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -79,6 +89,15 @@ impl VerifiedManifest {
     #[must_use]
     pub fn judged_at(&self) -> Option<JudgedAt> {
         self.judged
+    }
+
+    /// When it was signed, if a log or a timestamp authority proves that.
+    #[must_use]
+    pub fn proven_time(&self) -> Option<SystemTime> {
+        match self.judged? {
+            JudgedAt::Log(time) | JudgedAt::Timestamp(time) => Some(time),
+            JudgedAt::Begin(_) | JudgedAt::Given(_) | JudgedAt::Now(_) => None,
+        }
     }
 
     /// Who signed, as proven.

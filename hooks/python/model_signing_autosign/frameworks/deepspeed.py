@@ -40,6 +40,10 @@ def _weights_file(call: Call, saved: Any) -> object:
     return os.path.join(call.argument("save_dir", 1), call.argument("save_filename", 2) or "pytorch_model.bin")
 
 
+def _steps(call: Call) -> Any:
+    return call.args[0].global_steps
+
+
 def _is_rank_0(call: Call) -> bool:
     return int(call.args[0].global_rank) == 0
 
@@ -48,7 +52,7 @@ PATCHES: Final = (
     # def save_checkpoint(self, save_dir, tag=None, client_state={}, save_latest=True, exclude_frozen_parameters=False)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _tag_folder, owned=_reports_checkpoint),
+        saves(FRAMEWORK, _tag_folder, owned=_reports_checkpoint, step=_steps),
         ("deepspeed.runtime.engine:DeepSpeedEngine.save_checkpoint",),
         seen="`DeepSpeedEngine.save_checkpoint`, of pipelines too; not with a decoupled checkpoint engine",
         signed="the folder of the tag",
@@ -57,7 +61,7 @@ PATCHES: Final = (
     # def save_16bit_model(self, save_dir, save_filename="pytorch_model.bin", exclude_frozen_parameters=False)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, after=_weights_file, owned=_is_rank_0),
+        saves(FRAMEWORK, after=_weights_file, owned=_is_rank_0, step=_steps),
         ("deepspeed.runtime.engine:DeepSpeedEngine.save_16bit_model",),
         seen="`DeepSpeedEngine.save_16bit_model` and `save_fp16_model`",
         signed="the file",

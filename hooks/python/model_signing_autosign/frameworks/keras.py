@@ -155,10 +155,14 @@ def _backup(call: Call) -> object:
     return local(call.args[0].backup_dir)
 
 
-SAVE: Final = _asking(saves(FRAMEWORK, _file), _file)
+def _steps(call: Call) -> Any:
+    return call.args[0].optimizer.iterations
+
+
+SAVE: Final = _asking(saves(FRAMEWORK, _file, step=_steps), _file)
 """Wraps ``Model.save``, where that is not found by its own patches."""
 
-SAVE_WEIGHTS: Final = _asking(saves(FRAMEWORK, _weights(3), files=_shards), _weights(3))
+SAVE_WEIGHTS: Final = _asking(saves(FRAMEWORK, _weights(3), files=_shards, step=_steps), _weights(3))
 """Wraps ``Model.save_weights``."""
 
 EXPORT: Final = saves(FRAMEWORK, _file, files=_exported)
@@ -170,7 +174,7 @@ PATCHES: Final = (
     # def save_model(model, filepath, weights_format="h5", zipped=True)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _file),
+        saves(FRAMEWORK, _file, step=_steps),
         ("keras.src.saving.saving_lib:save_model",),
         seen="`Model.save`, `keras.saving.save_model` and `ModelCheckpoint`, to a `.keras` file or, with "
         "`zipped=False`, a folder",
@@ -189,7 +193,7 @@ PATCHES: Final = (
     # def save_weights_only(model, filepath, max_shard_size=None, objects_to_skip=None)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _weights(2), files=_shards),
+        saves(FRAMEWORK, _weights(2), files=_shards, step=_steps),
         ("keras.src.saving.saving_lib:save_weights_only",),
         seen="`Model.save_weights`, `keras.saving.save_weights` and `ModelCheckpoint(save_weights_only=True)`",
         signed="the file; with `max_shard_size` the `.weights.json` file and the shards that it names",
@@ -208,7 +212,7 @@ PATCHES: Final = (
     # def _save_model(self)
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _backup),
+        saves(FRAMEWORK, _backup, step=lambda call: call.args[0].model.optimizer.iterations),
         ("keras.src.callbacks.backup_and_restore:BackupAndRestore._save_model",),
         seen="`BackupAndRestore`",
         signed="its folder",
@@ -240,37 +244,37 @@ PATCHES: Final = (
         for name, wrapper, seen, signed in (
             (
                 "saving.saving_lib:save_model",
-                saves(TF_KERAS, _file),
+                saves(TF_KERAS, _file, step=_steps),
                 "`Model.save`, `save_model` and `ModelCheckpoint`, to a `.keras` file",
                 "the file",
             ),
             (
                 "saving.legacy.hdf5_format:save_model_to_hdf5",
-                _asking(saves(TF_KERAS, _file), _file),
+                _asking(saves(TF_KERAS, _file, step=_steps), _file),
                 "the same to an `.h5` file",
                 "the file",
             ),
             (
                 "saving.legacy.saved_model.save:save",
-                _asking(saves(TF_KERAS, _file), _file),
+                _asking(saves(TF_KERAS, _file, step=_steps), _file),
                 "the same as a SavedModel",
                 "the folder",
             ),
             (
                 "saving.saving_lib:save_weights_only",
-                saves(TF_KERAS, _file),
+                saves(TF_KERAS, _file, step=_steps),
                 "`Model.save_weights` to a `.weights.h5` file",
                 "the file",
             ),
             (
                 "saving.legacy.save:save_weights",
-                _asking(saves(TF_KERAS, _tf_weights, files=_tf_shards), _tf_weights),
+                _asking(saves(TF_KERAS, _tf_weights, files=_tf_shards, step=_steps), _tf_weights),
                 "the same to other names, as HDF5 or in the format of tf.train.Checkpoint",
                 "the file, or `P.index` with `P.data-*`",
             ),
             (
                 "export.export_lib:ExportArchive.write_out",
-                saves(TF_KERAS, _file),
+                saves(TF_KERAS, _file, step=_steps),
                 "`Model.export` and `ExportArchive.write_out`",
                 "the folder",
             ),

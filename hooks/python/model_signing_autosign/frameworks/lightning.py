@@ -47,6 +47,11 @@ def _folder(position: int, name: str, sharded: Callable[[Any], bool]) -> Where:
     return lambda call: _local(call.argument(name, position)) if sharded(call.args[0]) else None
 
 
+def step(call: Call) -> Any:
+    """Return the step that a Trainer writes into its checkpoint; Fabric saves what it is given, and tells of none."""
+    return call.argument("checkpoint", 1)["global_step"]
+
+
 def _reports(call: Call) -> bool:
     return bool(call.args[0].is_global_zero)
 
@@ -66,7 +71,7 @@ def _patches(fabric: tuple[Framework, str], trainer: tuple[Framework, str]) -> I
     """Yield the patches of one code tree: its part for Fabric and its part for the Trainer."""
     yield Patch(
         fabric[0],
-        saves(fabric[0], lambda call: file(call.argument("path", 2))),
+        saves(fabric[0], lambda call: file(call.argument("path", 2)), step=step),
         (f"{fabric[1]}.plugins.io.torch_io:TorchCheckpointIO.save_checkpoint",),
         seen="`Trainer.save_checkpoint`, `ModelCheckpoint`, `AsyncCheckpointIO`, `Fabric.save`",
         signed="the file",
@@ -81,7 +86,7 @@ def _patches(fabric: tuple[Framework, str], trainer: tuple[Framework, str]) -> I
         for strategy, sharded in strategies:
             yield Patch(
                 framework,
-                saves(framework, _folder(position, name, sharded), owned=_reports),
+                saves(framework, _folder(position, name, sharded), owned=_reports, step=step),
                 (f"{package}.strategies.{strategy}.save_checkpoint",),
                 seen=f"the same with {strategy.partition(':')[2]} where it shards",
                 signed="the folder",

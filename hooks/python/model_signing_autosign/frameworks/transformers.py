@@ -35,6 +35,10 @@ def _step(trainer: Any, run_folder: str) -> str:
     return os.path.join(run_folder, f"checkpoint-{trainer.state.global_step}")
 
 
+def _steps(call: Call) -> Any:
+    return call.args[0].state.global_step
+
+
 def _checkpoint(call: Call) -> str:
     trainer = call.args[0]
     return _step(trainer, trainer._get_output_dir(trial=call.argument("trial", 2)))
@@ -136,7 +140,7 @@ PATCHES: Final = (
     ),
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _model, owned=_trainer_saves),
+        saves(FRAMEWORK, _model, owned=_trainer_saves, step=_steps),
         ("transformers.trainer:Trainer.save_model",),
         seen="`Trainer.save_model`",
         signed="the folder, by the process that writes it",
@@ -145,7 +149,7 @@ PATCHES: Final = (
     *(
         Patch(
             FRAMEWORK,
-            saves(FRAMEWORK, _beside_model, owned=_trainer_saves),
+            saves(FRAMEWORK, _beside_model, owned=_trainer_saves, step=_steps),
             (f"transformers.trainer:Trainer.{name}",),
             seen=f"`Trainer.{name}`, where `save_model` has written into the same folder",
             signed="the folder, again",
@@ -155,7 +159,7 @@ PATCHES: Final = (
     ),
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _checkpoint, owned=_trainer_saves, gather=True),
+        saves(FRAMEWORK, _checkpoint, owned=_trainer_saves, gather=True, step=_steps),
         ("transformers.trainer:Trainer._save_checkpoint",),
         seen="checkpoints of a `Trainer`, in the run's folder or that of a hyperparameter trial",
         signed="the folder `checkpoint-<step>`, by the process that writes the model",
@@ -163,7 +167,7 @@ PATCHES: Final = (
     ),
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _tune_checkpoint, owned=_trainer_saves),
+        saves(FRAMEWORK, _tune_checkpoint, owned=_trainer_saves, step=_steps),
         ("transformers.trainer:Trainer._tune_save_checkpoint",),
         seen="checkpoints of a `Trainer` for Ray Tune",
         signed="the folder `checkpoint-<step>`, by the process that writes it",
@@ -172,7 +176,13 @@ PATCHES: Final = (
     ),
     Patch(
         FRAMEWORK,
-        saves(FRAMEWORK, _jit_checkpoint, owned=lambda call: bool(call.args[0].trainer.args.should_save), gather=True),
+        saves(
+            FRAMEWORK,
+            _jit_checkpoint,
+            owned=lambda call: bool(call.args[0].trainer.args.should_save),
+            gather=True,
+            step=lambda call: call.args[0].trainer.state.global_step,
+        ),
         ("transformers.trainer_jit_checkpoint:CheckpointManager.execute_jit_checkpoint",),
         seen="the checkpoint of a `Trainer` that got SIGTERM (`enable_jit_checkpoint`)",
         signed="the folder `checkpoint-<step>`, by the process that writes the model",

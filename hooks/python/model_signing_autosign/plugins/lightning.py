@@ -18,8 +18,8 @@ from typing import Any, Final
 import model_signing_autosign
 from model_signing_autosign import _session
 from model_signing_autosign._faults import contained, say
-from model_signing_autosign._saving import Call, Scope
-from model_signing_autosign.frameworks.lightning import file
+from model_signing_autosign._saving import Call, Scope, step_of
+from model_signing_autosign.frameworks.lightning import file, step
 
 _PACKAGES: Final = ("lightning.pytorch", "pytorch_lightning")
 
@@ -70,7 +70,8 @@ class _Saving:
         scope = None
         with contained("follow a save of lightning"):
             if not model_signing_autosign._disabled or model_signing_autosign._applied:
-                scope = Scope(file(Call(args, kwargs).argument("path", 1)), "lightning")
+                call = Call((self._io, *args), kwargs)
+                scope = Scope(file(call.argument("path", 2)), "lightning", step=step_of(call, step))
         save = type(self._io).save_checkpoint
         if scope is None:
             return save(self._io, *args, **kwargs)

@@ -31,7 +31,7 @@ class AutosignCallback(TrainerCallback):
         with contained("sign a checkpoint of transformers"):
             if _session.current().enabled and args.output_dir is not None:
                 root = _checkpoint(Path(args.output_dir).absolute(), f"checkpoint-{state.global_step}")
-                _ranks.saved(str(root), "transformers", owned=args.should_save)
+                _ranks.saved(str(root), "transformers", step=state.global_step, owned=args.should_save)
 
 
 def _checkpoint(output: Path, name: str) -> Path:
