@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use autosign_cli::Interpreter;
 use autosign_session::{
     Config, Error as SessionError, Examination, Installed, Instance, Keyless, PUBLIC_LOG, Report,
-    Settings, refuse_trust_in,
+    Settings, TrustPolicy, refuse_trust_in,
 };
 use autosign_signing::{
     CertificateSigner, CertificateVerifier, Error, ExpectedSigner, Hashing, Ignore, KeySigner,
-    KeyVerifier, KeylessVerifier, Signer, sign, signature_path,
+    KeyVerifier, KeylessVerifier, RelPath, Signer, sign, signature_path,
 };
 use pyo3::prelude::*;
 
@@ -200,6 +200,30 @@ pub(crate) fn verify_sigstore(
         let expected = ExpectedSigner::new(identity, identity_provider)?;
         let verifier = KeylessVerifier::new(&keyless.trust()?, expected)?;
         rules.verify(&model, signature, &verifier)
+    });
+    verified.map_err(error::verification)
+}
+
+/// Verify `model` as the TOML file `policy` says, and return the names of its verified files.
+///
+/// Raises:
+///     ConfigError: A setting is wrong.
+///     UnsignedError: There is no signature.
+///     VerificationError: The policy does not say who may sign it, or somebody else did, or the model is not what was signed.
+#[pyfunction]
+#[pyo3(signature = (model, *, policy, signature=None))]
+pub(crate) fn verify_policy(
+    py: Python<'_>,
+    model: PathBuf,
+    policy: PathBuf,
+    signature: Option<PathBuf>,
+) -> PyResult<Vec<String>> {
+    let keyless = py.detach(|| keyless(None)).map_err(error::session)?;
+    let verified = py.detach(|| {
+        let (policy, now) = (TrustPolicy::read(&policy)?, SystemTime::now());
+        let (judged, hashing) = (policy.judge(&model)?, Hashing::default());
+        let good = judged.verify(signature.as_deref(), &keyless, now, hashing)?;
+        Ok(good.files().iter().map(RelPath::to_string).collect())
     });
     verified.map_err(error::verification)
 }

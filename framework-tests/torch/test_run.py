@@ -67,6 +67,19 @@ def test_an_older_checkpoint_in_the_place_of_a_newer(
         model_signing_autosign.verify(tmp_path / "100.pt", **key, **asked)
 
 
+def test_a_policy(tmp_path: Path, keys: Any) -> None:
+    model, policy = tmp_path / "model.bin", tmp_path / "policy.toml"
+    model.write_bytes(b"weights")
+    model_signing_autosign.sign(model, private_key=keys.private)
+    policy.write_text(f"[[allow]]\nmodels = ['*.bin']\npublic_key = '{keys.public}'\n")
+    assert model_signing_autosign.verify(model, policy=policy) == ["model.bin"]
+    with pytest.raises(TypeError, match="goes signature alone"):
+        model_signing_autosign.verify(model, policy=policy, public_key=keys.public)
+    policy.write_text(f"[[allow]]\nmodels = ['*.pt']\npublic_key = '{keys.public}'\n")
+    with pytest.raises(model_signing_autosign.VerificationError, match="says of nobody"):
+        model_signing_autosign.verify(model, policy=policy)
+
+
 def test_a_signature_of_another_tool_says_no_step(tmp_path: Path, keys: Any) -> None:
     model = tmp_path / "model.bin"
     model.write_bytes(b"weights")

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Chain, Config, Error, Link, Settings, chains};
+use autosign_session::{Chain, Error, Link, Settings, chains};
 use autosign_signing::{Bundle, Error as SigningError, Verifier};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::verdict::{annotations, bad, rfc3339, say_json};
-use crate::{BAD, GOOD, UNSIGNED, USAGE, believed, config, failed, say, shown};
+use crate::verdict::{annotations, bad, known, rfc3339, say_json};
+use crate::{BAD, GOOD, UNSIGNED, USAGE, believed, failed, say, shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Log {
@@ -72,11 +72,7 @@ impl Log {
                 (audit, verifier.map(boxed))
             }
             Verify::Sigstore { audit, believed } => {
-                let Some(config) = config(settings, err) else {
-                    if let (true, Some(error)) = (audit.json, Config::read_strictly(settings).err())
-                    {
-                        say_json(out, &bad(&error));
-                    }
+                let Some(config) = known(settings, audit.json, out, err) else {
                     return USAGE;
                 };
                 let verifier = believed.verifier(&audit.paths, config, settings, err);

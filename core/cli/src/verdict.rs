@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::SystemTime;
 
-use autosign_session::Error;
+use autosign_session::{Config, Error, Settings};
 use autosign_signing::{
     Annotations, ErrorKind, Format, JudgedAt, RelPath, SerializationMethod, SignedBy, Statement,
     VerifiedModel,
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{say, shown};
+use crate::{config, say, shown};
 
 /// Unsigned files named in full; more are counted.
 const NAMES_SHOWN: usize = 10;
@@ -278,10 +278,25 @@ fn time(judged: Option<JudgedAt>, has_certificates: bool) -> Value {
     })
 }
 
+/// The settings' values, or nothing where one is wrong: that is told, with `json` there, too.
+pub(crate) fn known(
+    settings: &Settings,
+    json: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Option<Config> {
+    let known = config(settings, err);
+    if let (true, None, Some(error)) = (json, &known, Config::read_strictly(settings).err()) {
+        say_json(out, &bad(&error));
+    }
+    known
+}
+
 /// A model that must not be trusted.
 pub(crate) fn bad(error: &Error) -> Value {
     let kind = match error {
         Error::Signing(error) => error.kind().name(),
+        Error::LastSeen { .. } | Error::NoRule { .. } | Error::TrustPolicy { .. } => "trust",
         _ => "settings",
     };
     let mut verdict = json!({

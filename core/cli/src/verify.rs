@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::slice::from_ref;
 use std::time::{Duration, SystemTime};
 
-use autosign_session::{Config, Error, LastSeen, Settings, duration, verify};
+use autosign_session::{Config, Error, LastSeen, Settings, TrustPolicy, duration, verify};
 use autosign_signing::{
     Bundle, Digest, Freshness, JudgedAt, Policy, VerifiedModel, Verifier, signature_path,
 };
@@ -13,8 +13,8 @@ use clap::{Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
-use crate::verdict::{Good, bad, say_json, tell_hard_linked, tell_unsigned};
-use crate::{GOOD, Selection, USAGE, believed, config, default_signature, failed, say};
+use crate::verdict::{Good, bad, known, say_json, tell_hard_linked, tell_unsigned};
+use crate::{GOOD, Selection, USAGE, believed, default_signature, failed, freshen, say};
 
 #[derive(Subcommand)]
 pub(crate) enum Verify {
@@ -24,6 +24,9 @@ pub(crate) enum Verify {
     Key(Key),
     /// With a root of the signer's X.509 certificate.
     Certificate(Certificate),
+    /// As a policy says for the model: who must have signed it, and which of theirs is wanted. Of what is there all must be
+    /// signed, whatever the signer left out, but for git's own files.
+    Policy(ByPolicy),
 }
 
 #[derive(Args)]
@@ -99,23 +102,42 @@ pub(crate) struct Certificate {
     log_fingerprints: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct ByPolicy {
+    /// The file or folder to verify.
+    model: PathBuf,
+    /// The policy, a TOML file.
+    #[arg(long, value_name = "PATH")]
+    policy: PathBuf,
+    /// The signature. Default: NAME.sig beside a file and model.sig inside a folder.
+    #[arg(long, value_name = "PATH")]
+    signature: Option<PathBuf>,
+    /// Use no network. Without this, trust that is older than a day is fetched first.
+    #[arg(long)]
+    offline: bool,
+    /// Print JSON: who signed when, and which files; or what is wrong.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    workers: Workers,
+}
+
 impl Verify {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        let tell_signer = matches!(self, Self::Certificate(_));
+        let tell_signer = matches!(self, Self::Certificate(_) | Self::Policy(_));
         let tell_time = !matches!(self, Self::Sigstore(_));
-        let json = self.model().json;
+        let json = self.json();
         let verified = match self {
             Self::Key(key) => key.verify(),
             Self::Certificate(certificate) => certificate.verify(err),
-            Self::Sigstore(sigstore) => {
-                let Some(config) = config(settings, err) else {
-                    if let (true, Some(error)) = (json, Config::read_strictly(settings).err()) {
-                        say_json(out, &bad(&error));
-                    }
-                    return USAGE;
-                };
-                sigstore.verify(config, settings, err)
-            }
+            Self::Sigstore(sigstore) => match known(settings, json, out, err) {
+                Some(config) => sigstore.verify(config, settings, err),
+                None => return USAGE,
+            },
+            Self::Policy(policy) => match known(settings, json, out, err) {
+                Some(config) => policy.verify(&config, err),
+                None => return USAGE,
+            },
         };
         match verified {
             Ok(verified) => {
@@ -155,11 +177,12 @@ impl Verify {
         }
     }
 
-    fn model(&self) -> &Model {
+    fn json(&self) -> bool {
         match self {
-            Self::Sigstore(sigstore) => &sigstore.model,
-            Self::Key(key) => &key.model,
-            Self::Certificate(certificate) => &certificate.model,
+            Self::Sigstore(sigstore) => sigstore.model.json,
+            Self::Key(key) => key.model.json,
+            Self::Certificate(certificate) => certificate.model.json,
+            Self::Policy(policy) => policy.json,
         }
     }
 }
@@ -193,6 +216,20 @@ impl Certificate {
             tell_fingerprints("[ verify ]", &bundle.fingerprints(), err);
         }
         self.model.verify(&verifier)
+    }
+}
+
+impl ByPolicy {
+    fn verify(self, config: &Config, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
+        let policy = TrustPolicy::read(&self.policy)?;
+        let judged = policy.judge(&self.model)?;
+        let keyless = judged.keyless(&config.keyless);
+        if judged.is_keyless() && !self.offline {
+            freshen(&keyless, err);
+        }
+        let (signature, bar) = (self.signature.as_deref(), Bar::default());
+        let hashing = self.workers.hashing(&bar);
+        judged.verify(signature, &keyless, SystemTime::now(), hashing)
     }
 }
 

@@ -72,6 +72,37 @@ fn a_signature_that_says_nothing_is_refused_where_it_is_asked() {
 }
 
 #[test]
+fn a_policy_says_who_may_sign_what() {
+    let place = Place::new();
+    let public = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../signing/tests/keys/p256.pub.pem"
+    ));
+    std::fs::create_dir(place.path("etc")).unwrap();
+    std::fs::write(place.path("etc/key.pem"), public.unwrap()).unwrap();
+    let policy = |text: &str| std::fs::write(place.path("etc/policy.toml"), text).unwrap();
+    policy("[[allow]]\nmodels = ['*.pt']\npublic_key = 'key.pem'\n");
+    let verify = "verify policy @last.pt --policy @etc/policy.toml";
+    assert_eq!(place.run(verify).code, UNSIGNED);
+    assert_eq!(place.run(SIGN).code, GOOD);
+    let said = place.run(verify);
+    assert_eq!((said.code, said.err.as_str()), (GOOD, ""));
+    assert!(
+        said.out.starts_with("Signed by key ") && said.out.ends_with("Verification succeeded\n")
+    );
+    policy("[[allow]]\nmodels = ['*.bin']\npublic_key = 'key.pem'\n");
+    place.refuses(verify, &["says of nobody", "last.pt"]);
+    let said = place.run(&format!("{verify} --json"));
+    let verdict: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (said.code, &verdict["error"]["kind"]),
+        (BAD, &Value::from("trust"))
+    );
+    policy("[[allow]]\nmodels = ['*.bin']\n");
+    place.refuses(verify, &["rule 1: it must have one of"]);
+}
+
+#[test]
 fn an_audit_finds_what_is_wrong_in_a_run() {
     let mut place = Place::new();
     assert_eq!(

@@ -70,6 +70,14 @@ pub enum Error {
         "MODEL_SIGNING_MODE is `offline`, and there is no spool: nothing would remember what to sign"
     )]
     NoSpool,
+    /// No rule of the policy names the model.
+    #[error("{policy:?} says of nobody that they may sign {model:?}")]
+    NoRule {
+        /// The policy.
+        policy: PathBuf,
+        /// The model.
+        model: PathBuf,
+    },
     /// It was tried, and a flush will try again.
     #[error("{path:?} is not signed: {reason}")]
     NotSigned {
@@ -104,6 +112,14 @@ pub enum Error {
         value: String,
         /// What it may be.
         values: &'static str,
+    },
+    /// A policy that cannot be used: nothing is verified by half of it.
+    #[error("the policy {path:?} cannot be used: {reason}")]
+    TrustPolicy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A variable that looks like a setting and is none.
     #[error("{}", unknown(name, file.as_deref(), *nearest))]
@@ -195,6 +211,10 @@ impl Error {
                 "set MODEL_SIGNING_PRIVATE_KEY to a URI such as pkcs11:token=NAME;object=KEY?module-path=/PATH/TO/MODULE.so&pin-source=file:/PATH/TO/PIN"
             }
             Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",
+            Self::NoRule { .. } => {
+                "have its operator add a rule with its producer, if this machine is to use it"
+            }
+            Self::TrustPolicy { .. } => "correct it, or ask the operator of this machine",
             Self::NotSigned { .. } => {
                 "it stays in the spool, if there is one: `model-signing flush` tries again"
             }

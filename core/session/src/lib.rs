@@ -28,6 +28,7 @@ mod show;
 mod signing;
 mod spool;
 mod thread;
+mod trust_policy;
 mod values;
 mod worker;
 
@@ -49,4 +50,5 @@ pub use selection::Selection;
 pub use session::{Session, Status, Ticket};
 pub use settings::{SETTINGS, Setting, every_setting};
 pub use spool::{Record, Spool, Spooled};
+pub use trust_policy::{Judgement, TrustPolicy};
 pub use values::duration;

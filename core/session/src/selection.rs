@@ -62,7 +62,7 @@ pub(crate) fn globs(text: &str) -> Option<Vec<Pattern>> {
     (!globs.is_empty()).then_some(globs)
 }
 
-fn matches(glob: &Pattern, root: &Path) -> bool {
+pub(crate) fn matches(glob: &Pattern, root: &Path) -> bool {
     const OPTIONS: MatchOptions = MatchOptions {
         case_sensitive: true,
         require_literal_separator: true,

@@ -483,7 +483,7 @@ pub enum Error {
         reason: String,
     },
     /// A trust file that others may write to.
-    #[error("the trust config {path:?} can be written by other users")]
+    #[error("{path:?}, which says whom to trust, can be written by other users")]
     TrustWritable {
         /// The file.
         path: PathBuf,

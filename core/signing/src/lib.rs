@@ -94,7 +94,7 @@ pub use signer::{
 pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
-pub use trust::{Known, TrustConfig, TufRepository};
+pub use trust::{Known, TrustConfig, TufRepository, read_private};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
     KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,

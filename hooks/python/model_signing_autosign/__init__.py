@@ -295,6 +295,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
     timestamp_certificate_chain: Sequence[str | os.PathLike[str]] = (),
     revocation_list: Sequence[str | os.PathLike[str]] = (),
     at: datetime.datetime | None = None,
+    policy: str | os.PathLike[str] | None = None,
     signature: str | os.PathLike[str] | None = None,
     expect_name: str | None = None,
     run: str | None = None,
@@ -324,6 +325,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
         revocation_list: Lists of revoked certificates, DER or PEM files. Once there is one, every certificate below a
             root must be cleared by a list of its issuer.
         at: When certificates must be valid, where no timestamp says when the signature was made; None for now.
+        policy: TOML file that says who may sign which models, and which of theirs is wanted; with it goes ``signature``
+            alone. All that is there must be signed then, but for git's own files.
         signature: Where the signature is; None for the place where `sign` puts it.
         expect_name: The name that the signer must have given the model, the last part of the path that was signed.
         run: The training that must have saved it, as MODEL_SIGNING_RUN named it.
@@ -339,8 +342,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
         Names of the signed files, relative to the model.
 
     Raises:
-        TypeError: If it is not one of ``public_key``, ``identity`` with ``identity_provider``, and
-            ``certificate_chain``.
+        TypeError: If it is not one of ``public_key``, ``identity`` with ``identity_provider``, ``certificate_chain``,
+            and ``policy``.
         UnsignedError: If there is no signature.
         VerificationError: If the signature is not theirs, or the model is not what was signed, or not what was asked
             for.
@@ -351,6 +354,13 @@ def verify(  # noqa: PLR0913 - every argument is a name
         >>> len(autosign.verify("model.pt", public_key="public.pem"))
         1
     """
+    if policy is not None:
+        given = (public_key, identity, identity_provider, trust_config, certificate_chain, certificate_identity, at)
+        asked = (expect_name, run, min_step, max_age, last_seen)
+        if any(one is not None for one in given + asked) or timestamp_certificate_chain or revocation_list:
+            message = "with policy goes signature alone"
+            raise TypeError(message)
+        return _core.verify_policy(model, policy=policy, signature=signature)
     rules = _core.Rules(
         expect_name=expect_name,
         run=run,

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import SupportsFloat, SupportsIndex, final
 
-__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_sigstore", "warn"]
+__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn"]
 
 @final
 class Hashing:
@@ -311,6 +311,16 @@ def verify_key(model: str | PathLike[str], *, public_key: str | PathLike[str], r
     Raises:
         UnsignedError: There is no signature.
         VerificationError: The signature is not by this key, or the model is not what was signed.
+    """
+
+def verify_policy(model: str | PathLike[str], *, policy: str | PathLike[str], signature: str | PathLike[str] | None = None) -> list[str]:
+    """
+    Verify `model` as the TOML file `policy` says, and return the names of its verified files.
+
+    Raises:
+        ConfigError: A setting is wrong.
+        UnsignedError: There is no signature.
+        VerificationError: The policy does not say who may sign it, or somebody else did, or the model is not what was signed.
     """
 
 def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provider: str, rules: Rules, trust_config: str | PathLike[str] | None = None, signature: str | PathLike[str] | None = None) -> list[str]:

@@ -23,6 +23,8 @@ use crate::{Error, json as strict};
 
 pub use tuf::{Known, TufRepository};
 
+/// What most of these files are.
+const CONFIG: &str = "trust config";
 /// More than any trust file has.
 const MAX_BYTES: u64 = 4 << 20;
 const CLIENT_TRUST_CONFIG: &str = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";
@@ -75,7 +77,7 @@ impl TrustConfig {
     /// # Errors
     /// [`Error::Io`], and round the path [`Error::TrustConfig`], [`Error::TrustWritable`].
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::parse(&read_private(path)?).map_err(Error::at(path))
+        Self::parse(&read_private(path, CONFIG)?).map_err(Error::at(path))
     }
 
     /// Reads cosign's two files, `trusted_root.json` and `signing_config.json`.
@@ -83,12 +85,12 @@ impl TrustConfig {
     /// # Errors
     /// As [`TrustConfig::read`].
     pub fn read_parts(trusted_root: &Path, signing_config: Option<&Path>) -> Result<Self, Error> {
-        let root = Self::from_parts(&read_private(trusted_root)?, None);
+        let root = Self::from_parts(&read_private(trusted_root, CONFIG)?, None);
         let root = root.map_err(Error::at(trusted_root))?;
         let Some(path) = signing_config else {
             return Ok(root);
         };
-        let config = strict::parse(&read_private(path)?).map_err(wrong);
+        let config = strict::parse(&read_private(path, CONFIG)?).map_err(wrong);
         let both = config.and_then(|config| Self::from_values(root.root_json, Some(config)));
         both.map_err(Error::at(path))
     }
@@ -335,9 +337,12 @@ fn select<'a>(
     Ok(chosen)
 }
 
-/// Whoever can write to a trust file decides whom to trust.
-fn read_private(path: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = read_capped(path, "trust config", MAX_BYTES)?;
+/// Reads a file that says whom to trust: whoever can write to it decides that. `what` it should be is for the error.
+///
+/// # Errors
+/// [`Error::TrustWritable`], and those of [`read_capped`].
+pub fn read_private(path: &Path, what: &'static str) -> Result<Vec<u8>, Error> {
+    let bytes = read_capped(path, what, MAX_BYTES)?;
     let found = rustix::fs::stat(path).map_err(|error| Error::io("stat", path)(error.into()))?;
     if Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
         return Err(Error::TrustWritable { path: path.into() });

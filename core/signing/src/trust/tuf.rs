@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sigstore_tuf::transport::FetchFuture;
 use sigstore_tuf::{FileStore, MetadataStore, Repository, StoreRepository, Updater};
 
-use super::{TrustConfig, read_private};
+use super::{CONFIG, TrustConfig, read_private};
 use crate::services::{Connection, Deadline};
 use crate::{Error, json};
 
@@ -135,7 +135,7 @@ impl TufRepository {
     /// # Errors
     /// [`Error::Io`], and those of [`TufRepository::refresh`]; nothing more is trusted then.
     pub fn trust(&self, path: &Path, connection: &Connection) -> Result<TrustConfig, Error> {
-        let root = read_private(path)?;
+        let root = read_private(path, CONFIG)?;
         let root = String::from_utf8(root).map_err(|error| self.wrong(error))?;
         let kept = Kept {
             root: Some(root),
@@ -242,7 +242,7 @@ impl TufRepository {
         if !path.exists() {
             return Err(self.unknown());
         }
-        json::parse(&read_private(&path)?).map_err(|error| self.wrong(error))
+        json::parse(&read_private(&path, CONFIG)?).map_err(|error| self.wrong(error))
     }
 
     fn file_name(&self) -> String {

@@ -1,0 +1,325 @@
+//! Who may sign which models here: a file that the operator of a machine writes, for whoever verifies on it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use autosign_signing::{
+    CertificateVerifier, Error as SigningError, ExpectedSigner, Freshness, Hashing, KeyVerifier,
+    KeylessVerifier, Policy, VerifiedModel, Verifier, read_private, signature_path,
+};
+use glob::Pattern;
+use serde::Deserialize;
+
+use crate::selection::matches;
+use crate::{Error, Instance, Keyless, LastSeen, duration, refuse_trust_in, verify};
+
+/// Rules, of which the first that names a model decides; a model that none names is refused.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use autosign_session::{Config, Environment, TrustPolicy};
+/// use autosign_signing::{Hashing, Ignore, KeySigner, sign, signature_path};
+/// let (folder, etc) = (tempfile::tempdir()?, tempfile::tempdir()?);
+/// std::fs::copy("../signing/tests/keys/p256.pub.pem", etc.path().join("team.pub.pem"))?;
+/// let policy = etc.path().join("policy.toml");
+/// std::fs::write(&policy, "[[allow]]\nmodels = ['*.pt']\npublic_key = 'team.pub.pem'\n")?;
+/// let policy = TrustPolicy::read(&policy)?;
+///
+/// let signer = KeySigner::read("../signing/tests/keys/p256.pem".as_ref(), None)?;
+/// let keyless = Config::read(&Environment::default().into()).0.keyless;
+/// for (name, good) in [("last.pt", true), ("last.bin", false)] {
+///     let model = folder.path().join(name);
+///     std::fs::write(&model, b"weights")?;
+///     sign(&model, &signature_path(&model), &Ignore::git(), &signer, Hashing::default())?;
+///     let judged = policy.judge(&model);
+///     assert_eq!(judged.is_ok(), good);
+///     if let Ok(judged) = judged {
+///         judged.verify(None, &keyless, SystemTime::now(), Hashing::default())?;
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TrustPolicy {
+    path: PathBuf,
+    rules: Vec<Rule>,
+}
+
+/// Who may sign some models, and which of what they signed is wanted.
+#[derive(Debug)]
+struct Rule {
+    models: Vec<Pattern>,
+    signer: Believed,
+    expect_name: Option<String>,
+    freshness: Freshness,
+    max_age: Option<Duration>,
+    last_seen: Option<LastSeen>,
+}
+
+#[derive(Debug)]
+enum Believed {
+    Sigstore {
+        identity: String,
+        provider: String,
+        trust_config: Option<PathBuf>,
+    },
+    Key {
+        public_key: PathBuf,
+        stamps: Vec<PathBuf>,
+    },
+    Certificate {
+        chain: Vec<PathBuf>,
+        identity: String,
+        stamps: Vec<PathBuf>,
+        lists: Vec<PathBuf>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    allow: Vec<Wire>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    models: Vec<String>,
+    identity: Option<String>,
+    identity_provider: Option<String>,
+    trust_config: Option<PathBuf>,
+    public_key: Option<PathBuf>,
+    certificate_chain: Option<Vec<PathBuf>>,
+    certificate_identity: Option<String>,
+    timestamp_certificate_chain: Option<Vec<PathBuf>>,
+    revocation_list: Option<Vec<PathBuf>>,
+    expect_name: Option<String>,
+    run: Option<String>,
+    min_step: Option<u64>,
+    max_age: Option<String>,
+    last_seen: Option<PathBuf>,
+}
+
+impl TrustPolicy {
+    /// Reads the TOML file at `path`. Paths in it are taken from its folder.
+    ///
+    /// # Errors
+    /// [`SigningError::Io`], [`SigningError::TrustWritable`] where others may write to it, [`Error::TrustPolicy`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::TrustPolicy {
+            path: path.into(),
+            reason,
+        };
+        let text = String::from_utf8(read_private(path, "trust policy")?);
+        let text = text.map_err(|_| wrong("is not UTF-8".to_owned()))?;
+        let File { allow } = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(0, |before| before.matches('\n').count()) + 1;
+            wrong(format!("line {line}: {}", error.message()))
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let rules = allow.into_iter().enumerate().map(|(at, wire)| {
+            let rule = wire.rule(folder);
+            rule.map_err(|reason| wrong(format!("rule {}: {reason}", at + 1)))
+        });
+        Ok(Self {
+            path: path.into(),
+            rules: rules.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What the policy says of the model at `model`: the first rule decides with a glob that it matches, as
+    /// `MODEL_SIGNING_INCLUDE` has them, without links on the way.
+    ///
+    /// # Errors
+    /// [`SigningError::Io`] where there is no model, [`Error::NoRule`].
+    pub fn judge(&self, model: &Path) -> Result<Judgement<'_>, Error> {
+        let model = model.canonicalize().map_err(|source| SigningError::Io {
+            action: "open",
+            path: model.into(),
+            source,
+        })?;
+        let named = |rule: &&Rule| rule.models.iter().any(|glob| matches(glob, &model));
+        match self.rules.iter().find(named) {
+            Some(rule) => Ok(Judgement {
+                policy: self,
+                rule,
+                model,
+            }),
+            None => Err(Error::NoRule {
+                policy: self.path.clone(),
+                model,
+            }),
+        }
+    }
+}
+
+/// The rule for one model.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    policy: &'a TrustPolicy,
+    rule: &'a Rule,
+    /// Resolved once: what is verified is what the rule was found for.
+    model: PathBuf,
+}
+
+impl Judgement<'_> {
+    /// Verifies the model as the rule says: of what lies there all must be signed, but for git's own files and those without a
+    /// byte where shards are, whatever its signer left out, and nothing old is taken. Without `signature` it lies where
+    /// [`signature_path`] has it; where the rule names no instance of Sigstore, that of `keyless` is believed.
+    ///
+    /// # Errors
+    /// Those of [`verify`], and of the files that the rule names.
+    pub fn verify(
+        &self,
+        signature: Option<&Path>,
+        keyless: &Keyless,
+        now: SystemTime,
+        hashing: Hashing<'_>,
+    ) -> Result<VerifiedModel, Error> {
+        let (rule, model) = (self.rule, self.model.as_path());
+        refuse_trust_in(model, [self.policy.path.as_path()])?;
+        let verifier = rule.verifier(model, &self.keyless(keyless))?;
+        let freshness = rule.freshness.clone();
+        let policy = Policy {
+            strict: true,
+            expect_name: rule.expect_name.clone(),
+            freshness: match rule.max_age {
+                Some(age) => freshness.not_older_than(age, now),
+                None => freshness,
+            },
+            ..Policy::default()
+        };
+        let beside = signature_path(model);
+        let signature = signature.unwrap_or(&beside);
+        let last_seen = rule.last_seen.as_ref();
+        verify(model, signature, &*verifier, &policy, last_seen, hashing)
+    }
+
+    /// Whether it is about who signed through Sigstore.
+    #[must_use]
+    pub fn is_keyless(&self) -> bool {
+        matches!(self.rule.signer, Believed::Sigstore { .. })
+    }
+
+    /// `given`, with the instance that the rule names.
+    #[must_use]
+    pub fn keyless(&self, given: &Keyless) -> Keyless {
+        let mut keyless = given.clone();
+        if let Believed::Sigstore {
+            trust_config: Some(path),
+            ..
+        } = &self.rule.signer
+        {
+            keyless.instance = Instance::trust_config(path.clone());
+        }
+        keyless
+    }
+}
+
+impl Rule {
+    fn verifier(&self, model: &Path, keyless: &Keyless) -> Result<Box<dyn Verifier>, Error> {
+        let refuse = |files: &[&[PathBuf]]| {
+            let files = files.iter().copied().flatten().map(PathBuf::as_path);
+            refuse_trust_in(model, files)
+        };
+        Ok(match &self.signer {
+            Believed::Sigstore {
+                identity, provider, ..
+            } => {
+                keyless.refuse_trust_in(model)?;
+                let expected = ExpectedSigner::new(identity, provider)?;
+                Box::new(KeylessVerifier::new(&keyless.trust()?, expected)?)
+            }
+            Believed::Key { public_key, stamps } => {
+                refuse(&[std::slice::from_ref(public_key), stamps])?;
+                let mut verifier = KeyVerifier::read(public_key)?;
+                for chain in stamps {
+                    verifier = verifier.with_timestamp_authority(chain)?;
+                }
+                Box::new(verifier)
+            }
+            Believed::Certificate {
+                chain,
+                identity,
+                stamps,
+                lists,
+            } => {
+                refuse(&[chain, stamps, lists])?;
+                let mut verifier = CertificateVerifier::read(chain)?.with_identity(identity)?;
+                for chain in stamps {
+                    verifier = verifier.with_timestamp_authority(chain)?;
+                }
+                for list in lists {
+                    verifier = verifier.with_revocation_list(list)?;
+                }
+                Box::new(verifier)
+            }
+        })
+    }
+}
+
+impl Wire {
+    fn rule(self, folder: &Path) -> Result<Rule, String> {
+        let globs = self.models.iter().map(|glob| {
+            Pattern::new(glob).map_err(|error| format!("`models` has {glob:?}: {}", error.msg))
+        });
+        let globs: Vec<_> = globs.collect::<Result<_, _>>()?;
+        if globs.is_empty() {
+            return Err("`models` is empty".to_owned());
+        }
+        let here = |path: PathBuf| folder.join(path);
+        let all = |paths: Option<Vec<PathBuf>>| -> Vec<PathBuf> {
+            paths.into_iter().flatten().map(here).collect()
+        };
+        let max_age = self.max_age.map(|age| {
+            duration(&age)
+                .ok_or_else(|| format!("`max_age` is {age:?}, not such as 90m, 12h or 7d"))
+        });
+        let signer = match (
+            (self.identity, self.identity_provider, self.trust_config),
+            self.public_key,
+            (self.certificate_chain, self.certificate_identity),
+            (self.timestamp_certificate_chain, self.revocation_list),
+        ) {
+            ((Some(identity), Some(provider), trust), None, (None, None), (None, None)) => {
+                ExpectedSigner::new(&identity, &provider).map_err(|error| error.to_string())?;
+                Believed::Sigstore {
+                    identity,
+                    provider,
+                    trust_config: trust.map(here),
+                }
+            }
+            ((None, None, None), Some(public_key), (None, None), (stamps, None)) => Believed::Key {
+                public_key: here(public_key),
+                stamps: all(stamps),
+            },
+            ((None, None, None), None, (Some(chain), Some(identity)), (stamps, lists)) => {
+                Believed::Certificate {
+                    chain: all(Some(chain)),
+                    identity,
+                    stamps: all(stamps),
+                    lists: all(lists),
+                }
+            }
+            _ => {
+                return Err(
+                    "it must have one of `identity` with `identity_provider`, `public_key`, and `certificate_chain` with `certificate_identity`, and what goes with that one"
+                        .to_owned(),
+                );
+            }
+        };
+        Ok(Rule {
+            models: globs,
+            signer,
+            expect_name: self.expect_name,
+            freshness: Freshness {
+                run: self.run,
+                min_step: self.min_step,
+                not_before: None,
+            },
+            max_age: max_age.transpose()?,
+            last_seen: self.last_seen.map(|path| LastSeen::new(folder.join(path))),
+        })
+    }
+}
