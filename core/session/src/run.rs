@@ -15,6 +15,7 @@ use autosign_signing::{Annotations, Digest, Statement};
 use serde::{Deserialize, Serialize};
 
 use crate::kept;
+use crate::session::new_name;
 use crate::spool::{Record, check_private};
 
 /// The heads of so many runs are kept, of those that signed last.
@@ -46,11 +47,12 @@ struct Head {
 }
 
 impl Run {
-    /// The run `name`; `spool` is where its head is kept.
-    pub(crate) fn new(name: String, spool: Option<PathBuf>) -> Self {
-        let kept = spool
-            .as_deref()
-            .filter(|spool| check_private(spool).is_ok());
+    /// The run `name`, or one of its own; `spool` is where its head is kept.
+    pub(crate) fn new(name: Option<String>, spool: Option<PathBuf>) -> Self {
+        // Of a run that begins now there is nothing to know.
+        let kept = spool.as_deref().filter(|_| name.is_some());
+        let kept = kept.filter(|spool| check_private(spool).is_ok());
+        let name = name.unwrap_or_else(new_name);
         let kept = kept.and_then(|spool| kept::read::<Heads>(&heads(spool)).ok());
         let last = kept.and_then(|kept| Some(kept.runs.get(&name)?.sequence));
         Self {

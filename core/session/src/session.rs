@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// A session with these settings. Starts no thread until something is saved, and looks at files
-    /// only to see where a token may come from.
+    /// only to see where a token may come from, and which checkpoint of `MODEL_SIGNING_RUN` was the last.
     #[must_use]
     pub fn start(config: Config, listener: Listener) -> Self {
         let spool = config

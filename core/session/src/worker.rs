@@ -12,7 +12,6 @@ use autosign_signing::{Hashing, Manner, Statement, publish};
 
 use crate::jobs::{Job, Published, Push, Settles, State, family, is_gone};
 use crate::run::Run;
-use crate::session::new_name;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
@@ -92,10 +91,7 @@ impl Queue {
             raise: config.on_error == OnError::Raise,
             settle: config.settle,
             identity: config.signer(),
-            run: Run::new(
-                config.run.clone().unwrap_or_else(new_name),
-                config.spool.clone(),
-            ),
+            run: Run::new(config.run.clone(), config.spool.clone()),
         })
     }
 
