@@ -169,8 +169,15 @@ impl Form {
     /// That which a file of this name has.
     fn of(name: &RelPath) -> Option<Self> {
         let name = name.components().next_back()?;
-        // `model.safetensors.index.json`; Keras' are `model.weights.json`, or just end so.
-        if name.ends_with(".index.json") || name.ends_with("weights.json") {
+        // `model.safetensors.index.json`, and of a variant `model.safetensors.index.fp16.json`; Keras' `model.weights.json`.
+        let mut parts = name.rsplit('.');
+        let end: [_; 4] = std::array::from_fn(|_| parts.next());
+        if let [Some("json"), Some("index"), Some(_), _]
+        | [Some("json"), Some(_), Some("index"), Some(_)] = end
+        {
+            return Some(Self::WeightMap);
+        }
+        if name.ends_with("weights.json") {
             return Some(Self::WeightMap);
         }
         // Ranks that do not wait for each other write `__0.metadata`.
@@ -197,15 +204,10 @@ impl Form {
         };
         match read {
             Ok(()) => Ok(names),
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-                ) =>
-            {
-                Ok(Names::default())
-            }
-            Err(error) => Err(fail(error)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(Names::default()),
+                _ => Err(fail(error)),
+            },
         }
     }
 }
@@ -390,6 +392,7 @@ mod tests {
         for index in [
             "model.safetensors.index.json",
             "unet/x.index.json",
+            "model.safetensors.index.fp16.json",
             "m.weights.json",
             ".metadata",
             "a/__12.metadata",
@@ -398,6 +401,8 @@ mod tests {
         }
         for other in [
             "index.json",
+            "index.fp16.json",
+            "x.index.json.bak",
             "config.json",
             "x.index.json/a",
             "ckpt-3.index",
