@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -11,6 +13,7 @@ import model_signing_autosign
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from model_signing_autosign import _core
 from torch.distributed.checkpoint import FileSystemWriter, HuggingFaceStorageWriter
 from torch.distributed.checkpoint import save as bound_before_enable
 from torch.distributed.checkpoint.format_utils import torch_save_to_dcp
@@ -18,7 +21,6 @@ from torch.distributed.checkpoint.fsspec_filesystem import FsspecWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from subprocess import CompletedProcess
     from types import ModuleType
 
@@ -99,6 +101,33 @@ def test_not_a_folder(
     assert fsspec.filesystem("memory").exists("/y/.metadata")
     assert signatures() == []
     assert autosign.status() == before
+
+
+class NodeLocal(FileSystemWriter):
+    """What another node writes stays on that node."""
+
+    def finish(self, metadata: Any, results: Any) -> None:
+        super().finish(metadata, results)
+        folder = Path(self.path)
+        (folder / "__0_1.distcp").rename(folder.parent / "elsewhere")
+
+
+def test_shards_of_another_node(
+    tmp_path: Path, is_signed: Callable[[Path], bool], keys: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, shard = tmp_path / "x", tmp_path / "x" / "__0_1.distcp"
+    dcp.save(state(), storage_writer=NodeLocal(folder, thread_count=2))
+    assert is_signed(folder)
+    assert capfd.readouterr().err.count('but ".metadata" names "__0_1.distcp" that is not there') == 1
+    model_signing_autosign.disable()
+    shutil.copy(tmp_path / "elsewhere", shard)
+    model = [str(folder), "--signature", str(folder / "model.sig")]
+    verify = ["model-signing", "verify", "key", *model, "--public-key", str(keys.public)]
+    sign = ["model-signing", "sign", "key", *model, "--private-key", str(keys.private)]
+    for command in ([*verify, "--ignore-unsigned-files"], [*sign, "--ignore-paths", str(shard)]):
+        assert _core.run(command) == 1
+        assert 'the index ".metadata" names "__0_1.distcp", which is not signed' in capfd.readouterr().err
+    assert _core.run(sign) == _core.run(verify) == 0
 
 
 class Failing(FileSystemWriter):

@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-from model_signing_autosign import _patch, frameworks
+from model_signing_autosign import _core, _patch, frameworks
 from transformers import GPT2Config, GPT2LMHeadModel
 
 if TYPE_CHECKING:
@@ -89,6 +89,25 @@ def test_shards(gpt2: Any, tmp_path: Path, is_signed: Callable[[Path], bool], ke
     gpt2.save_pretrained(folder, max_shard_size="20KB")  # fewer, and the old ones are deleted
     assert len(list(folder.glob("model-*.safetensors"))) < len(shards)
     assert is_signed(folder)
+
+
+def test_an_index_and_its_shards(
+    gpt2: Any, tmp_path: Path, is_signed: Callable[[Path], bool], keys: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, index = tmp_path / "model", "model.safetensors.index.json"
+    gpt2.save_pretrained(folder, max_shard_size="10KB")
+    assert is_signed(folder)
+    assert "not there" not in capfd.readouterr().err
+    first, *more = sorted(path.name for path in folder.glob("model-*.safetensors"))
+    sign = ["model-signing", "sign", "key", str(folder), "--signature", str(tmp_path / "x.sig")]
+    sign += ["--private-key", str(keys.private)]
+    assert _core.run([*sign, "--ignore-paths", str(folder / first)]) == 1
+    assert f'the index "{index}" names "{first}", which is not signed' in capfd.readouterr().err
+    gpt2.save_pretrained(folder)  # in one file, and the index of the shards stays
+    assert (folder / index).exists()
+    assert is_signed(folder)
+    assert f'but "{index}" names "{first}" (and {len(more)} more) that is not there' in capfd.readouterr().err
+    GPT2LMHeadModel.from_pretrained(folder)
 
 
 def test_tokenizer_into_the_folder_of_a_model(

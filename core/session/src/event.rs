@@ -46,6 +46,19 @@ pub enum Event {
         /// The line.
         line: String,
     },
+    /// A checkpoint was signed whose index names files that are not there; [`Event::Signed`] comes before.
+    Incomplete {
+        /// The checkpoint.
+        root: PathBuf,
+        /// Who saved it.
+        framework: String,
+        /// The index, as the signature names it.
+        index: String,
+        /// The first of the files, as a signature would name it.
+        file: String,
+        /// How many there are.
+        missing: usize,
+    },
     /// The session ends with checkpoints unsigned.
     Left {
         /// How many.
@@ -145,6 +158,24 @@ impl Event {
                 root, bytes, took, ..
             } => (Info, format!("hashed {root:?} ({})", cost(*bytes, *took))),
             Self::Hook { line } => (Warning, line.clone()),
+            Self::Incomplete {
+                root,
+                index,
+                file,
+                missing,
+                ..
+            } => {
+                let more = match missing.saturating_sub(1) {
+                    0 => String::new(),
+                    more => format!(" (and {more} more)"),
+                };
+                (
+                    Warning,
+                    format!(
+                        "signed {root:?}, but {index:?} names {file:?}{more} that is not there"
+                    ),
+                )
+            }
             Self::Left {
                 count,
                 spool: Some(spool),
@@ -246,6 +277,16 @@ impl Event {
                 json!({"path": text(root), "framework": framework, "bytes": bytes, "seconds": took.as_secs_f64()}),
             ),
             Self::Hook { .. } => ("hook", json!({})),
+            Self::Incomplete {
+                root,
+                framework,
+                index,
+                file,
+                missing,
+            } => (
+                "incomplete",
+                json!({"path": text(root), "framework": framework, "index": index, "file": file, "missing": missing}),
+            ),
             Self::Left { count, spool } => (
                 "left",
                 json!({"count": count, "spool": spool.as_deref().map(text)}),
@@ -344,7 +385,14 @@ mod tests {
                 bytes,
                 took,
             },
-            Some(Event::Signed { .. }) => Event::Failed {
+            Some(Event::Signed { .. }) => Event::Incomplete {
+                root,
+                framework,
+                index: ".metadata".to_owned(),
+                file: "__1_0.distcp".to_owned(),
+                missing: 2,
+            },
+            Some(Event::Incomplete { .. }) => Event::Failed {
                 root,
                 framework,
                 error,

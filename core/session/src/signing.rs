@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use autosign_signing::{
-    Error as SigningError, Hashing, Progress, Signer, Statement, hash_model, seal,
+    Error as SigningError, Hashing, MissingShards, Progress, Signer, Statement, hash_model,
+    missing_shards, seal,
 };
 
 use crate::thread::spawn;
@@ -71,11 +72,12 @@ impl Progress for Control {
     }
 }
 
-/// A checkpoint as hashed, or nothing where it was replaced or removed meanwhile.
+/// A checkpoint as hashed, and what is to be told when that is signed; or nothing where it was replaced or removed
+/// meanwhile.
 pub(crate) fn hashed(
     checkpoint: &Checkpoint,
     hashing: Hashing<'_>,
-) -> Result<Option<Statement>, Error> {
+) -> Result<Option<(Statement, Vec<Event>)>, Error> {
     let ignore = match checkpoint.ignore() {
         Err(_) if !checkpoint.is_unchanged() => return Ok(None),
         other => other?,
@@ -89,7 +91,14 @@ pub(crate) fn hashed(
         match known.unwrap_or_else(|| hash_model(|| checkpoint.model(), hashing)) {
             // Looked at again after hashing: what was hashed is what was saved.
             Ok(_) if !checkpoint.is_unchanged() => return Ok(None),
-            Ok(manifest) => return Ok(Some(Statement::new(manifest, ignore))),
+            Ok(manifest) => {
+                let missing = match missing_shards(&manifest, || checkpoint.model()) {
+                    Err(_) if !checkpoint.is_unchanged() => return Ok(None),
+                    other => other?,
+                };
+                let told = missing.iter().filter_map(|one| incomplete(checkpoint, one));
+                return Ok(Some((Statement::new(manifest, ignore), told.collect())));
+            }
             Err(SigningError::Cancelled) => return Ok(None),
             Err(error) => last = Some(error),
         }
@@ -98,6 +107,16 @@ pub(crate) fn hashed(
         Some(error) if checkpoint.is_unchanged() => Err(error.into()),
         _ => Ok(None),
     }
+}
+
+fn incomplete(checkpoint: &Checkpoint, missing: &MissingShards) -> Option<Event> {
+    Some(Event::Incomplete {
+        root: checkpoint.root.clone(),
+        framework: checkpoint.framework.clone(),
+        index: missing.index.to_string(),
+        file: missing.names.first()?.to_string(),
+        missing: missing.names.len(),
+    })
 }
 
 /// After so long a training run looks whether its Sigstore instance has other keys or addresses now.

@@ -63,7 +63,7 @@ enum Role {
 enum Outcome {
     Failed { lost: bool },
     Hashed,
-    Signed(Published),
+    Signed(Box<Published>, Vec<Event>),
     Superseded,
 }
 
@@ -388,7 +388,7 @@ impl Queue {
         // Disk and listener first, the lock and whoever waits afterwards: all lines are written by then.
         let mut outcome = Ok(());
         let settled = match result {
-            Ok(Outcome::Signed(published)) => {
+            Ok(Outcome::Signed(published, told)) => {
                 job.close();
                 (self.listener)(&Event::Signed {
                     root,
@@ -397,8 +397,9 @@ impl Queue {
                     bytes: job.record.checkpoint.bytes(),
                     took: started.elapsed(),
                 });
+                told.iter().for_each(&self.listener);
                 // Known before it is looked whether the checkpoint is still there.
-                self.lock().signed(&job, published);
+                self.lock().signed(&job, *published);
                 None
             }
             Ok(Outcome::Hashed) => {
@@ -445,7 +446,7 @@ impl Queue {
         }
         let mut overtaken = None;
         match settled {
-            None | Some(Outcome::Signed(_)) => {}
+            None | Some(Outcome::Signed(..)) => {}
             Some(Outcome::Superseded) => state.superseded(&job),
             Some(Outcome::Failed { lost }) => overtaken = state.failed(job, lost),
             Some(Outcome::Hashed) => overtaken = state.hashed(job),
@@ -463,7 +464,7 @@ impl Queue {
             return Err(Error::NoSpool);
         }
         let checkpoint = &job.record.checkpoint;
-        let Some(mut statement) = self.hash(job, role)? else {
+        let Some((mut statement, told)) = self.hash(job, role)? else {
             return Ok(Outcome::Superseded);
         };
         let digest = statement.manifest().root_digest();
@@ -490,16 +491,17 @@ impl Queue {
             return Ok(Outcome::Superseded);
         }
         publish(&signature, &bytes, Manner::With(&checkpoint.root))?;
-        Ok(Outcome::Signed(Published {
+        let published = Published {
             root: checkpoint.root.clone(),
             checkpoint: checkpoint.clone(),
             signature,
             bytes,
-        }))
+        };
+        Ok(Outcome::Signed(Box::new(published), told))
     }
 
     /// Hashes when it is this thread's turn; the worker whose turn it is can be asked to hand over.
-    fn hash(&self, job: &Job, role: Role) -> Result<Option<Statement>, Error> {
+    fn hash(&self, job: &Job, role: Role) -> Result<Option<(Statement, Vec<Event>)>, Error> {
         let [workers, helpers] = &self.turns;
         let turn = match role {
             Role::Helper => helpers,
@@ -512,9 +514,9 @@ impl Queue {
             progress: job.control.as_ref(),
             ..Hashing::default()
         };
-        let statement = hashed(&job.record.checkpoint, hashing);
+        let hashed = hashed(&job.record.checkpoint, hashing);
         drop(at_work);
-        statement
+        hashed
     }
 
     pub(crate) fn end_superseded(&self, job: &Job) {

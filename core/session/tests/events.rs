@@ -68,6 +68,56 @@ fn every_event_is_a_line_whatever_is_said_on_stderr() {
 }
 
 #[test]
+fn what_an_index_names_is_signed_or_told() {
+    let fixture = Fixture::new();
+    let (key, events) = (key("p256.pem"), fixture.path("events.jsonl"));
+    let config = config(&[
+        ("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap()),
+        ("MODEL_SIGNING_SPOOL", "off"),
+        ("MODEL_SIGNING_EVENTS", events.to_str().unwrap()),
+        ("MODEL_SIGNING_LOG_LEVEL", "off"),
+    ]);
+    let session = Session::start(config.clone(), listener(&config));
+    let save = |names: &str| {
+        let folder = fixture.path("run");
+        std::fs::create_dir_all(folder.join(".git")).unwrap();
+        fixture.write("run/.git/shard", b"not signed");
+        fixture.write("run/one", b"weights");
+        let index = format!(r#"{{"weight_map": {names}}}"#);
+        fixture.write("run/model.safetensors.index.json", index.as_bytes());
+        session.saved(&folder, "test").unwrap().wait().unwrap();
+        session.flush(PATIENCE);
+    };
+    let new = |known: usize| -> Vec<Value> { lines(&events).split_off(known) };
+
+    save(r#"{"a": "one"}"#);
+    assert_eq!(new(0).len(), 1);
+    save(r#"{"a": "three", "b": "one", "c": "two"}"#);
+    let [signed, incomplete] = new(1).try_into().unwrap();
+    assert_eq!(signed["event"], "signed");
+    assert_eq!(incomplete["event"], "incomplete");
+    assert_eq!(incomplete["level"], "warning");
+    assert_eq!(incomplete["path"], signed["path"]);
+    assert_eq!(incomplete["index"], "model.safetensors.index.json");
+    assert_eq!(
+        (&incomplete["file"], &incomplete["missing"]),
+        (&"three".into(), &2.into())
+    );
+    let message = incomplete["message"].as_str().unwrap();
+    assert!(
+        message.ends_with(r#"names "three" (and 1 more) that is not there"#),
+        "{message}"
+    );
+
+    // One that is there and left out: such a signature would be refused.
+    save(r#"{"a": ".git/shard"}"#);
+    let [failed] = new(3).try_into().unwrap();
+    assert_eq!(failed["event"], "failed");
+    assert!(failed["error"].as_str().unwrap().contains(".git/shard"));
+    assert_eq!(session.status().failed, 1);
+}
+
+#[test]
 fn lines_of_several_writers_do_not_mix() {
     let fixture = Fixture::new();
     let events = fixture.path("events.jsonl");

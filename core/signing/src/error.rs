@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::Method;
-use crate::model::FileKind;
-use crate::portable::PortabilityFault;
-use crate::serialization::SerializationFault;
-use crate::symlinks::SymlinkFault;
-use crate::verifier::Difference;
-use crate::{AnnotationFault, CertificateFault};
+use crate::{
+    AnnotationFault, CertificateFault, Difference, FileKind, IndexFault, Method, PortabilityFault,
+    SerializationFault, SymlinkFault,
+};
 
 /// Why a model could not be hashed, signed, verified, or its signature written.
 #[non_exhaustive]
@@ -118,6 +115,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An index names what the signature does not cover.
+    #[error(transparent)]
+    Index(#[from] IndexFault),
     /// An instance whose root nobody has trusted on this machine.
     #[error("no root of the Sigstore instance {url} is trusted here")]
     InstanceUnknown {

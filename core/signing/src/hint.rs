@@ -37,6 +37,7 @@ impl Error {
                 "give the identity itself, or `glob:PATTERN`, or `re:REGULAR-EXPRESSION`"
             }
             Self::IgnoresEverything { .. } => "ignore single files or folders inside the model",
+            Self::Index(fault) => fault.hint(),
             Self::InstanceUnknown { .. } => {
                 "get its root.json from its operator, and run `model-signing trust add URL root.json`"
             }

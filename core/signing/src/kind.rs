@@ -8,7 +8,7 @@ use crate::{AnnotationFault, Error};
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The files are not those that were signed.
+    /// The files are not those that were signed, or not all that is loaded is.
     Differs,
     /// The operating system refused.
     Io,
@@ -75,9 +75,10 @@ impl Error {
             Self::At { source, .. } => source.kind(),
             Self::Annotation(AnnotationFault::Form { .. }) => ErrorKind::Malformed,
             Self::Annotation(_) => ErrorKind::Stale,
-            Self::Differs(_) | Self::ModelName { .. } | Self::SingleFileExpected { .. } => {
-                ErrorKind::Differs
-            }
+            Self::Differs(_)
+            | Self::Index(_)
+            | Self::ModelName { .. }
+            | Self::SingleFileExpected { .. } => ErrorKind::Differs,
             Self::CheckpointPrefix { .. } | Self::Io { .. } => ErrorKind::Io,
             Self::MethodMismatch { .. } => ErrorKind::Method,
             Self::Unsigned { .. } => ErrorKind::Unsigned,

@@ -36,6 +36,7 @@ mod hashing;
 mod hint;
 mod identity;
 mod ignore;
+mod index;
 mod json;
 mod kind;
 mod legacy;
@@ -43,6 +44,7 @@ mod manifest;
 mod model;
 mod name;
 mod pattern;
+mod pickle;
 mod portable;
 mod publish;
 mod random;
@@ -75,6 +77,7 @@ pub use identity::{
     Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
 pub use ignore::{GIT_PATHS, Ignore};
+pub use index::{IndexFault, MissingShards, missing_shards};
 pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
@@ -104,7 +107,7 @@ pub use written::{HashedFile, WrittenFile};
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
 ///
 /// # Errors
-/// Those of [`hash`], [`seal`] and [`publish`]. Nothing is written then.
+/// Those of [`state`], [`seal`] and [`publish`]. Nothing is written then.
 pub fn sign(
     model: &Path,
     signature: &Path,
@@ -148,7 +151,7 @@ pub fn sign_in(
 /// Hashes the model at `model`, and states it in the words of `dialect`.
 ///
 /// # Errors
-/// Those of [`hash`].
+/// Those of [`hash`]; [`Error::Index`] where an index in it names a file that is left out.
 ///
 /// ```
 /// use autosign_signing::{Dialect, Hashing, Ignore, state};
@@ -172,6 +175,7 @@ pub fn state(
         Ok(model)
     };
     let manifest = hash_model(list, hashing)?;
+    missing_shards(&manifest, list)?;
     Ok(Statement::new(manifest, ignore.clone()).in_dialect(dialect, single.get()))
 }
 

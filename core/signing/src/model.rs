@@ -410,6 +410,15 @@ impl Model {
         name.under(&self.base)
     }
 
+    /// Whether whoever opens `name` finds anything but a folder there, be it left out, a link, or not to be looked at.
+    pub(crate) fn holds(&self, name: &RelPath) -> bool {
+        use std::io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+        match std::fs::symlink_metadata(self.path_of(name)) {
+            Ok(found) => !found.is_dir(),
+            Err(e) => !matches!(e.kind(), InvalidFilename | NotADirectory | NotFound),
+        }
+    }
+
     pub(crate) fn open_file(&self, name: &RelPath) -> Result<OwnedFd, Error> {
         self.open_at(name, FILE)
     }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const ENUMS: [(&str, &str); 6] = [
+const ENUMS: [(&str, &str); 7] = [
     ("AnnotationFault", "annotations.rs"),
     ("Error", "error.rs"),
     ("CertificateFault", "fault.rs"),
+    ("IndexFault", "index.rs"),
     ("PortabilityFault", "portable.rs"),
     ("SerializationFault", "serialization.rs"),
     ("SymlinkFault", "symlinks.rs"),

@@ -7,7 +7,8 @@ use super::VerifiedManifest;
 use crate::hashing::{Part, hash_parts};
 use crate::model::{Model, ModelFile};
 use crate::{
-    Error, Freshness, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, portable,
+    Error, Freshness, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, index,
+    portable,
 };
 
 /// Names listed in full in a message; more are counted.
@@ -129,8 +130,9 @@ impl VerifiedManifest {
     /// Hashes the model at `path` and compares it with what was signed.
     ///
     /// # Errors
-    /// [`Error::Differs`] with every missing, changed and added file; [`Error::ModelName`], [`Error::Annotation`],
-    /// [`Error::NotPortable`]; those of [`Model::open_with`].
+    /// [`Error::Differs`] with every missing, changed and added file; [`Error::Index`] where a signed index names a file
+    /// that is there and not signed; [`Error::ModelName`], [`Error::Annotation`], [`Error::NotPortable`]; those of
+    /// [`Model::open_with`].
     pub fn compare(
         self,
         path: &Path,
@@ -209,6 +211,7 @@ impl VerifiedManifest {
             difference.changed.dedup(); // a file whose shards differ is one
             return Err(Error::Differs(difference));
         }
+        index::follow(self.manifest(), &model)?;
         unsigned.sort_unstable();
         let mut hard_linked = Vec::new();
         if policy.strict {
