@@ -27,7 +27,7 @@ mod thread;
 mod values;
 mod worker;
 
-pub use autosign_signing::{Environment, HashedFile, WrittenFile};
+pub use autosign_signing::{Environment, HashedFile, NewFile, WrittenFile};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, LogFormat, LogLevel, Method, Mode, OnError};
 pub use doctor::{Examination, Installed, Report};

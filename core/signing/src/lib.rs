@@ -97,7 +97,7 @@ pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
     KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
-pub use written::{HashedFile, WrittenFile};
+pub use written::{HashedFile, NewFile, WrittenFile};
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
 ///

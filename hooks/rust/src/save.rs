@@ -1,9 +1,9 @@
 //! Any save, and what it can fail with.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
-use autosign_session::HashedFile;
+use autosign_session::{HashedFile, Mode, NewFile};
 
 use crate::{AutoSign, Error};
 
@@ -50,7 +50,8 @@ impl AutoSign {
     }
 
     /// Has `write` write the file at `path`, and has it signed: it is hashed on the way, so that signing reads nothing. The
-    /// file appears under its name when it is complete; where `write` fails, the one that was there stays.
+    /// file appears under its name when it is complete; where `write` fails, the one that was there stays. In mode `disabled`
+    /// nothing is hashed.
     ///
     /// # Errors
     /// [`SaveError::Save`] with what `write` fails with, or the disk; [`SaveError::Sign`] only where
@@ -59,8 +60,16 @@ impl AutoSign {
         &self,
         path: &Path,
         framework: &str,
-        write: impl FnOnce(&mut HashedFile) -> Result<T, E>,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
     ) -> Result<T, SaveError<E>> {
+        if self.session().config().mode == Mode::Disabled {
+            return self.saving(path, || {
+                let mut file = NewFile::create(path)?;
+                let value = write(&mut file)?;
+                file.finish()?;
+                Ok(value)
+            });
+        }
         let (value, written) = self.saving(path, || {
             let mut file = HashedFile::create(path)?;
             let value = write(&mut file)?;
