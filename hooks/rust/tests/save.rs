@@ -3,6 +3,7 @@
     missing_docs,
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used
 )]
 
@@ -10,6 +11,7 @@ mod common;
 
 use std::fs;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 
@@ -48,6 +50,23 @@ fn a_save_that_fails_leaves_what_was_there_with_its_signature() {
         .unwrap();
     verified(&path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"2");
+}
+
+#[test]
+fn a_save_that_panics_is_broken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.pt");
+    let autosign = raising();
+    autosign
+        .save(&path, "test", || fs::write(&path, b"1"))
+        .unwrap();
+    let save = || autosign.save(&path, "test", || -> io::Result<()> { panic!("as planned") });
+    assert!(catch_unwind(AssertUnwindSafe(save)).is_err());
+    verified(&path).unwrap();
+    let write = || autosign.write(&path, "test", |_| -> io::Result<()> { panic!("again") });
+    assert!(catch_unwind(AssertUnwindSafe(write)).is_err());
+    verified(&path).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]
