@@ -9,6 +9,7 @@ use autosign_signing::{
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::lock::touches_disk;
 
 /// One file, group of files or folder that was saved, and how its files looked then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,7 @@ impl Checkpoint {
         ignore_git_paths: bool,
         apart: &[PathBuf],
     ) -> Result<Self, Error> {
+        touches_disk();
         let root = resolved(root)?;
         let mut names: Vec<RelPath> = apart
             .iter()
@@ -82,6 +84,7 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`Model::listed`]; [`autosign_signing::Error::NotAFile`] for a file that is not below the folder of `root`.
     pub fn observe_group(root: &Path, framework: &str, files: &[PathBuf]) -> Result<Self, Error> {
+        touches_disk();
         let root = resolved(root)?;
         let folder = root.parent().unwrap_or(Path::new("/"));
         let mut names = Vec::new();
@@ -124,6 +127,7 @@ impl Checkpoint {
 
     /// Lists its files as they are now.
     pub(crate) fn model(&self) -> Result<Model, autosign_signing::Error> {
+        touches_disk();
         if !self.group {
             return Model::open(&self.root, &self.ignore()?);
         }

@@ -1,4 +1,5 @@
-//! Where the checkpoints of one session stand. [`State`] is behind a lock that saves take, so it never touches a disk.
+//! Where the checkpoints of one session stand. [`State`] is behind a lock that saves take, so it never touches a disk: see
+//! `lock.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use autosign_signing::retract;
 
+use crate::lock::touches_disk;
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
 use crate::{Checkpoint, Error, Event, Status};
@@ -36,6 +38,7 @@ pub(crate) struct Settles {
 }
 
 /// What a signature is of, so that it can go when its checkpoint goes.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Published {
     pub(crate) root: PathBuf,
     pub(crate) checkpoint: Checkpoint,
@@ -257,6 +260,19 @@ impl State {
         stray
     }
 
+    /// What was signed at `root`.
+    pub(crate) fn published_at(&self, root: &Path) -> Option<&Published> {
+        self.published
+            .iter()
+            .find(|published| published.root == root)
+    }
+
+    /// Whether `checkpoint` is the one that is going to be signed at its root; nothing where none is.
+    pub(crate) fn awaits(&self, checkpoint: &Checkpoint) -> Option<bool> {
+        let newest = self.newest.get(&checkpoint.root)?;
+        Some(newest.own && newest.checkpoint == *checkpoint && !newest.control.is_cancelled())
+    }
+
     /// Whether `job` is the newest for its root.
     pub(crate) fn is_newest(&self, job: &Job) -> bool {
         let newest = self.newest.get(&job.record.checkpoint.root);
@@ -370,12 +386,14 @@ where
 
 /// Whether nothing is at `root` any more, as far as can be told.
 pub(crate) fn is_gone(root: &Path) -> bool {
+    touches_disk();
     std::fs::symlink_metadata(root).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
 }
 
 impl Published {
     /// Whether the signature is where it was put.
     pub(crate) fn is_there(&self) -> bool {
+        touches_disk();
         std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
     }
 

@@ -14,6 +14,7 @@ mod jobs;
 mod keyless;
 mod layers;
 mod life;
+mod lock;
 mod log;
 mod place;
 mod private_key;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Manner, publish, read_signature, take_back};
 
-use crate::jobs::{Folder, Job, Move, Overwriting, Published, Push, is_gone};
+use crate::jobs::{Folder, Job, Move, Published, Push, is_gone};
+use crate::lock::{Locked, touches_disk};
 use crate::spool::Record;
 use crate::worker::Queue;
 use crate::{Checkpoint, Error};
@@ -24,17 +25,8 @@ impl Queue {
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
         self.follow_moves(); // what was linked or renamed a moment ago has happened
         let root = settled(root);
-        let mut before = None;
-        if let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) {
-            let published = self.lock();
-            let published = published.published.iter().find(|p| p.root == root);
-            before = published
-                .map(|published| published.checkpoint.clone())
-                .or_else(|| Checkpoint::observe(&root, "", true, &[]).ok())
-                .zip(Some(bytes));
-        }
-        // Whoever publishes at this moment has done so when this lock can be had.
-        let _order = self
+        // Whoever publishes at this moment has done so when this lock can be had, and nobody does so afterwards.
+        let order = self
             .publishing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -43,14 +35,24 @@ impl Queue {
             newest.control.cancel();
         }
         let parked = state.take_all(&root);
-        if before.is_none() && parked.is_empty() && !state.newest.contains_key(&root) {
-            return;
+        if state.newest.contains_key(&root) || !parked.is_empty() {
+            let overwriting = state.overwriting.entry(root.clone()).or_default();
+            overwriting.parked.extend(parked);
         }
-        state
-            .overwriting
-            .entry(root)
-            .or_default()
-            .add(before, parked);
+        drop(state);
+        drop(order);
+        let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) else {
+            return;
+        };
+        let state = self.lock();
+        let signed = state.published_at(&root).filter(|p| p.bytes == bytes);
+        let signed = signed.map(|published| published.checkpoint.clone());
+        drop(state);
+        let before = signed.or_else(|| Checkpoint::observe(&root, "", true, &[]).ok());
+        if let Some(before) = before {
+            let mut state = self.lock();
+            state.overwriting.entry(root).or_default().before = Some((before, bytes));
+        }
     }
 
     /// The save that began has failed: what was there before is still to be signed, if it is still there.
@@ -119,8 +121,9 @@ impl Queue {
 
     /// The folder of this process that `root`, just saved, is a part of, and who saved it.
     pub(crate) fn part_of(&self, root: &Path) -> Option<(PathBuf, String)> {
+        let is_file = root.is_file();
         let state = self.lock();
-        if state.newest.contains_key(root) || state.published.iter().any(|p| p.root == root) {
+        if state.newest.contains_key(root) || state.published_at(root).is_some() {
             return None; // it has a signature of its own, and keeps one
         }
         let mut above = root.ancestors().skip(1);
@@ -128,7 +131,7 @@ impl Queue {
         let known = state.folders.get(folder)?;
         let inside = root.strip_prefix(folder).ok()?;
         let first = inside.components().next()?.as_os_str().to_str()?;
-        let beside = inside.components().count() == 1 && root.is_file();
+        let beside = inside.components().count() == 1 && is_file;
         (beside || known.parts.contains(first))
             .then(|| (folder.to_path_buf(), known.framework.clone()))
     }
@@ -205,10 +208,7 @@ impl Queue {
             }
         }
         let published = |root: &Path| {
-            let found = state
-                .published
-                .iter()
-                .find(|published| published.root == root);
+            let found = state.published_at(root);
             found.map(|published| published.checkpoint.clone())
         };
         let all: Vec<_> = all
@@ -327,11 +327,11 @@ impl Queue {
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
         self.follow_moves();
         let (from, to) = (named(from), named(to));
+        let mut roots = self.lock().roots_below(&from);
+        roots.retain(|root| !linked || root.is_file());
         let mut state = self.lock();
-        for root in state.roots_below(&from) {
-            if let Ok(inside) = root.strip_prefix(&from)
-                && (root.is_file() || !linked)
-            {
+        for root in roots {
+            if let Ok(inside) = root.strip_prefix(&from) {
                 let to = if inside.as_os_str().is_empty() {
                     to.clone()
                 } else {
@@ -399,10 +399,7 @@ impl Queue {
             .map(|newest| newest.checkpoint.clone());
         let signed = known.is_none();
         if signed {
-            let published = state
-                .published
-                .iter()
-                .find(|published| published.root == moved.from);
+            let published = state.published_at(&moved.from);
             known = published.map(|published| published.checkpoint.clone());
         }
         let Some(new) = known.and_then(|known| known.moved(moved.to.clone())) else {
@@ -444,17 +441,19 @@ impl Queue {
     /// Whether this very checkpoint is signed already, or is going to be.
     pub(crate) fn has(&self, checkpoint: &Checkpoint) -> bool {
         let state = self.lock();
-        if let Some(newest) = state.newest.get(&checkpoint.root) {
-            return newest.own
-                && newest.checkpoint == *checkpoint
-                && !newest.control.is_cancelled();
+        if let Some(awaits) = state.awaits(checkpoint) {
+            return awaits;
         }
-        let published = state
-            .published
-            .iter()
-            .find(|published| published.root == checkpoint.root);
-        published
-            .is_some_and(|published| published.checkpoint == *checkpoint && published.is_there())
+        let published = state.published_at(&checkpoint.root).cloned();
+        drop(state);
+        let Some(published) = published.filter(|published| published.checkpoint == *checkpoint)
+        else {
+            return false;
+        };
+        let is_there = published.is_there();
+        let state = self.lock();
+        let signed = || is_there && state.published.contains(&published);
+        state.awaits(checkpoint).unwrap_or_else(signed)
     }
 
     /// Queues a checkpoint that was saved some time ago.
@@ -484,8 +483,10 @@ impl Queue {
                 .any(|job| job.record.checkpoint.root == root);
             state.newest.contains_key(&root) && !failed
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock().into_inner();
+        let waited = self.changed.wait_timeout_while(state, patience, open);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = Locked::new(state);
         if open(&mut state) {
             return None;
         }
@@ -493,7 +494,9 @@ impl Queue {
             .failed
             .iter()
             .find(|job| job.record.checkpoint.root == root);
-        if let Some(reason) = failed.and_then(|job| job.record.error.clone()) {
+        let reason = failed.and_then(|job| job.record.error.clone());
+        drop(state);
+        if let Some(reason) = reason {
             return Some(Err(Error::NotSigned { path: root, reason }));
         }
         let signature = autosign_signing::signature_path(&root);
@@ -505,20 +508,15 @@ impl Queue {
     }
 }
 
-impl Overwriting {
-    fn add(&mut self, before: Option<(Checkpoint, Vec<u8>)>, parked: Vec<Job>) {
-        self.before = before.or(self.before.take());
-        self.parked.extend(parked);
-    }
-}
-
 /// `path` without links on the way, also where there is nothing yet.
 fn settled(path: &Path) -> PathBuf {
+    touches_disk();
     path.canonicalize().unwrap_or_else(|_| named(path))
 }
 
 /// The same for the name itself: what is removed or renamed is a link, and not what it leads to.
 fn named(path: &Path) -> PathBuf {
+    touches_disk();
     match (
         path.parent().and_then(|parent| parent.canonicalize().ok()),
         path.file_name(),

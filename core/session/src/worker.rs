@@ -5,12 +5,13 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use autosign_signing::{Hashing, Manner, Statement, publish};
 
 use crate::jobs::{Job, Published, Push, Settles, State, family, is_gone};
+use crate::lock::Locked;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
@@ -215,7 +216,8 @@ impl Queue {
     pub(crate) fn idle_within(&self, patience: Duration) -> bool {
         let busy =
             |state: &mut State| state.running > 0 || state.adopting || !state.queue.is_empty();
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, busy);
+        let state = self.lock().into_inner();
+        let waited = self.changed.wait_timeout_while(state, patience, busy);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !busy(&mut state)
     }
@@ -223,9 +225,8 @@ impl Queue {
     /// Waits at most `patience` for the outcome of job `id`, which is given out once.
     pub(crate) fn outcome_within(&self, id: u64, patience: Duration) -> Option<Result<(), Error>> {
         let pending = |state: &mut State| !state.outcomes.contains_key(&id);
-        let waited = self
-            .changed
-            .wait_timeout_while(self.lock(), patience, pending);
+        let state = self.lock().into_inner();
+        let waited = self.changed.wait_timeout_while(state, patience, pending);
         waited
             .unwrap_or_else(PoisonError::into_inner)
             .0
@@ -263,6 +264,7 @@ impl Queue {
                 let root = &spooled.record.checkpoint.root;
                 let mut state = self.lock();
                 if state.newest.get(root).is_some_and(|newest| newest.own) {
+                    drop(state);
                     Spool::remove(&spooled.path); // this process has saved it again since
                 } else if state.adopted.insert(spooled.path.clone()) {
                     // Of several records for one root, left by several processes, one at most fits what is there.
@@ -323,12 +325,12 @@ impl Queue {
                 let next = state.next_look().filter(|_| state.helpers == 0);
                 let Some(next) = next else {
                     if state.queue.is_empty() || state.helpers > 0 {
-                        drop(self.changed.wait(state));
+                        drop(self.changed.wait(state.into_inner()));
                     }
                     continue;
                 };
                 let patience = next.saturating_duration_since(Instant::now());
-                drop(self.changed.wait_timeout(state, patience));
+                drop(self.changed.wait_timeout(state.into_inner(), patience));
             }
         }
     }
@@ -350,7 +352,8 @@ impl Queue {
         loop {
             while self.step(Role::Helper) {}
             let waiting = |state: &mut State| state.queue.is_empty() && !over(state);
-            drop(self.changed.wait_while(self.lock(), waiting));
+            let state = self.lock().into_inner();
+            drop(self.changed.wait_while(state, waiting));
             let mut state = self.lock();
             if over(&state) {
                 state.helpers -= 1;
@@ -533,7 +536,8 @@ impl Queue {
         self.follow_moves();
         let roots = self.lock().roots_below(Path::new("/"));
         let gone: BTreeSet<_> = roots.into_iter().filter(|root| is_gone(root)).collect();
-        for stray in self.lock().take_published(&gone) {
+        let strays = self.lock().take_published(&gone);
+        for stray in strays {
             stray.retract();
         }
 
@@ -562,8 +566,8 @@ impl Queue {
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

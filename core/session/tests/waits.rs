@@ -1,0 +1,73 @@
+//! What a save waits for, and what it does not.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod common;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use autosign_session::Session;
+use autosign_signing::signature_path;
+use common::{Fixture, PATIENCE, verified};
+use rustix::fs::{CWD, Mode, OFlags};
+
+fn save(session: &Session, path: &Path, content: &[u8]) {
+    session.begins(path);
+    std::fs::write(path, content).unwrap();
+    session.saved(path, "test").unwrap().wait().unwrap();
+}
+
+/// Runs `work` on a thread, at most half a minute; whether it has ended then. `free` ends what it may be waiting for.
+fn ends(work: impl FnOnce() + Send, free: impl FnOnce()) -> bool {
+    std::thread::scope(|scope| {
+        let (end, ended) = mpsc::channel();
+        scope.spawn(move || {
+            work();
+            end.send(()).unwrap();
+        });
+        let in_time = ended.recv_timeout(Duration::from_secs(30)).is_ok();
+        free();
+        in_time
+    })
+}
+
+/// A reader of the pipe at `path` waits for ever, until this is dropped.
+fn awaited_pipe(path: &Path) -> OwnedFd {
+    loop {
+        let opened = rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+        if let Ok(writer) = opened {
+            return writer; // fails as long as nobody reads
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_stops_one_save_and_no_other() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (model, other) = (fixture.path("last.pt"), fixture.path("other.pt"));
+    save(&session, &model, b"one");
+    session.flush(PATIENCE);
+    // A signature that takes its time.
+    let signature = signature_path(&model);
+    std::fs::remove_file(&signature).unwrap();
+    rustix::fs::mkfifoat(CWD, &signature, Mode::RUSR | Mode::WUSR).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| session.saved(&model, "test").unwrap().wait().unwrap());
+        let pipe = awaited_pipe(&signature);
+        assert!(ends(|| save(&session, &other, b"two"), || drop(pipe)));
+    });
+    std::fs::remove_file(&signature).unwrap();
+    session.flush(PATIENCE);
+    verified(&model).unwrap();
+    verified(&other).unwrap();
+}
