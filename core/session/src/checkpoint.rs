@@ -202,6 +202,7 @@ impl Checkpoint {
     /// Where its signature belongs.
     #[must_use]
     pub fn signature(&self) -> PathBuf {
+        touches_disk();
         signature_path(&self.root)
     }
 

@@ -74,7 +74,9 @@ pub(crate) struct Folder {
 }
 
 /// A checkpoint that is about to get another name, or one more.
+#[derive(Clone)]
 pub(crate) struct Move {
+    pub(crate) id: u64,
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
     pub(crate) linked: bool,
@@ -103,10 +105,20 @@ impl Push {
     }
 }
 
+/// What taking a checkpoint in has led to.
+pub(crate) struct TakenIn {
+    /// The number of its job, if somebody waits for that.
+    pub(crate) awaited: Option<u64>,
+    /// Jobs for the same root.
+    pub(crate) older: Vec<Job>,
+    /// One that would have been signed if it had stayed the newest of its family.
+    pub(crate) passed_over: Option<Job>,
+}
+
 /// Saves of which each n-th is signed: one framework's, in one folder.
 pub(crate) type Family = (PathBuf, String);
 
-pub(crate) fn family(checkpoint: &Checkpoint) -> Family {
+fn family(checkpoint: &Checkpoint) -> Family {
     let folder = checkpoint.root.parent().unwrap_or(&checkpoint.root);
     (folder.to_path_buf(), checkpoint.framework.clone())
 }
@@ -143,7 +155,7 @@ pub(crate) struct State {
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
     pub(crate) published: Vec<Published>,
     pub(crate) counts: Status,
-    pub(crate) next_id: u64,
+    next_id: u64,
     pub(crate) workers: usize,
     /// Workers with a job.
     pub(crate) busy: usize,
@@ -177,6 +189,7 @@ impl Job {
 
     /// It is of no use any more: it was cancelled, or what lies there is not what was saved.
     pub(crate) fn superseded(&self) -> Event {
+        touches_disk();
         let root = self.record.checkpoint.root.clone();
         let unsigned = self.own && !self.control.is_cancelled() && root.exists();
         Event::Superseded {
@@ -197,6 +210,127 @@ impl Job {
 }
 
 impl State {
+    pub(crate) fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Takes in what was saved, in the place of any older job for the same root. `settles` is for a folder that may grow.
+    pub(crate) fn take_in(
+        &mut self,
+        record: Record,
+        spooled: Option<PathBuf>,
+        push: Push,
+        every: NonZeroUsize,
+        settles: Option<Settles>,
+    ) -> TakenIn {
+        let root = record.checkpoint.root.clone();
+        let family = family(&record.checkpoint);
+        self.note_folder(&record.checkpoint);
+        if let Some(older) = self.newest.get(&root) {
+            older.control.cancel();
+        }
+        let mut older = self.take_all(&root);
+        older.extend(self.overwriting.remove(&root).unwrap_or_default().parked);
+        let due = !push.counts || push.by_hand || self.is_due(&family, every);
+        let passed_over = if push.counts {
+            self.held.remove(&family)
+        } else {
+            None
+        };
+        let mut job = self.job(record, spooled, push.awaited && due, true);
+        job.by_hand = push.by_hand;
+        let awaited = job.awaited.then_some(job.id);
+        if !due {
+            self.held.insert(family, job);
+        } else if settles.is_some() {
+            job.settles = settles;
+            self.settling.push(job);
+        } else {
+            self.queue.push_back(job);
+        }
+        for job in &older {
+            self.superseded(job);
+        }
+        if let Some(job) = &passed_over {
+            self.forget(job);
+        }
+        TakenIn {
+            awaited,
+            older,
+            passed_over,
+        }
+    }
+
+    /// Remembers what belongs to a folder.
+    fn note_folder(&mut self, checkpoint: &Checkpoint) {
+        let root = &checkpoint.root;
+        // What is saved into a folder that is signed as a whole changes that folder.
+        if let Some(outer) = root
+            .ancestors()
+            .skip(1)
+            .find(|path| self.folders.contains_key(*path))
+            .map(Path::to_path_buf)
+            && let Some(outer) = self.folders.get_mut(&outer)
+        {
+            outer.touched.insert(root.clone());
+        }
+        if checkpoint.is_folder() {
+            let folder = Folder {
+                framework: checkpoint.framework.clone(),
+                parts: checkpoint.parts(),
+                touched: BTreeSet::new(),
+            };
+            self.folders.insert(root.clone(), folder);
+        }
+    }
+
+    /// What is at `root`, and whether it is signed.
+    pub(crate) fn known_at(&self, root: &Path) -> Option<(Checkpoint, bool)> {
+        if let Some(newest) = self.newest.get(root) {
+            return Some((newest.checkpoint.clone(), false));
+        }
+        let published = self.published_at(root)?;
+        Some((published.checkpoint.clone(), true))
+    }
+
+    /// Whether `moved` is still to be followed.
+    pub(crate) fn has_move(&self, moved: &Move) -> bool {
+        self.moves.iter().any(|other| other.id == moved.id)
+    }
+
+    /// `moved` has been followed, or will not happen.
+    pub(crate) fn end_move(&mut self, moved: &Move) {
+        self.moves.retain(|other| other.id != moved.id);
+    }
+
+    /// What was at `from` is `new` now, and its signature, if it came along, is at `signature`. Else returns the jobs for it.
+    pub(crate) fn renamed(
+        &mut self,
+        from: &Path,
+        new: &Checkpoint,
+        signature: Option<PathBuf>,
+    ) -> Vec<Job> {
+        if let Some(folder) = self.folders.remove(from) {
+            self.folders.insert(new.root.clone(), folder);
+        }
+        if let Some(signature) = signature {
+            for published in &mut self.published {
+                if published.root == from {
+                    published.root.clone_from(&new.root);
+                    published.signature.clone_from(&signature);
+                    published.checkpoint = new.clone();
+                }
+            }
+            return Vec::new();
+        }
+        if let Some(newest) = self.newest.remove(from) {
+            newest.control.cancel();
+        }
+        self.take_all(from)
+    }
+
     /// A new job, the newest for its root.
     pub(crate) fn job(
         &mut self,
@@ -205,8 +339,7 @@ impl State {
         awaited: bool,
         own: bool,
     ) -> Job {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.next_id();
         let control = Arc::new(Control::default());
         let newest = Newest {
             id,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Manner, publish, read_signature, take_back};
 
-use crate::jobs::{Folder, Job, Move, Published, Push, is_gone};
+use crate::jobs::{Job, Move, Published, Push, is_gone};
 use crate::lock::{Locked, touches_disk};
-use crate::spool::Record;
+use crate::spool::{Record, Spool};
 use crate::worker::Queue;
 use crate::{Checkpoint, Error};
 
@@ -145,30 +145,6 @@ impl Queue {
             .collect()
     }
 
-    /// Remembers what belongs to a folder.
-    pub(crate) fn note_folder(&self, checkpoint: &Checkpoint) {
-        let mut state = self.lock();
-        let root = &checkpoint.root;
-        // What is saved into a folder that is signed as a whole changes that folder.
-        if let Some(outer) = root
-            .ancestors()
-            .skip(1)
-            .find(|path| state.folders.contains_key(*path))
-            .map(Path::to_path_buf)
-            && let Some(outer) = state.folders.get_mut(&outer)
-        {
-            outer.touched.insert(root.clone());
-        }
-        if checkpoint.is_folder() {
-            let folder = Folder {
-                framework: checkpoint.framework.clone(),
-                parts: checkpoint.parts(),
-                touched: BTreeSet::new(),
-            };
-            state.folders.insert(root.clone(), folder);
-        }
-    }
-
     /// This process is about to write to `path`, or to remove it.
     pub(crate) fn touched(&self, path: &Path) {
         if self.lock().folders.is_empty() {
@@ -244,7 +220,7 @@ impl Queue {
     fn renew(&self, job: &Job) {
         if let Some(path) = &job.spooled {
             // Where this fails, the record is of the folder as it was first, and does not fit.
-            let _ = crate::Spool::update(path, &job.record);
+            let _ = Spool::update(path, &job.record);
         }
         let mut state = self.lock();
         if let Some(folder) = state.folders.get_mut(&job.record.checkpoint.root) {
@@ -337,7 +313,9 @@ impl Queue {
                 } else {
                     to.join(inside)
                 };
+                let id = state.next_id();
                 state.moves.push(Move {
+                    id,
                     from: root,
                     to,
                     linked,
@@ -365,26 +343,24 @@ impl Queue {
         self.touched(&to);
     }
 
-    /// Gives the checkpoints that have been renamed or linked their new names. Where another thread is at it, waits: what
-    /// happens next is for the new names.
+    /// Gives the checkpoints that have been renamed or linked their new names: what happens next is for those. Threads that
+    /// are at it at once do not wait for each other, since one may be of low priority: each looks for itself, and the first
+    /// that has looked changes the state.
     pub(crate) fn follow_moves(self: &Arc<Self>) {
-        let following = self
-            .following
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let moves = std::mem::take(&mut self.lock().moves);
+        let moves = self.lock().moves.clone();
         let mut followed = false;
         for moved in moves {
-            let happened = (moved.linked || is_gone(&moved.from)) && !is_gone(&moved.to);
-            if happened {
+            if (moved.linked || is_gone(&moved.from)) && !is_gone(&moved.to) {
                 followed |= self.follow_move(&moved);
-            } else if moved.told.elapsed() < NEVER {
-                let mut state = self.lock();
-                state.moves.push(moved);
+                continue;
+            }
+            let mut state = self.lock();
+            if moved.told.elapsed() < NEVER {
                 state.look_at.get_or_insert(Instant::now() + SOON);
+            } else {
+                state.end_move(&moved);
             }
         }
-        drop(following);
         if followed {
             self.start_worker();
         }
@@ -392,50 +368,38 @@ impl Queue {
 
     /// Whether there is something to sign under the new name.
     fn follow_move(&self, moved: &Move) -> bool {
-        let mut state = self.lock();
-        let mut known = state
-            .newest
-            .get(&moved.from)
-            .map(|newest| newest.checkpoint.clone());
-        let signed = known.is_none();
-        if signed {
-            let published = state.published_at(&moved.from);
-            known = published.map(|published| published.checkpoint.clone());
-        }
-        let Some(new) = known.and_then(|known| known.moved(moved.to.clone())) else {
-            return false;
-        };
-        let mut gone = Vec::new();
-        if !moved.linked {
-            if let Some(folder) = state.folders.remove(&moved.from) {
-                state.folders.insert(moved.to.clone(), folder);
-            }
-            if signed && new.is_folder() {
-                // Its signature has moved with it, and names nothing outside of it.
-                for published in &mut state.published {
-                    if published.root == moved.from {
-                        published.root.clone_from(&moved.to);
-                        published.signature = new.signature();
-                        published.checkpoint = new.clone();
-                    }
-                }
+        while self.lock().has_move(moved) {
+            let known = self.lock().known_at(&moved.from);
+            let (checkpoint, signed) = known.clone().unzip();
+            let Some(new) = checkpoint.and_then(|known| known.moved(moved.to.clone())) else {
+                self.lock().end_move(moved);
                 return false;
+            };
+            // The signature of a folder has moved with it, and names nothing outside of it.
+            let keeps = signed == Some(true) && new.is_folder() && !moved.linked;
+            let signature = keeps.then(|| new.signature());
+            let again = (!keeps && new.is_unchanged()).then(|| self.record_again(new.clone()));
+
+            let mut state = self.lock();
+            if !state.has_move(moved) || state.known_at(&moved.from) != known {
+                drop(state);
+                if let Some((_, Some(path))) = again {
+                    Spool::remove(&path);
+                }
+                continue; // another thread was faster, or it was signed meanwhile
             }
-            if let Some(newest) = state.newest.remove(&moved.from) {
-                newest.control.cancel();
+            state.end_move(moved);
+            let mut gone = Vec::new();
+            if !moved.linked {
+                gone = state.renamed(&moved.from, &new, signature);
             }
-            gone = state.take_all(&moved.from);
+            let taken = again
+                .map(|(record, spooled)| self.take_in(&mut state, record, spooled, Push::again()));
+            drop(state);
+            gone.iter().for_each(Job::close);
+            return taken.map(|taken| self.end_older(&taken)).is_some();
         }
-        drop(state);
-        for job in gone {
-            job.close();
-        }
-        if !new.is_unchanged() {
-            return false;
-        }
-        let (record, spooled) = self.record_again(new);
-        self.take_in(record, spooled, Push::again());
-        true
+        false
     }
 
     /// Whether this very checkpoint is signed already, or is going to be.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use autosign_signing::{Hashing, Manner, Statement, publish};
 
-use crate::jobs::{Job, Published, Push, Settles, State, family, is_gone};
+use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
@@ -26,8 +26,6 @@ pub(crate) struct Queue {
     pub(crate) changed: Condvar,
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
     pub(crate) publishing: Mutex<()>,
-    /// Held while renames are followed.
-    pub(crate) following: Mutex<()>,
     /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
     turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
@@ -73,7 +71,6 @@ impl Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
             publishing: Mutex::new(()),
-            following: Mutex::new(()),
             turns: Default::default(),
             width: if offline || config.signs_with_key() {
                 1
@@ -101,64 +98,40 @@ impl Queue {
         spooled: Option<PathBuf>,
         push: Push,
     ) -> Option<u64> {
-        let awaited = self.take_in(record, spooled, push);
+        let taken = self.take_in(&mut self.lock(), record, spooled, push);
+        let awaited = self.end_older(&taken);
         self.start_worker();
         awaited
     }
 
-    /// [`Queue::push`] without a thread to do it.
+    /// [`Queue::push`] but for what the disk and others have to do with it, which [`Queue::end_older`] does.
     pub(crate) fn take_in(
         &self,
+        state: &mut State,
         record: Record,
         spooled: Option<PathBuf>,
         push: Push,
-    ) -> Option<u64> {
-        let root = record.checkpoint.root.clone();
-        let family = family(&record.checkpoint);
+    ) -> TakenIn {
         let grows = self.patient && !push.by_hand && push.counts && record.checkpoint.is_folder();
-        self.note_folder(&record.checkpoint);
-        let mut state = self.lock();
-        if let Some(older) = state.newest.get(&root) {
-            older.control.cancel();
-        }
-        let mut older = state.take_all(&root);
-        older.extend(state.overwriting.remove(&root).unwrap_or_default().parked);
-        let due = !push.counts || push.by_hand || state.is_due(&family, self.every);
-        let passed_over = if push.counts {
-            state.held.remove(&family)
-        } else {
-            None
-        };
-        let mut job = state.job(record, spooled, push.awaited && due, true);
-        job.by_hand = push.by_hand;
-        let awaited = job.awaited.then_some(job.id);
-        if !due {
-            state.held.insert(family, job);
-        } else if grows && !self.settle.is_zero() {
-            job.settles = Some(Settles {
-                at: Instant::now() + self.settle,
-                touched: BTreeSet::new(),
-            });
-            state.settling.push(job);
-        } else {
-            state.queue.push_back(job);
-        }
-        for job in &older {
-            state.superseded(job);
-        }
-        if let Some(job) = &passed_over {
-            state.forget(job);
-        }
-        drop(state);
-        for job in &older {
+        let settles = grows && !self.settle.is_zero();
+        let settles = settles.then(|| Settles {
+            at: Instant::now() + self.settle,
+            touched: BTreeSet::new(),
+        });
+        state.take_in(record, spooled, push, self.every, settles)
+    }
+
+    /// Ends the jobs that are not to be done any more. Returns the number of the new one, if it is to be waited for.
+    pub(crate) fn end_older(&self, taken: &TakenIn) -> Option<u64> {
+        for job in &taken.older {
             self.end_superseded(job);
         }
-        if let Some(job) = &passed_over {
+        if let Some(job) = &taken.passed_over {
             job.close();
             (self.listener)(&job.passed_over());
         }
         self.changed.notify_all();
-        awaited
+        taken.awaited
     }
 
     /// Puts a record into the spool, if there is one; where that fails, says so.
@@ -538,7 +511,14 @@ impl Queue {
         let gone: BTreeSet<_> = roots.into_iter().filter(|root| is_gone(root)).collect();
         let strays = self.lock().take_published(&gone);
         for stray in strays {
-            stray.retract();
+            if is_gone(&stray.root) {
+                stray.retract();
+                continue;
+            }
+            let mut state = self.lock();
+            if state.published_at(&stray.root).is_none() {
+                state.published.push(stray); // saved again and signed, all since it was looked for
+            }
         }
 
         let at = |job: &Job| (job.id, job.record.checkpoint.root.clone());

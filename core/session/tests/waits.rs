@@ -11,10 +11,10 @@ mod common;
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use autosign_session::Session;
+use autosign_session::{Event, Session};
 use autosign_signing::signature_path;
 use common::{Fixture, PATIENCE, verified};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -31,7 +31,7 @@ fn ends(work: impl FnOnce() + Send, free: impl FnOnce()) -> bool {
         let (end, ended) = mpsc::channel();
         scope.spawn(move || {
             work();
-            end.send(()).unwrap();
+            end.send(()).ok();
         });
         let in_time = ended.recv_timeout(Duration::from_secs(30)).is_ok();
         free();
@@ -70,4 +70,35 @@ fn a_disk_that_does_not_answer_stops_one_save_and_no_other() {
     session.flush(PATIENCE);
     verified(&model).unwrap();
     verified(&other).unwrap();
+}
+
+#[test]
+fn a_save_does_not_wait_for_a_thread_that_follows_a_rename() {
+    let fixture = Fixture::new();
+    // The thread that is first to find no spool is held up, as one of low priority is on a busy machine.
+    let ((arrive, arrived), (free, freed)) = (mpsc::channel(), mpsc::channel::<()>());
+    let freed = Mutex::new(Some(freed));
+    let session = fixture.start_heard(&[], move |event| {
+        if matches!(event, Event::SpoolFailed { .. }) {
+            let first = freed.lock().unwrap().take();
+            if let Some(freed) = first {
+                arrive.send(()).unwrap();
+                freed.recv().unwrap();
+            }
+        }
+    });
+    let (new, last) = (fixture.path("new.pt"), fixture.path("last.pt"));
+    save(&session, &new, b"one");
+    session.flush(PATIENCE);
+    std::fs::remove_dir_all(fixture.spool()).unwrap();
+    session.moving(&new, &last, false);
+    std::fs::rename(&new, &last).unwrap();
+    arrived.recv_timeout(Duration::from_secs(30)).unwrap();
+    let next = || save(&session, &new, b"two");
+    assert!(ends(next, || free.send(()).unwrap()));
+    // What the other thread has found is of a checkpoint that is not there any more.
+    let status = session.flush(PATIENCE);
+    assert_eq!((status.signed, status.superseded), (3, 0));
+    verified(&last).unwrap();
+    verified(&new).unwrap();
 }
