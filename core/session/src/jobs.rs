@@ -83,6 +83,13 @@ pub(crate) struct Move {
     pub(crate) told: Instant,
 }
 
+/// A checkpoint that was not signed yet when its removal was told.
+pub(crate) struct Removal {
+    pub(crate) checkpoint: Checkpoint,
+    /// When it is looked at whether it is still there.
+    pub(crate) look_at: Instant,
+}
+
 /// How a checkpoint is taken in.
 #[derive(Clone, Copy)]
 pub(crate) struct Push {
@@ -143,6 +150,8 @@ pub(crate) struct State {
     pub(crate) folders: BTreeMap<PathBuf, Folder>,
     /// Renames and links that were announced.
     pub(crate) moves: Vec<Move>,
+    /// Removals that may fail.
+    pub(crate) removals: Vec<Removal>,
     /// When something may have happened to what was signed.
     pub(crate) look_at: Option<Instant>,
     pub(crate) running: usize,
@@ -295,6 +304,16 @@ impl State {
         Some((published.checkpoint.clone(), true))
     }
 
+    /// Removes the removals that are to be looked at by `now`; all where it is nothing.
+    pub(crate) fn take_removals(&mut self, now: Option<Instant>) -> Vec<Checkpoint> {
+        let is_due = |removal: &Removal| now.is_none_or(|now| removal.look_at <= now);
+        let (due, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.removals)
+            .into_iter()
+            .partition(is_due);
+        self.removals = left;
+        due.into_iter().map(|removal| removal.checkpoint).collect()
+    }
+
     /// Whether `moved` is still to be followed.
     pub(crate) fn has_move(&self, moved: &Move) -> bool {
         self.moves.iter().any(|other| other.id == moved.id)
@@ -376,7 +395,9 @@ impl State {
     /// When there is something to do that is not in the queue yet.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let settles = self.settling.iter().filter_map(|job| job.settles.as_ref());
-        settles.map(|settles| settles.at).chain(self.look_at).min()
+        let removals = self.removals.iter().map(|removal| removal.look_at);
+        let looks = settles.map(|settles| settles.at).chain(removals);
+        looks.chain(self.look_at).min()
     }
 
     /// Removes what was signed at `gone`, unless a rename is still to be followed.

@@ -18,6 +18,7 @@ mod lock;
 mod log;
 mod place;
 mod private_key;
+mod removals;
 mod selection;
 mod session;
 mod settings;

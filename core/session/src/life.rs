@@ -1,23 +1,22 @@
 //! What becomes of a checkpoint after its save: written anew, grown, renamed, linked, removed. Hooks tell of it before it
 //! happens; what has happened is then looked at.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use autosign_signing::{Manner, publish, read_signature, take_back};
+use autosign_signing::{Manner, publish, take_back};
 
-use crate::jobs::{Job, Move, Published, Push, is_gone};
+use crate::jobs::{Job, Move, Push, is_gone};
 use crate::lock::{Locked, touches_disk};
 use crate::spool::{Record, Spool};
 use crate::worker::Queue;
 use crate::{Checkpoint, Error};
 
 /// So long after it was announced a rename or removal is looked at.
-const SOON: Duration = Duration::from_millis(100);
+pub(crate) const SOON: Duration = Duration::from_millis(100);
 /// What was announced and has not happened by then, will not.
-const NEVER: Duration = Duration::from_secs(10);
+pub(crate) const NEVER: Duration = Duration::from_secs(10);
 
 impl Queue {
     /// `root` is about to be written anew. Its signature is taken away and nothing publishes another one before
@@ -34,6 +33,7 @@ impl Queue {
         if let Some(newest) = state.newest.get(&root) {
             newest.control.cancel();
         }
+        state.removals.retain(|left| left.checkpoint.root != root);
         let parked = state.take_all(&root);
         if state.newest.contains_key(&root) || !parked.is_empty() {
             let overwriting = state.overwriting.entry(root.clone()).or_default();
@@ -233,72 +233,6 @@ impl Queue {
         }
     }
 
-    /// `path` is about to be removed, with all below it. Nothing is published there from now on.
-    pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
-        self.follow_moves();
-        let path = named(path);
-        let state = self.lock();
-        let (below, groups) = (state.roots_below(&path), state.groups_with(&path));
-        drop(state);
-        if below.is_empty() {
-            self.watch_stranger(&path);
-        }
-        self.end(&(&below | &groups));
-        self.touched(&path);
-    }
-
-    /// Nothing is published at `roots` from now on.
-    fn end(self: &Arc<Self>, roots: &BTreeSet<PathBuf>) {
-        if roots.is_empty() {
-            return;
-        }
-        let _order = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.lock();
-        let mut gone = Vec::new();
-        for root in roots {
-            gone.extend(state.take_all(root));
-            if let Some(newest) = state.newest.remove(root) {
-                newest.control.cancel();
-            }
-            state.folders.remove(root);
-        }
-        for job in &gone {
-            state.superseded(job);
-        }
-        state.look_at = Some(Instant::now() + SOON);
-        drop(state);
-        for job in &gone {
-            job.control.cancel();
-            self.end_superseded(job);
-        }
-        self.changed.notify_all();
-    }
-
-    /// The signature of a file that an earlier process saved, and this one is about to remove, goes with it.
-    fn watch_stranger(&self, path: &Path) {
-        let signature = autosign_signing::signature_path(path);
-        if is_gone(&signature) || !path.is_file() {
-            return;
-        }
-        let read = read_signature(&signature).ok().flatten();
-        let observed = Checkpoint::observe(path, "", true, &[]).ok();
-        if let (Some(bytes), Some(checkpoint)) = (read, observed) {
-            let mut state = self.lock();
-            state.published.push(Published {
-                root: path.to_path_buf(),
-                checkpoint,
-                signature,
-                bytes,
-            });
-            state.look_at = Some(Instant::now() + SOON);
-            drop(state);
-            self.changed.notify_all();
-        }
-    }
-
     /// `from` is about to be renamed to `to`, or linked there as well.
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
         self.follow_moves();
@@ -426,7 +360,7 @@ impl Queue {
         self.push(record, spooled, Push::again());
     }
 
-    fn record_again(&self, checkpoint: Checkpoint) -> (Record, Option<PathBuf>) {
+    pub(crate) fn record_again(&self, checkpoint: Checkpoint) -> (Record, Option<PathBuf>) {
         let record = Record::new(checkpoint, self.identity.clone());
         let spooled = self.spool_record(&record);
         (record, spooled)
@@ -479,7 +413,7 @@ fn settled(path: &Path) -> PathBuf {
 }
 
 /// The same for the name itself: what is removed or renamed is a link, and not what it leads to.
-fn named(path: &Path) -> PathBuf {
+pub(crate) fn named(path: &Path) -> PathBuf {
     touches_disk();
     match (
         path.parent().and_then(|parent| parent.canonicalize().ok()),

@@ -158,6 +158,7 @@ impl Queue {
         let has_saved = state.workers > 0;
         drop(state);
         self.follow_checkpoints();
+        self.follow_removals(Instant::now());
         for checkpoint in self.regrown() {
             self.push_again(checkpoint);
         }
@@ -317,6 +318,7 @@ impl Queue {
         if due {
             self.follow_checkpoints();
         }
+        self.follow_removals(now);
     }
 
     /// Empties the queue for somebody who waits, what the worker hands over included.

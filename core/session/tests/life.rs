@@ -332,6 +332,26 @@ fn the_signature_of_an_earlier_process_goes_with_its_file_too() {
 }
 
 #[test]
+fn a_removal_that_fails_loses_nothing() {
+    let fixture = Fixture::new();
+    let session = fixture.start(NO_KEY);
+    let (left, gone) = (fixture.path("left.pt"), fixture.path("gone.pt"));
+    for model in [&left, &gone] {
+        save(&session, model, b"weights");
+        session.removing(model);
+    }
+    std::fs::remove_file(&gone).unwrap();
+    session.flush(PATIENCE);
+    session.report_left();
+    assert_eq!(fixture.said("1 unsigned in the spool"), 1);
+    drop(session);
+    let next = fixture.start(&[]);
+    next.adopt().unwrap();
+    assert_eq!(next.flush(PATIENCE).signed, 1);
+    verified(&left).unwrap();
+}
+
+#[test]
 fn a_link_that_is_removed_is_not_what_it_leads_to() {
     let fixture = Fixture::new();
     let session = fixture.start(&[("MODEL_SIGNING_SETTLE", "60s")]);
