@@ -347,7 +347,11 @@ impl State {
         if let Some(newest) = self.newest.remove(from) {
             newest.control.cancel();
         }
-        self.take_all(from)
+        let gone = self.take_all(from);
+        for job in &gone {
+            self.let_go(job);
+        }
+        gone
     }
 
     /// A new job, the newest for its root.
@@ -491,7 +495,15 @@ impl State {
 
     pub(crate) fn superseded(&mut self, job: &Job) {
         self.counts.superseded += 1;
+        self.let_go(job);
         self.forget(job);
+    }
+
+    /// Whoever still waits for `job`, which no thread was at, has nothing to wait for.
+    fn let_go(&mut self, job: &Job) {
+        if job.awaited {
+            self.outcomes.insert(job.id, Ok(()));
+        }
     }
 
     /// Keeps a job for another try, unless its checkpoint is lost, or was removed meanwhile: then gives the job back.

@@ -10,8 +10,8 @@
 mod common;
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::{Mutex, mpsc};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use autosign_session::{Event, Session};
@@ -101,4 +101,51 @@ fn a_save_does_not_wait_for_a_thread_that_follows_a_rename() {
     assert_eq!((status.signed, status.superseded), (3, 0));
     verified(&last).unwrap();
     verified(&new).unwrap();
+}
+
+#[test]
+fn a_save_that_waits_is_let_go_when_its_checkpoint_is_removed_or_renamed() {
+    for renamed in [false, true] {
+        let fixture = Fixture::new();
+        // The worker is held up, so that what is saved stays in the queue.
+        let ((arrive, arrived), (free, freed)) = (mpsc::channel(), mpsc::channel::<()>());
+        let freed = Mutex::new(freed);
+        let inline = [("MODEL_SIGNING_MODE", "inline")];
+        let session = fixture.start_heard(&inline, move |event| {
+            if matches!(event, Event::Signed { .. }) {
+                arrive.send(()).ok();
+                freed.lock().unwrap().recv().ok();
+            }
+        });
+        let session = Arc::new(session);
+        let (model, other) = (fixture.path("last.pt"), fixture.path("other.pt"));
+        // Nobody joins these: one that waits for ever would make the test do so.
+        let saves = |path: PathBuf| {
+            let session = Arc::clone(&session);
+            let (end, ended) = mpsc::channel();
+            std::thread::spawn(move || {
+                save(&session, &path, b"weights");
+                end.send(()).ok();
+            });
+            ended
+        };
+        let first = saves(fixture.path("first.pt"));
+        arrived.recv_timeout(Duration::from_secs(30)).unwrap();
+        let ended = saves(model.clone());
+        while session.status().pending < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if renamed {
+            session.moving(&model, &other, false);
+            std::fs::rename(&model, &other).unwrap();
+            session.hurry();
+        } else {
+            session.removing(&model);
+            std::fs::remove_file(&model).unwrap();
+        }
+        let let_go = ended.recv_timeout(Duration::from_secs(30));
+        assert!(let_go.is_ok(), "renamed: {renamed}");
+        drop(free);
+        first.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
 }
