@@ -1,5 +1,5 @@
-//! What becomes of a checkpoint after its save: written anew, grown, renamed, linked, removed. Hooks tell of it before it
-//! happens; what has happened is then looked at.
+//! What becomes of a checkpoint after its save: written anew, grown, renamed, linked; removed: `removals.rs`. Hooks tell of
+//! it before it happens; what has happened is then looked at.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
