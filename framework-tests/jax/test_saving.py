@@ -14,7 +14,8 @@ import orbax.checkpoint as ocp
 import pytest
 from etils import epath
 from model_signing_autosign import paused
-from model_signing_autosign._saving import local
+from model_signing_autosign._saving import Call, local
+from model_signing_autosign.frameworks import orbax as hook
 from orbax.checkpoint import args
 from orbax.checkpoint.experimental import v1
 from orbax.checkpoint.path import atomicity
@@ -203,6 +204,20 @@ def test_deleted_item(
     autosign.enable()
     v1.delete(tmp_path / "other", checkpointable_name="meta")
     assert signatures() == ["run/1/model.sig"]
+
+
+def test_memory_of_a_run_without_end() -> None:
+    class Committed:
+        def __init__(self, step: int) -> None:
+            self.step = step
+
+        def get_final(self) -> str:
+            return f"/run/{self.step}"
+
+    for step in range(3000):
+        hook._committed(Call((Committed(step),), {}))
+    assert len(hook._saved) <= 1000
+    assert "/run/2999" in hook._saved
 
 
 def test_several_at_a_time(tmp_path: Path, signatures: Callable[[], list[str]]) -> None:

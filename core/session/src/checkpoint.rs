@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use autosign_signing::{
-    Digest, Ignore, Manifest, Model, ModelFile, RelPath, WrittenFile, signature_path,
+    Digest, Ignore, Manifest, Model, ModelFile, RelPath, WrittenFile, indexed, signature_path,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::lock::touches_disk;
 
 /// One file, group of files or folder that was saved, and how its files looked then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ struct Stamp {
 
 impl Checkpoint {
     /// Looks at what was just saved at `root`, without git's own files if `ignore_git_paths`, and without `apart`, paths in
-    /// it that are checkpoints of their own.
+    /// it that are checkpoints of their own, unless an index in it names them.
     ///
     /// # Errors
     /// Those of [`Model::open`].
@@ -60,6 +61,7 @@ impl Checkpoint {
         ignore_git_paths: bool,
         apart: &[PathBuf],
     ) -> Result<Self, Error> {
+        touches_disk();
         let root = resolved(root)?;
         let mut names: Vec<RelPath> = apart
             .iter()
@@ -77,7 +79,17 @@ impl Checkpoint {
             files: Vec::new(),
             written: None,
         };
-        new.files = stamps(&new.model()?);
+        let mut model = new.model()?;
+        if !new.apart.is_empty() {
+            // The shards of a model are part of it, whoever saved each by itself.
+            let shards = indexed(&model);
+            let known = new.apart.len();
+            new.apart.retain(|name| !shards.contains(name));
+            if new.apart.len() < known {
+                model = new.model()?;
+            }
+        }
+        new.files = stamps(&model);
         Ok(new)
     }
 
@@ -86,6 +98,7 @@ impl Checkpoint {
     /// # Errors
     /// Those of [`Model::listed`]; [`autosign_signing::Error::NotAFile`] for a file that is not below the folder of `root`.
     pub fn observe_group(root: &Path, framework: &str, files: &[PathBuf]) -> Result<Self, Error> {
+        touches_disk();
         let root = resolved(root)?;
         let folder = root.parent().unwrap_or(Path::new("/"));
         let mut names = Vec::new();
@@ -139,6 +152,7 @@ impl Checkpoint {
 
     /// Lists its files as they are now.
     pub(crate) fn model(&self) -> Result<Model, autosign_signing::Error> {
+        touches_disk();
         if !self.group {
             return Model::open(&self.root, &self.ignore()?);
         }
@@ -214,6 +228,7 @@ impl Checkpoint {
     /// Where its signature belongs.
     #[must_use]
     pub fn signature(&self) -> PathBuf {
+        touches_disk();
         signature_path(&self.root)
     }
 

@@ -1,4 +1,5 @@
-//! Where the checkpoints of one session stand. [`State`] is behind a lock that saves take, so it never touches a disk.
+//! Where the checkpoints of one session stand. [`State`] is behind a lock that saves take, so it never touches a disk: see
+//! `lock.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use autosign_signing::retract;
 
+use crate::lock::touches_disk;
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
 use crate::{Checkpoint, Error, Event, Status};
@@ -36,6 +38,7 @@ pub(crate) struct Settles {
 }
 
 /// What a signature is of, so that it can go when its checkpoint goes.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Published {
     pub(crate) root: PathBuf,
     pub(crate) checkpoint: Checkpoint,
@@ -71,11 +74,20 @@ pub(crate) struct Folder {
 }
 
 /// A checkpoint that is about to get another name, or one more.
+#[derive(Clone)]
 pub(crate) struct Move {
+    pub(crate) id: u64,
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
     pub(crate) linked: bool,
     pub(crate) told: Instant,
+}
+
+/// A checkpoint that was not signed yet when its removal was told.
+pub(crate) struct Removal {
+    pub(crate) checkpoint: Checkpoint,
+    /// When it is looked at whether it is still there.
+    pub(crate) look_at: Instant,
 }
 
 /// How a checkpoint is taken in.
@@ -100,10 +112,20 @@ impl Push {
     }
 }
 
+/// What taking a checkpoint in has led to.
+pub(crate) struct TakenIn {
+    /// The number of its job, if somebody waits for that.
+    pub(crate) awaited: Option<u64>,
+    /// Jobs for the same root.
+    pub(crate) older: Vec<Job>,
+    /// One that would have been signed if it had stayed the newest of its family.
+    pub(crate) passed_over: Option<Job>,
+}
+
 /// Saves of which each n-th is signed: one framework's, in one folder.
 pub(crate) type Family = (PathBuf, String);
 
-pub(crate) fn family(checkpoint: &Checkpoint) -> Family {
+fn family(checkpoint: &Checkpoint) -> Family {
     let folder = checkpoint.root.parent().unwrap_or(&checkpoint.root);
     (folder.to_path_buf(), checkpoint.framework.clone())
 }
@@ -128,6 +150,8 @@ pub(crate) struct State {
     pub(crate) folders: BTreeMap<PathBuf, Folder>,
     /// Renames and links that were announced.
     pub(crate) moves: Vec<Move>,
+    /// Removals that may fail.
+    pub(crate) removals: Vec<Removal>,
     /// When something may have happened to what was signed.
     pub(crate) look_at: Option<Instant>,
     pub(crate) running: usize,
@@ -140,7 +164,7 @@ pub(crate) struct State {
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
     pub(crate) published: Vec<Published>,
     pub(crate) counts: Status,
-    pub(crate) next_id: u64,
+    next_id: u64,
     pub(crate) workers: usize,
     /// Workers with a job.
     pub(crate) busy: usize,
@@ -174,6 +198,7 @@ impl Job {
 
     /// It is of no use any more: it was cancelled, or what lies there is not what was saved.
     pub(crate) fn superseded(&self) -> Event {
+        touches_disk();
         let root = self.record.checkpoint.root.clone();
         let unsigned = self.own && !self.control.is_cancelled() && root.exists();
         Event::Superseded {
@@ -194,6 +219,141 @@ impl Job {
 }
 
 impl State {
+    pub(crate) fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Takes in what was saved, in the place of any older job for the same root. `settles` is for a folder that may grow.
+    pub(crate) fn take_in(
+        &mut self,
+        record: Record,
+        spooled: Option<PathBuf>,
+        push: Push,
+        every: NonZeroUsize,
+        settles: Option<Settles>,
+    ) -> TakenIn {
+        let root = record.checkpoint.root.clone();
+        let family = family(&record.checkpoint);
+        self.note_folder(&record.checkpoint);
+        if let Some(older) = self.newest.get(&root) {
+            older.control.cancel();
+        }
+        let mut older = self.take_all(&root);
+        older.extend(self.overwriting.remove(&root).unwrap_or_default().parked);
+        let due = !push.counts || push.by_hand || self.is_due(&family, every);
+        let passed_over = if push.counts {
+            self.held.remove(&family)
+        } else {
+            None
+        };
+        let mut job = self.job(record, spooled, push.awaited && due, true);
+        job.by_hand = push.by_hand;
+        let awaited = job.awaited.then_some(job.id);
+        if !due {
+            self.held.insert(family, job);
+        } else if settles.is_some() {
+            job.settles = settles;
+            self.settling.push(job);
+        } else {
+            self.queue.push_back(job);
+        }
+        for job in &older {
+            self.superseded(job);
+        }
+        if let Some(job) = &passed_over {
+            self.forget(job);
+        }
+        TakenIn {
+            awaited,
+            older,
+            passed_over,
+        }
+    }
+
+    /// Remembers what belongs to a folder.
+    fn note_folder(&mut self, checkpoint: &Checkpoint) {
+        let root = &checkpoint.root;
+        // What is saved into a folder that is signed as a whole changes that folder.
+        if let Some(outer) = root
+            .ancestors()
+            .skip(1)
+            .find(|path| self.folders.contains_key(*path))
+            .map(Path::to_path_buf)
+            && let Some(outer) = self.folders.get_mut(&outer)
+        {
+            outer.touched.insert(root.clone());
+        }
+        if checkpoint.is_folder() {
+            let folder = Folder {
+                framework: checkpoint.framework.clone(),
+                parts: checkpoint.parts(),
+                touched: BTreeSet::new(),
+            };
+            self.folders.insert(root.clone(), folder);
+        }
+    }
+
+    /// What is at `root`, and whether it is signed.
+    pub(crate) fn known_at(&self, root: &Path) -> Option<(Checkpoint, bool)> {
+        if let Some(newest) = self.newest.get(root) {
+            return Some((newest.checkpoint.clone(), false));
+        }
+        let published = self.published_at(root)?;
+        Some((published.checkpoint.clone(), true))
+    }
+
+    /// Removes the removals that are to be looked at by `now`; all where it is nothing.
+    pub(crate) fn take_removals(&mut self, now: Option<Instant>) -> Vec<Checkpoint> {
+        let is_due = |removal: &Removal| now.is_none_or(|now| removal.look_at <= now);
+        let (due, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.removals)
+            .into_iter()
+            .partition(is_due);
+        self.removals = left;
+        due.into_iter().map(|removal| removal.checkpoint).collect()
+    }
+
+    /// Whether `moved` is still to be followed.
+    pub(crate) fn has_move(&self, moved: &Move) -> bool {
+        self.moves.iter().any(|other| other.id == moved.id)
+    }
+
+    /// `moved` has been followed, or will not happen.
+    pub(crate) fn end_move(&mut self, moved: &Move) {
+        self.moves.retain(|other| other.id != moved.id);
+    }
+
+    /// What was at `from` is `new` now, and its signature, if it came along, is at `signature`. Else returns the jobs for it.
+    pub(crate) fn renamed(
+        &mut self,
+        from: &Path,
+        new: &Checkpoint,
+        signature: Option<PathBuf>,
+    ) -> Vec<Job> {
+        if let Some(folder) = self.folders.remove(from) {
+            self.folders.insert(new.root.clone(), folder);
+        }
+        if let Some(signature) = signature {
+            for published in &mut self.published {
+                if published.root == from {
+                    published.root.clone_from(&new.root);
+                    published.signature.clone_from(&signature);
+                    published.checkpoint = new.clone();
+                }
+            }
+            return Vec::new();
+        }
+        if let Some(newest) = self.newest.remove(from) {
+            newest.control.cancel();
+        }
+        let gone = self.take_all(from);
+        for job in &gone {
+            self.let_go(job);
+        }
+        gone
+    }
+
     /// A new job, the newest for its root.
     pub(crate) fn job(
         &mut self,
@@ -202,8 +362,7 @@ impl State {
         awaited: bool,
         own: bool,
     ) -> Job {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.next_id();
         let control = Arc::new(Control::default());
         let newest = Newest {
             id,
@@ -240,7 +399,9 @@ impl State {
     /// When there is something to do that is not in the queue yet.
     pub(crate) fn next_look(&self) -> Option<Instant> {
         let settles = self.settling.iter().filter_map(|job| job.settles.as_ref());
-        settles.map(|settles| settles.at).chain(self.look_at).min()
+        let removals = self.removals.iter().map(|removal| removal.look_at);
+        let looks = settles.map(|settles| settles.at).chain(removals);
+        looks.chain(self.look_at).min()
     }
 
     /// Removes what was signed at `gone`, unless a rename is still to be followed.
@@ -255,6 +416,19 @@ impl State {
             .partition(stray);
         self.published = kept;
         stray
+    }
+
+    /// What was signed at `root`.
+    pub(crate) fn published_at(&self, root: &Path) -> Option<&Published> {
+        self.published
+            .iter()
+            .find(|published| published.root == root)
+    }
+
+    /// Whether `checkpoint` is the one that is going to be signed at its root; nothing where none is.
+    pub(crate) fn awaits(&self, checkpoint: &Checkpoint) -> Option<bool> {
+        let newest = self.newest.get(&checkpoint.root)?;
+        Some(newest.own && newest.checkpoint.is_again(checkpoint) && !newest.control.is_cancelled())
     }
 
     /// Whether `job` is the newest for its root.
@@ -321,7 +495,15 @@ impl State {
 
     pub(crate) fn superseded(&mut self, job: &Job) {
         self.counts.superseded += 1;
+        self.let_go(job);
         self.forget(job);
+    }
+
+    /// Whoever still waits for `job`, which no thread was at, has nothing to wait for.
+    fn let_go(&mut self, job: &Job) {
+        if job.awaited {
+            self.outcomes.insert(job.id, Ok(()));
+        }
     }
 
     /// Keeps a job for another try, unless its checkpoint is lost, or was removed meanwhile: then gives the job back.
@@ -370,12 +552,14 @@ where
 
 /// Whether nothing is at `root` any more, as far as can be told.
 pub(crate) fn is_gone(root: &Path) -> bool {
+    touches_disk();
     std::fs::symlink_metadata(root).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
 }
 
 impl Published {
     /// Whether the signature is where it was put.
     pub(crate) fn is_there(&self) -> bool {
+        touches_disk();
         std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
     }
 

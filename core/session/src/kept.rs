@@ -2,17 +2,25 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
+use rustix::io::Errno;
+use rustix::process::getpid;
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::lock::touches_disk;
 
 /// Far more than is ever kept.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Locks of this kind are a process's, so its threads take turns by themselves.
-static TURN: Mutex<()> = Mutex::new(());
+/// So long is a lock of another process waited for: who holds one reads and writes a small file.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the JSON file at `path` holds; the default where there is none.
 ///
@@ -27,11 +35,12 @@ pub(crate) fn read<T: DeserializeOwned + Default>(path: &Path) -> io::Result<T> 
     }
 }
 
-/// Lets `change` change that, and keeps it where `change` has a result. No other process does so at the same time; where the
-/// file system knows no locks, another may.
+/// Lets `change` change that, and keeps it where `change` has a result. Nobody else does so at the same time; where the file
+/// system knows no locks, another process may.
 ///
 /// # Errors
-/// Those of the file and its content, and those of `change`.
+/// Those of the file and its content, and those of `change`; [`io::ErrorKind::WouldBlock`] where another process holds the
+/// lock for two seconds.
 pub(crate) fn change<T, R, E>(
     path: &Path,
     change: impl FnOnce(&mut T) -> Result<R, E>,
@@ -40,12 +49,13 @@ where
     T: Serialize + DeserializeOwned + Default,
     E: From<io::Error>,
 {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    touches_disk();
+    let _turn = Turn::take();
     let own = Mode::RUSR | Mode::WUSR;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let lock =
         rustix::fs::open(path.with_extension("lock"), flags, own).map_err(io::Error::from)?;
-    let _ = fcntl_lock(&lock, FlockOperation::LockExclusive);
+    wait_for(&lock)?;
     let mut kept = read(path)?;
     let result = change(&mut kept)?;
     let temp = path.with_extension("tmp");
@@ -57,4 +67,70 @@ where
         let _ = fs::remove_file(&temp);
     })?;
     Ok(result)
+}
+
+fn wait_for(lock: &OwnedFd) -> io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match fcntl_lock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::AGAIN | Errno::ACCESS) if Instant::now() < end => sleep(PAUSE),
+            Err(error @ (Errno::AGAIN | Errno::ACCESS)) => return Err(error.into()),
+            // Not every file system knows locks.
+            Ok(()) | Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Locks of files are a process's, so its threads take turns. No mutex, which would stay locked for ever in a child that was
+/// forked meanwhile: the thread that has the turn is not there.
+struct Turn;
+
+/// The process one of whose threads has the turn, or 0.
+static HOLDER: AtomicI32 = AtomicI32::new(0);
+
+impl Turn {
+    fn take() -> Self {
+        let own = getpid().as_raw_nonzero().get();
+        let take = |from| HOLDER.compare_exchange(from, own, Ordering::Acquire, Ordering::Relaxed);
+        loop {
+            match take(0) {
+                Ok(_) => return Self,
+                Err(holder) if holder == own => sleep(PAUSE),
+                // Of the parent, before it forked.
+                Err(holder) if take(holder).is_ok() => return Self,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        HOLDER.store(0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_take_turns_and_a_child_does_not_wait_for_its_parent_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("count.json");
+        let add = || change(&path, |count: &mut u64| Ok::<_, io::Error>(*count += 1)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..20).for_each(|_| add()));
+            }
+        });
+        assert_eq!(read::<u64>(&path).unwrap(), 160);
+
+        // As it is in a child, when a thread of the parent had the turn.
+        let parent = rustix::process::getppid().map_or(1, |parent| parent.as_raw_nonzero().get());
+        HOLDER.store(parent, Ordering::Relaxed);
+        add();
+        assert_eq!(read::<u64>(&path).unwrap(), 161);
+    }
 }

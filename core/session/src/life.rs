@@ -1,22 +1,22 @@
-//! What becomes of a checkpoint after its save: written anew, grown, renamed, linked, removed. Hooks tell of it before it
-//! happens; what has happened is then looked at.
+//! What becomes of a checkpoint after its save: written anew, grown, renamed, linked; removed: `removals.rs`. Hooks tell of
+//! it before it happens; what has happened is then looked at.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Manner, publish, read_signature, take_back};
+use autosign_signing::{Manner, publish, take_back};
 
-use crate::jobs::{Folder, Job, Move, Overwriting, Published, Push, is_gone};
-use crate::spool::Record;
+use crate::jobs::{Job, Move, Push, is_gone};
+use crate::lock::{Locked, touches_disk};
+use crate::spool::{Record, Spool};
 use crate::worker::Queue;
 use crate::{Checkpoint, Error, Event};
 
 /// So long after it was announced a rename or removal is looked at.
-const SOON: Duration = Duration::from_millis(100);
+pub(crate) const SOON: Duration = Duration::from_millis(100);
 /// What was announced and has not happened by then, will not.
-const NEVER: Duration = Duration::from_secs(10);
+pub(crate) const NEVER: Duration = Duration::from_secs(10);
 
 impl Queue {
     /// `root` is about to be written anew. Its signature is taken away and nothing publishes another one before
@@ -24,17 +24,8 @@ impl Queue {
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
         self.follow_moves(); // what was linked or renamed a moment ago has happened
         let root = settled(root);
-        let mut before = None;
-        if let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) {
-            let published = self.lock();
-            let published = published.published.iter().find(|p| p.root == root);
-            before = published
-                .map(|published| published.checkpoint.clone())
-                .or_else(|| Checkpoint::observe(&root, "", true, &[]).ok())
-                .zip(Some(bytes));
-        }
-        // Whoever publishes at this moment has done so when this lock can be had.
-        let _order = self
+        // Whoever publishes at this moment has done so when this lock can be had, and nobody does so afterwards.
+        let order = self
             .publishing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -42,15 +33,26 @@ impl Queue {
         if let Some(newest) = state.newest.get(&root) {
             newest.control.cancel();
         }
+        state.removals.retain(|left| left.checkpoint.root != root);
         let parked = state.take_all(&root);
-        if before.is_none() && parked.is_empty() && !state.newest.contains_key(&root) {
-            return;
+        if state.newest.contains_key(&root) || !parked.is_empty() {
+            let overwriting = state.overwriting.entry(root.clone()).or_default();
+            overwriting.parked.extend(parked);
         }
-        state
-            .overwriting
-            .entry(root)
-            .or_default()
-            .add(before, parked);
+        drop(state);
+        drop(order);
+        let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) else {
+            return;
+        };
+        let state = self.lock();
+        let signed = state.published_at(&root).filter(|p| p.bytes == bytes);
+        let signed = signed.map(|published| published.checkpoint.clone());
+        drop(state);
+        let before = signed.or_else(|| Checkpoint::observe(&root, "", true, &[]).ok());
+        if let Some(before) = before {
+            let mut state = self.lock();
+            state.overwriting.entry(root).or_default().before = Some((before, bytes));
+        }
     }
 
     /// The save that began has failed: what was there before is still to be signed, if it is still there.
@@ -119,8 +121,9 @@ impl Queue {
 
     /// The folder of this process that `root`, just saved, is a part of, and who saved it.
     pub(crate) fn part_of(&self, root: &Path) -> Option<(PathBuf, String)> {
+        let is_file = root.is_file();
         let state = self.lock();
-        if state.newest.contains_key(root) || state.published.iter().any(|p| p.root == root) {
+        if state.newest.contains_key(root) || state.published_at(root).is_some() {
             return None; // it has a signature of its own, and keeps one
         }
         let mut above = root.ancestors().skip(1);
@@ -128,7 +131,7 @@ impl Queue {
         let known = state.folders.get(folder)?;
         let inside = root.strip_prefix(folder).ok()?;
         let first = inside.components().next()?.as_os_str().to_str()?;
-        let beside = inside.components().count() == 1 && root.is_file();
+        let beside = inside.components().count() == 1 && is_file;
         (beside || known.parts.contains(first))
             .then(|| (folder.to_path_buf(), known.framework.clone()))
     }
@@ -140,30 +143,6 @@ impl Queue {
         inside
             .flat_map(|path| [path.clone(), autosign_signing::signature_path(path)])
             .collect()
-    }
-
-    /// Remembers what belongs to a folder.
-    pub(crate) fn note_folder(&self, checkpoint: &Checkpoint) {
-        let mut state = self.lock();
-        let root = &checkpoint.root;
-        // What is saved into a folder that is signed as a whole changes that folder.
-        if let Some(outer) = root
-            .ancestors()
-            .skip(1)
-            .find(|path| state.folders.contains_key(*path))
-            .map(Path::to_path_buf)
-            && let Some(outer) = state.folders.get_mut(&outer)
-        {
-            outer.touched.insert(root.clone());
-        }
-        if checkpoint.is_folder() {
-            let folder = Folder {
-                framework: checkpoint.framework.clone(),
-                parts: checkpoint.parts(),
-                touched: BTreeSet::new(),
-            };
-            state.folders.insert(root.clone(), folder);
-        }
     }
 
     /// This process is about to write to `path`, or to remove it.
@@ -205,10 +184,7 @@ impl Queue {
             }
         }
         let published = |root: &Path| {
-            let found = state
-                .published
-                .iter()
-                .find(|published| published.root == root);
+            let found = state.published_at(root);
             found.map(|published| published.checkpoint.clone())
         };
         let all: Vec<_> = all
@@ -244,7 +220,7 @@ impl Queue {
     fn renew(&self, job: &Job) {
         if let Some(path) = &job.spooled {
             // Where this fails, the record is of the folder as it was first, and does not fit.
-            let _ = crate::Spool::update(path, &job.record);
+            let _ = Spool::update(path, &job.record);
         }
         let mut state = self.lock();
         if let Some(folder) = state.folders.get_mut(&job.record.checkpoint.root) {
@@ -257,87 +233,23 @@ impl Queue {
         }
     }
 
-    /// `path` is about to be removed, with all below it. Nothing is published there from now on.
-    pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
-        self.follow_moves();
-        let path = named(path);
-        let state = self.lock();
-        let (below, groups) = (state.roots_below(&path), state.groups_with(&path));
-        drop(state);
-        if below.is_empty() {
-            self.watch_stranger(&path);
-        }
-        self.end(&(&below | &groups));
-        self.touched(&path);
-    }
-
-    /// Nothing is published at `roots` from now on.
-    fn end(self: &Arc<Self>, roots: &BTreeSet<PathBuf>) {
-        if roots.is_empty() {
-            return;
-        }
-        let _order = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.lock();
-        let mut gone = Vec::new();
-        for root in roots {
-            gone.extend(state.take_all(root));
-            if let Some(newest) = state.newest.remove(root) {
-                newest.control.cancel();
-            }
-            state.folders.remove(root);
-        }
-        for job in &gone {
-            state.superseded(job);
-        }
-        state.look_at = Some(Instant::now() + SOON);
-        drop(state);
-        for job in &gone {
-            job.control.cancel();
-            self.end_superseded(job);
-        }
-        self.changed.notify_all();
-    }
-
-    /// The signature of a file that an earlier process saved, and this one is about to remove, goes with it.
-    fn watch_stranger(&self, path: &Path) {
-        let signature = autosign_signing::signature_path(path);
-        if is_gone(&signature) || !path.is_file() {
-            return;
-        }
-        let read = read_signature(&signature).ok().flatten();
-        let observed = Checkpoint::observe(path, "", true, &[]).ok();
-        if let (Some(bytes), Some(checkpoint)) = (read, observed) {
-            let mut state = self.lock();
-            state.published.push(Published {
-                root: path.to_path_buf(),
-                checkpoint,
-                signature,
-                bytes,
-            });
-            state.look_at = Some(Instant::now() + SOON);
-            drop(state);
-            self.changed.notify_all();
-        }
-    }
-
     /// `from` is about to be renamed to `to`, or linked there as well.
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
         self.follow_moves();
         let (from, to) = (named(from), named(to));
+        let mut roots = self.lock().roots_below(&from);
+        roots.retain(|root| !linked || root.is_file());
         let mut state = self.lock();
-        for root in state.roots_below(&from) {
-            if let Ok(inside) = root.strip_prefix(&from)
-                && (root.is_file() || !linked)
-            {
+        for root in roots {
+            if let Ok(inside) = root.strip_prefix(&from) {
                 let to = if inside.as_os_str().is_empty() {
                     to.clone()
                 } else {
                     to.join(inside)
                 };
+                let id = state.next_id();
                 state.moves.push(Move {
+                    id,
                     from: root,
                     to,
                     linked,
@@ -365,26 +277,24 @@ impl Queue {
         self.touched(&to);
     }
 
-    /// Gives the checkpoints that have been renamed or linked their new names. Where another thread is at it, waits: what
-    /// happens next is for the new names.
+    /// Gives the checkpoints that have been renamed or linked their new names: what happens next is for those. Threads that
+    /// are at it at once do not wait for each other, since one may be of low priority: each looks for itself, and the first
+    /// that has looked changes the state.
     pub(crate) fn follow_moves(self: &Arc<Self>) {
-        let following = self
-            .following
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let moves = std::mem::take(&mut self.lock().moves);
+        let moves = self.lock().moves.clone();
         let mut followed = false;
         for moved in moves {
-            let happened = (moved.linked || is_gone(&moved.from)) && !is_gone(&moved.to);
-            if happened {
+            if (moved.linked || is_gone(&moved.from)) && !is_gone(&moved.to) {
                 followed |= self.follow_move(&moved);
-            } else if moved.told.elapsed() < NEVER {
-                let mut state = self.lock();
-                state.moves.push(moved);
+                continue;
+            }
+            let mut state = self.lock();
+            if moved.told.elapsed() < NEVER {
                 state.look_at.get_or_insert(Instant::now() + SOON);
+            } else {
+                state.end_move(&moved);
             }
         }
-        drop(following);
         if followed {
             self.start_worker();
         }
@@ -392,70 +302,57 @@ impl Queue {
 
     /// Whether there is something to sign under the new name.
     fn follow_move(&self, moved: &Move) -> bool {
-        let mut state = self.lock();
-        let mut known = state
-            .newest
-            .get(&moved.from)
-            .map(|newest| newest.checkpoint.clone());
-        let signed = known.is_none();
-        if signed {
-            let published = state
-                .published
-                .iter()
-                .find(|published| published.root == moved.from);
-            known = published.map(|published| published.checkpoint.clone());
-        }
-        let Some(new) = known.and_then(|known| known.moved(moved.to.clone())) else {
-            return false;
-        };
-        let mut gone = Vec::new();
-        if !moved.linked {
-            if let Some(folder) = state.folders.remove(&moved.from) {
-                state.folders.insert(moved.to.clone(), folder);
-            }
-            if signed && new.is_folder() {
-                // Its signature has moved with it, and names nothing outside of it.
-                for published in &mut state.published {
-                    if published.root == moved.from {
-                        published.root.clone_from(&moved.to);
-                        published.signature = new.signature();
-                        published.checkpoint = new.clone();
-                    }
-                }
+        while self.lock().has_move(moved) {
+            let known = self.lock().known_at(&moved.from);
+            let (checkpoint, signed) = known.clone().unzip();
+            let Some(new) = checkpoint.and_then(|known| known.moved(moved.to.clone())) else {
+                self.lock().end_move(moved);
                 return false;
+            };
+            // The signature of a folder has moved with it, and names nothing outside of it.
+            let keeps = signed == Some(true) && new.is_folder() && !moved.linked;
+            let signature = keeps.then(|| new.signature());
+            let again = (!keeps && new.is_unchanged()).then(|| self.record_again(new.clone()));
+
+            let mut state = self.lock();
+            if !state.has_move(moved) || state.known_at(&moved.from) != known {
+                drop(state);
+                if let Some((_, Some(path))) = again {
+                    Spool::remove(&path);
+                }
+                continue; // another thread was faster, or it was signed meanwhile
             }
-            if let Some(newest) = state.newest.remove(&moved.from) {
-                newest.control.cancel();
+            state.end_move(moved);
+            let mut gone = Vec::new();
+            if !moved.linked {
+                gone = state.renamed(&moved.from, &new, signature);
             }
-            gone = state.take_all(&moved.from);
+            let taken = again
+                .map(|(record, spooled)| self.take_in(&mut state, record, spooled, Push::again()));
+            drop(state);
+            gone.iter().for_each(Job::close);
+            return taken.map(|taken| self.end_older(&taken)).is_some();
         }
-        drop(state);
-        for job in gone {
-            job.close();
-        }
-        if !new.is_unchanged() {
-            return false;
-        }
-        let (record, spooled) = self.record_again(new);
-        self.take_in(record, spooled, Push::again());
-        true
+        false
     }
 
     /// Whether this very checkpoint is signed already, or is going to be.
     pub(crate) fn has(&self, checkpoint: &Checkpoint) -> bool {
         let state = self.lock();
-        if let Some(newest) = state.newest.get(&checkpoint.root) {
-            return newest.own
-                && newest.checkpoint.is_again(checkpoint)
-                && !newest.control.is_cancelled();
+        if let Some(awaits) = state.awaits(checkpoint) {
+            return awaits;
         }
-        let published = state
-            .published
-            .iter()
-            .find(|published| published.root == checkpoint.root);
-        published.is_some_and(|published| {
-            published.checkpoint.is_again(checkpoint) && published.is_there()
-        })
+        let published = state.published_at(&checkpoint.root).cloned();
+        drop(state);
+        let Some(published) =
+            published.filter(|published| published.checkpoint.is_again(checkpoint))
+        else {
+            return false;
+        };
+        let is_there = published.is_there();
+        let state = self.lock();
+        let signed = || is_there && state.published.contains(&published);
+        state.awaits(checkpoint).unwrap_or_else(signed)
     }
 
     /// Queues a checkpoint that was saved some time ago.
@@ -481,7 +378,7 @@ impl Queue {
         }
     }
 
-    fn record_again(&self, checkpoint: Checkpoint) -> (Record, Option<PathBuf>) {
+    pub(crate) fn record_again(&self, checkpoint: Checkpoint) -> (Record, Option<PathBuf>) {
         let record = self.record(checkpoint);
         let spooled = self.spool_record(&record);
         (record, spooled)
@@ -502,8 +399,10 @@ impl Queue {
                 .any(|job| job.record.checkpoint.root == root);
             state.newest.contains_key(&root) && !failed
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock().into_inner();
+        let waited = self.changed.wait_timeout_while(state, patience, open);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = Locked::new(state);
         if open(&mut state) {
             return None;
         }
@@ -511,7 +410,9 @@ impl Queue {
             .failed
             .iter()
             .find(|job| job.record.checkpoint.root == root);
-        if let Some(reason) = failed.and_then(|job| job.record.error.clone()) {
+        let reason = failed.and_then(|job| job.record.error.clone());
+        drop(state);
+        if let Some(reason) = reason {
             return Some(Err(Error::NotSigned { path: root, reason }));
         }
         let signature = autosign_signing::signature_path(&root);
@@ -523,20 +424,15 @@ impl Queue {
     }
 }
 
-impl Overwriting {
-    fn add(&mut self, before: Option<(Checkpoint, Vec<u8>)>, parked: Vec<Job>) {
-        self.before = before.or(self.before.take());
-        self.parked.extend(parked);
-    }
-}
-
 /// `path` without links on the way, also where there is nothing yet.
 fn settled(path: &Path) -> PathBuf {
+    touches_disk();
     path.canonicalize().unwrap_or_else(|_| named(path))
 }
 
 /// The same for the name itself: what is removed or renamed is a link, and not what it leads to.
-fn named(path: &Path) -> PathBuf {
+pub(crate) fn named(path: &Path) -> PathBuf {
+    touches_disk();
     match (
         path.parent().and_then(|parent| parent.canonicalize().ok()),
         path.file_name(),

@@ -307,7 +307,8 @@ impl Session {
     }
 
     /// Notes that `path` is about to be removed, with all that is below it. Nothing is published there any more when this
-    /// returns; that takes as long as a signature that is being written at this moment.
+    /// returns; that takes as long as a signature that is being written at this moment. What has not been signed and is still
+    /// there ten seconds later is signed after all.
     pub fn removing(&self, path: &Path) {
         self.queue.removing(path);
     }
@@ -347,9 +348,10 @@ impl Session {
     /// Says what is left unsigned, at the end of the program.
     pub fn report_left(&self) {
         let status = self.status();
+        let not_removed = self.queue.spool_not_removed();
         let spool = self.queue.spool.as_ref();
         let spool = spool.map(|spool| spool.folder().to_path_buf());
-        let left = status.pending + status.failed;
+        let left = status.pending + status.failed + not_removed;
         if left > 0 {
             (self.queue.listener)(&Event::Left {
                 count: left,

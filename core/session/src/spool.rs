@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::lock::touches_disk;
 use crate::run::Run;
 use crate::{Checkpoint, Error};
 
@@ -129,6 +130,7 @@ impl Spool {
 
     /// Forgets a record; one that is gone already is no error.
     pub(crate) fn remove(path: &Path) {
+        touches_disk();
         let _ = fs::remove_file(path);
     }
 
@@ -252,6 +254,7 @@ fn read(path: &Path) -> Option<Record> {
 
 fn replace(path: &Path, record: &Record) -> Result<(), Error> {
     use std::io::Write;
+    touches_disk();
     let wrong = |e: serde_json::Error| fail("write to", path)(e.into());
     let bytes = serde_json::to_vec(record).map_err(wrong)?;
     let temp = path.with_extension("tmp");

@@ -5,12 +5,13 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use autosign_signing::{Hashing, Manner, Statement, publish};
 
-use crate::jobs::{Job, Published, Push, Settles, State, family, is_gone};
+use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
+use crate::lock::Locked;
 use crate::run::Run;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
@@ -26,8 +27,6 @@ pub(crate) struct Queue {
     pub(crate) changed: Condvar,
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
     pub(crate) publishing: Mutex<()>,
-    /// Held while renames are followed.
-    pub(crate) following: Mutex<()>,
     /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
     turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
@@ -74,7 +73,6 @@ impl Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
             publishing: Mutex::new(()),
-            following: Mutex::new(()),
             turns: Default::default(),
             width: if offline || config.signs_with_key() {
                 1
@@ -103,64 +101,40 @@ impl Queue {
         spooled: Option<PathBuf>,
         push: Push,
     ) -> Option<u64> {
-        let awaited = self.take_in(record, spooled, push);
+        let taken = self.take_in(&mut self.lock(), record, spooled, push);
+        let awaited = self.end_older(&taken);
         self.start_worker();
         awaited
     }
 
-    /// [`Queue::push`] without a thread to do it.
+    /// [`Queue::push`] but for what the disk and others have to do with it, which [`Queue::end_older`] does.
     pub(crate) fn take_in(
         &self,
+        state: &mut State,
         record: Record,
         spooled: Option<PathBuf>,
         push: Push,
-    ) -> Option<u64> {
-        let root = record.checkpoint.root.clone();
-        let family = family(&record.checkpoint);
+    ) -> TakenIn {
         let grows = self.patient && !push.by_hand && push.counts && record.checkpoint.is_folder();
-        self.note_folder(&record.checkpoint);
-        let mut state = self.lock();
-        if let Some(older) = state.newest.get(&root) {
-            older.control.cancel();
-        }
-        let mut older = state.take_all(&root);
-        older.extend(state.overwriting.remove(&root).unwrap_or_default().parked);
-        let due = !push.counts || push.by_hand || state.is_due(&family, self.every);
-        let passed_over = if push.counts {
-            state.held.remove(&family)
-        } else {
-            None
-        };
-        let mut job = state.job(record, spooled, push.awaited && due, true);
-        job.by_hand = push.by_hand;
-        let awaited = job.awaited.then_some(job.id);
-        if !due {
-            state.held.insert(family, job);
-        } else if grows && !self.settle.is_zero() {
-            job.settles = Some(Settles {
-                at: Instant::now() + self.settle,
-                touched: BTreeSet::new(),
-            });
-            state.settling.push(job);
-        } else {
-            state.queue.push_back(job);
-        }
-        for job in &older {
-            state.superseded(job);
-        }
-        if let Some(job) = &passed_over {
-            state.forget(job);
-        }
-        drop(state);
-        for job in &older {
+        let settles = grows && !self.settle.is_zero();
+        let settles = settles.then(|| Settles {
+            at: Instant::now() + self.settle,
+            touched: BTreeSet::new(),
+        });
+        state.take_in(record, spooled, push, self.every, settles)
+    }
+
+    /// Ends the jobs that are not to be done any more. Returns the number of the new one, if it is to be waited for.
+    pub(crate) fn end_older(&self, taken: &TakenIn) -> Option<u64> {
+        for job in &taken.older {
             self.end_superseded(job);
         }
-        if let Some(job) = &passed_over {
+        if let Some(job) = &taken.passed_over {
             job.close();
             (self.listener)(&job.passed_over());
         }
         self.changed.notify_all();
-        awaited
+        taken.awaited
     }
 
     /// Puts failed and held jobs back, and lets another thread help, of normal priority: somebody waits now.
@@ -176,6 +150,7 @@ impl Queue {
         let has_saved = state.workers > 0;
         drop(state);
         self.follow_checkpoints();
+        self.follow_removals(Instant::now());
         for checkpoint in self.regrown() {
             self.push_again(checkpoint);
         }
@@ -207,7 +182,8 @@ impl Queue {
     pub(crate) fn idle_within(&self, patience: Duration) -> bool {
         let busy =
             |state: &mut State| state.running > 0 || state.adopting || !state.queue.is_empty();
-        let waited = self.changed.wait_timeout_while(self.lock(), patience, busy);
+        let state = self.lock().into_inner();
+        let waited = self.changed.wait_timeout_while(state, patience, busy);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !busy(&mut state)
     }
@@ -215,9 +191,8 @@ impl Queue {
     /// Waits at most `patience` for the outcome of job `id`, which is given out once.
     pub(crate) fn outcome_within(&self, id: u64, patience: Duration) -> Option<Result<(), Error>> {
         let pending = |state: &mut State| !state.outcomes.contains_key(&id);
-        let waited = self
-            .changed
-            .wait_timeout_while(self.lock(), patience, pending);
+        let state = self.lock().into_inner();
+        let waited = self.changed.wait_timeout_while(state, patience, pending);
         waited
             .unwrap_or_else(PoisonError::into_inner)
             .0
@@ -255,6 +230,7 @@ impl Queue {
                 let root = &spooled.record.checkpoint.root;
                 let mut state = self.lock();
                 if state.newest.get(root).is_some_and(|newest| newest.own) {
+                    drop(state);
                     Spool::remove(&spooled.path); // this process has saved it again since
                 } else if state.adopted.insert(spooled.path.clone()) {
                     // Of several records for one root, left by several processes, one at most fits what is there.
@@ -315,12 +291,12 @@ impl Queue {
                 let next = state.next_look().filter(|_| state.helpers == 0);
                 let Some(next) = next else {
                     if state.queue.is_empty() || state.helpers > 0 {
-                        drop(self.changed.wait(state));
+                        drop(self.changed.wait(state.into_inner()));
                     }
                     continue;
                 };
                 let patience = next.saturating_duration_since(Instant::now());
-                drop(self.changed.wait_timeout(state, patience));
+                drop(self.changed.wait_timeout(state.into_inner(), patience));
             }
         }
     }
@@ -334,6 +310,7 @@ impl Queue {
         if due {
             self.follow_checkpoints();
         }
+        self.follow_removals(now);
     }
 
     /// Empties the queue for somebody who waits, what the worker hands over included.
@@ -342,7 +319,8 @@ impl Queue {
         loop {
             while self.step(Role::Helper) {}
             let waiting = |state: &mut State| state.queue.is_empty() && !over(state);
-            drop(self.changed.wait_while(self.lock(), waiting));
+            let state = self.lock().into_inner();
+            drop(self.changed.wait_while(state, waiting));
             let mut state = self.lock();
             if over(&state) {
                 state.helpers -= 1;
@@ -529,8 +507,16 @@ impl Queue {
         self.follow_moves();
         let roots = self.lock().roots_below(Path::new("/"));
         let gone: BTreeSet<_> = roots.into_iter().filter(|root| is_gone(root)).collect();
-        for stray in self.lock().take_published(&gone) {
-            stray.retract();
+        let strays = self.lock().take_published(&gone);
+        for stray in strays {
+            if is_gone(&stray.root) {
+                stray.retract();
+                continue;
+            }
+            let mut state = self.lock();
+            if state.published_at(&stray.root).is_none() {
+                state.published.push(stray); // saved again and signed, all since it was looked for
+            }
         }
 
         let at = |job: &Job| (job.id, job.record.checkpoint.root.clone());
@@ -558,8 +544,8 @@ impl Queue {
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

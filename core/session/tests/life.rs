@@ -58,6 +58,32 @@ fn a_save_over_a_signed_file_takes_its_signature_away_first() {
 }
 
 #[test]
+fn shards_that_were_saved_one_by_one_are_signed_with_their_index() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let model = folder(&fixture, "model");
+    for shard in ["1.safetensors", "2.safetensors", "other.pt"] {
+        save(&session, &model.join(shard), shard.as_bytes());
+    }
+    session.flush(PATIENCE);
+    let index = r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#;
+    fixture.write("model/model.safetensors.index.json", index.as_bytes());
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    session.flush(PATIENCE);
+    let signed = "1.safetensors 2.safetensors model.safetensors.index.json";
+    assert_eq!(names(verified(&model)), signed);
+    // They keep what they had.
+    verified(&model.join("1.safetensors")).unwrap();
+    verified(&model.join("other.pt")).unwrap();
+
+    save(&session, &model.join("1.safetensors"), b"anew");
+    session.flush(PATIENCE);
+    verified(&model.join("1.safetensors")).unwrap();
+    assert_eq!(names(verified(&model)), signed);
+    assert_eq!(session.status().failed, 0);
+}
+
+#[test]
 fn a_save_that_fails_before_it_writes_loses_nothing() {
     let fixture = Fixture::new();
     let session = fixture.start(&[]);
@@ -329,6 +355,26 @@ fn the_signature_of_an_earlier_process_goes_with_its_file_too() {
     session.flush(PATIENCE);
     assert!(!signature_path(&old).exists());
     assert!(signature_path(&note).exists());
+}
+
+#[test]
+fn a_removal_that_fails_loses_nothing() {
+    let fixture = Fixture::new();
+    let session = fixture.start(NO_KEY);
+    let (left, gone) = (fixture.path("left.pt"), fixture.path("gone.pt"));
+    for model in [&left, &gone] {
+        save(&session, model, b"weights");
+        session.removing(model);
+    }
+    std::fs::remove_file(&gone).unwrap();
+    session.flush(PATIENCE);
+    session.report_left();
+    assert_eq!(fixture.said("1 unsigned in the spool"), 1);
+    drop(session);
+    let next = fixture.start(&[]);
+    next.adopt().unwrap();
+    assert_eq!(next.flush(PATIENCE).signed, 1);
+    verified(&left).unwrap();
 }
 
 #[test]

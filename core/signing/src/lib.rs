@@ -77,7 +77,7 @@ pub use identity::{
     Surroundings, TokenCommand, TokenExchange, TokenFile, TokenRequest, TokenSource, TokenText,
 };
 pub use ignore::{GIT_PATHS, Ignore};
-pub use index::{IndexFault, MissingShards, missing_shards};
+pub use index::{IndexFault, MissingShards, indexed, missing_shards};
 pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
@@ -102,7 +102,7 @@ pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
     KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
-pub use written::{HashedFile, WrittenFile};
+pub use written::{HashedFile, NewFile, WrittenFile};
 
 /// Hashes the model at `model`, signs it, and puts the signature at `signature`, which is left out of the model.
 ///

@@ -13,41 +13,25 @@ use crate::{Digest, Error, Manifest, Resource, Serialization, random};
 /// A piece as large as this is hashed beside the write of it; for a smaller one a thread costs more than it saves.
 const BESIDE_BYTES: usize = 1 << 20;
 
-/// A file on its way: it is hashed while it is written, and appears under its name when it is complete.
-///
-/// ```
-/// use std::io::Write;
-/// use autosign_signing::{Digest, HashedFile};
-/// let folder = tempfile::tempdir()?;
-/// let path = folder.path().join("weights.bin");
-/// let mut file = HashedFile::create(&path)?;
-/// file.write_all(b"weights")?;
-/// assert!(!path.exists());
-/// let written = file.finish()?;
-/// assert_eq!(written.digest(), Digest::of(&std::fs::read(&path)?));
-/// # Ok::<(), std::io::Error>(())
-/// ```
+/// A file on its way: it appears under its name when it is complete.
 #[must_use = "without `finish` there is no file"]
-pub struct HashedFile {
+pub struct NewFile {
     path: PathBuf,
     /// Where it is until it is complete; nothing for what is no regular file.
     temp: Option<PathBuf>,
     file: File,
-    hasher: Sha256,
-    bytes: u64,
     broken: Option<io::Error>,
 }
 
-impl fmt::Debug for HashedFile {
+impl fmt::Debug for NewFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HashedFile")
+        f.debug_struct("NewFile")
             .field("path", &self.path)
-            .field("bytes", &self.bytes)
             .finish_non_exhaustive()
     }
 }
 
-impl HashedFile {
+impl NewFile {
     /// Begins a file that will be at `path`, or where a link there leads to, in the place of what is there. It gets the
     /// permissions of that.
     ///
@@ -64,8 +48,6 @@ impl HashedFile {
             file: file.open(temp.as_ref().unwrap_or(&path))?,
             temp,
             path,
-            hasher: Sha256::new(),
-            bytes: 0,
             broken: None,
         };
         if let Some(before) = before.filter(|_| !special) {
@@ -78,19 +60,91 @@ impl HashedFile {
     ///
     /// # Errors
     /// Any error of writing, also one that the writer has passed over; there is no file then.
-    pub fn finish(mut self) -> io::Result<WrittenFile> {
+    pub fn finish(mut self) -> io::Result<()> {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        let state = FileState::of(&rustix::fs::fstat(&self.file)?);
         if let Some(temp) = &self.temp {
             fs::rename(temp, &self.path)?;
         }
         self.temp = None;
+        Ok(())
+    }
+}
+
+impl Write for NewFile {
+    /// Writes all of `bytes`; nothing more after an error.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(error) = &self.broken {
+            return Err(copy(error));
+        }
+        if let Err(error) = self.file.write_all(bytes) {
+            self.broken = Some(copy(&error));
+            return Err(error);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(temp) = &self.temp {
+            // What cannot be removed has at least no name that anybody looks for.
+            let _ = fs::remove_file(temp);
+        }
+    }
+}
+
+/// A [`NewFile`] that is hashed while it is written.
+///
+/// ```
+/// use std::io::Write;
+/// use autosign_signing::{Digest, HashedFile};
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("weights.bin");
+/// let mut file = HashedFile::create(&path)?;
+/// file.write_all(b"weights")?;
+/// assert!(!path.exists());
+/// let written = file.finish()?;
+/// assert_eq!(written.digest(), Digest::of(&std::fs::read(&path)?));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "without `finish` there is no file"]
+pub struct HashedFile {
+    file: NewFile,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl HashedFile {
+    /// [`NewFile::create`].
+    ///
+    /// # Errors
+    /// Those of [`NewFile::create`].
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: NewFile::create(path)?,
+            hasher: Sha256::new(),
+            bytes: 0,
+        })
+    }
+
+    /// Gives the complete file its name.
+    ///
+    /// # Errors
+    /// Those of [`NewFile::finish`].
+    pub fn finish(self) -> io::Result<WrittenFile> {
+        let state = FileState::of(&rustix::fs::fstat(&self.file.file)?);
+        self.file.finish()?;
         Ok(WrittenFile {
             state,
             bytes: self.bytes,
-            digest: <[u8; 32]>::from(self.hasher.finalize_reset()).into(),
+            digest: <[u8; 32]>::from(self.hasher.finalize()).into(),
         })
     }
 
@@ -117,13 +171,7 @@ impl HashedFile {
 impl Write for HashedFile {
     /// Writes all of `bytes`; nothing more after an error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(error) = &self.broken {
-            return Err(copy(error));
-        }
-        if let Err(error) = self.take_in(bytes) {
-            self.broken = Some(copy(&error));
-            return Err(error);
-        }
+        self.take_in(bytes)?;
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(count);
         Ok(bytes.len())
@@ -131,15 +179,6 @@ impl Write for HashedFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-impl Drop for HashedFile {
-    fn drop(&mut self) {
-        if let Some(temp) = &self.temp {
-            // What cannot be removed has at least no name that anybody looks for.
-            let _ = fs::remove_file(temp);
-        }
     }
 }
 

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use autosign_session::Session;
-pub use autosign_session::{Error, HashedFile, Status};
+pub use autosign_session::{Error, Status};
 
 pub use crate::save::{SaveError, SaveSigned};
 #[cfg(feature = "tch")]

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Metadata, TensorInfo};

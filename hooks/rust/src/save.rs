@@ -1,9 +1,9 @@
 //! Any save, and what it can fail with.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
-use autosign_session::HashedFile;
+use autosign_session::{HashedFile, Mode, NewFile, Session};
 
 use crate::{AutoSign, Error};
 
@@ -42,15 +42,15 @@ impl AutoSign {
         root: &Path,
         save: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, SaveError<E>> {
-        self.session().begins(root);
-        save().map_err(|error| {
-            self.session().broken_off(root);
-            SaveError::Save(error)
-        })
+        let begun = Begun::new(self.session(), root);
+        let saved = save().map_err(SaveError::Save)?;
+        begun.complete();
+        Ok(saved)
     }
 
     /// Has `write` write the file at `path`, and has it signed: it is hashed on the way, so that signing reads nothing. The
-    /// file appears under its name when it is complete; where `write` fails, the one that was there stays.
+    /// file appears under its name when it is complete; where `write` fails, the one that was there stays. In mode `disabled`
+    /// nothing is hashed.
     ///
     /// # Errors
     /// [`SaveError::Save`] with what `write` fails with, or the disk; [`SaveError::Sign`] only where
@@ -59,8 +59,16 @@ impl AutoSign {
         &self,
         path: &Path,
         framework: &str,
-        write: impl FnOnce(&mut HashedFile) -> Result<T, E>,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, E>,
     ) -> Result<T, SaveError<E>> {
+        if self.session().config().mode == Mode::Disabled {
+            return self.saving(path, || {
+                let mut file = NewFile::create(path)?;
+                let value = write(&mut file)?;
+                file.finish()?;
+                Ok(value)
+            });
+        }
         let (value, written) = self.saving(path, || {
             let mut file = HashedFile::create(path)?;
             let value = write(&mut file)?;
@@ -82,6 +90,36 @@ impl AutoSign {
             return std::fs::remove_dir_all(path);
         }
         std::fs::remove_file(path)
+    }
+}
+
+/// A save that has begun. It is broken off unless it completes, also where it panics.
+struct Begun<'a> {
+    session: &'a Session,
+    root: &'a Path,
+    completed: bool,
+}
+
+impl<'a> Begun<'a> {
+    fn new(session: &'a Session, root: &'a Path) -> Self {
+        session.begins(root);
+        Self {
+            session,
+            root,
+            completed: false,
+        }
+    }
+
+    fn complete(mut self) {
+        self.completed = true;
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.completed {
+            self.session.broken_off(self.root);
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use autosign_session::HashedFile;
 use tch::nn::VarStore;
 use tch::{TchError, Tensor};
 
@@ -104,7 +103,7 @@ impl AutoSign {
 }
 
 /// Says that all went well; the file knows better.
-struct Unfailing<'a>(&'a mut HashedFile);
+struct Unfailing<'a>(&'a mut dyn Write);
 
 impl Write for Unfailing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

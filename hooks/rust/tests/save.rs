@@ -3,6 +3,7 @@
     missing_docs,
     clippy::disallowed_methods,
     clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used
 )]
 
@@ -10,12 +11,13 @@ mod common;
 
 use std::fs;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 
 use autosign_hooks::{AutoSign, SaveError, SaveSigned};
 use autosign_signing::signature_path;
-use common::{key, raising, verified};
+use common::{disabled, key, raising, verified};
 
 fn broken() -> io::Error {
     io::ErrorKind::Interrupted.into()
@@ -48,6 +50,60 @@ fn a_save_that_fails_leaves_what_was_there_with_its_signature() {
         .unwrap();
     verified(&path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"2");
+}
+
+#[test]
+fn a_save_that_panics_is_broken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.pt");
+    let autosign = raising();
+    autosign
+        .save(&path, "test", || fs::write(&path, b"1"))
+        .unwrap();
+    let save = || autosign.save(&path, "test", || -> io::Result<()> { panic!("as planned") });
+    assert!(catch_unwind(AssertUnwindSafe(save)).is_err());
+    verified(&path).unwrap();
+    let write = || autosign.write(&path, "test", |_| -> io::Result<()> { panic!("again") });
+    assert!(catch_unwind(AssertUnwindSafe(write)).is_err());
+    verified(&path).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_file_that_is_not_to_be_signed_is_written_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.pt");
+    let write = |file: &mut dyn Write| {
+        file.write_all(b"weights")?;
+        assert!(!path.exists(), "it is not complete");
+        Ok::<_, io::Error>(())
+    };
+    disabled().write(&path, "test", write).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"weights");
+    let refused = disabled().write(&path, "test", |_| Err::<(), _>(broken()));
+    assert!(matches!(refused, Err(SaveError::Save(_))));
+    assert_eq!(fs::read(&path).unwrap(), b"weights");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// What hashing would cost shows in the processor time of this thread, which other processes do not change.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_not_to_be_signed_is_not_hashed() {
+    let nanoseconds = || -> u64 {
+        let counts = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        counts.split(' ').next().unwrap().parse().unwrap()
+    };
+    let piece = vec![1; 64 << 10];
+    let cost = |autosign: AutoSign| {
+        let before = nanoseconds();
+        let write = |file: &mut dyn Write| (0..4096).try_for_each(|_| file.write_all(&piece));
+        let written = autosign.write(Path::new("/dev/null"), "test", write);
+        written.unwrap();
+        nanoseconds() - before
+    };
+    let (unhashed, hashed) = (cost(disabled()), cost(raising()));
+    assert!(unhashed < hashed / 3, "{unhashed} ns, {hashed} ns hashed");
 }
 
 #[test]

@@ -63,6 +63,15 @@ impl Fixture {
 
     /// A session with a key and `settings`; an empty value unsets.
     pub(crate) fn start(&self, settings: &[(&str, &str)]) -> Session {
+        self.start_heard(settings, |_| ())
+    }
+
+    /// The same, and `hear` hears what it says.
+    pub(crate) fn start_heard(
+        &self,
+        settings: &[(&str, &str)],
+        hear: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Session {
         let key = key("p256.pem");
         let state = self.path("state");
         let own = [
@@ -73,7 +82,10 @@ impl Fixture {
         let (config, errors) = Config::read(&environment.into());
         assert!(errors.is_empty());
         let lines = Arc::clone(&self.lines);
-        let listener = move |event: &Event| lines.lock().unwrap().push(event.line().1);
+        let listener = move |event: &Event| {
+            lines.lock().unwrap().push(event.line().1);
+            hear(event);
+        };
         Session::start(config, Box::new(listener))
     }
 

@@ -9,14 +9,15 @@ is a coroutine function by now, and was none in 0.11.20.
 Partial saves commit through it, too, into a folder that ends in ``.partial_save`` and that further ones write into;
 ``partial.finalize`` renames that, on the primary host, by a function that it looks up, too.
 
-``v1.delete`` may take one item out of a checkpoint. One that this process has saved is then signed again; of another it
-is not known what else has changed, so its signature is left to say that it is not what was signed.
+``v1.delete`` may take one item out of a checkpoint. One of the last thousand that this process has saved is then signed
+again; of another it is not known what else has changed, so its signature is left to say that it is not what was signed.
 """
 
 from __future__ import annotations
 
 import os
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign._faults import contained
@@ -32,7 +33,8 @@ _PARTIAL: Final = ".partial_save"
 
 # Temporary paths of what is saved while signing is paused: another thread commits them.
 _paused: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
-_saved: Final[set[str]] = set()
+# What this process has saved, as far as it is likely to be thinned out: a run may save without end.
+_saved: Final[deque[str]] = deque(maxlen=1000)
 
 
 def _begin(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -51,7 +53,8 @@ def _committed(call: Call) -> object:
     final = local(temporary.get_final())
     if final is None or final.endswith(_PARTIAL):
         return None
-    _saved.add(final)
+    if final not in _saved:
+        _saved.append(final)
     return final
 
 

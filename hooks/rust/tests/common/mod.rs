@@ -28,6 +28,13 @@ pub(crate) fn raising() -> AutoSign {
     autosign(&key("p256.pem"), "raise")
 }
 
+/// One that signs nothing.
+pub(crate) fn disabled() -> AutoSign {
+    let settings = [("MODEL_SIGNING_MODE", "disabled")];
+    let (config, _) = Config::read(&Environment::from_iter(settings).into());
+    AutoSign::new(Session::start(config, Box::new(|_| ())))
+}
+
 /// Verifies `model` with the public key of `raising`.
 pub(crate) fn verified(model: &Path) -> Result<VerifiedModel, autosign_signing::Error> {
     verify(

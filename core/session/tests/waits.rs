@@ -1,0 +1,151 @@
+//! What a save waits for, and what it does not.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod common;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use autosign_session::{Event, Session};
+use autosign_signing::signature_path;
+use common::{Fixture, PATIENCE, verified};
+use rustix::fs::{CWD, Mode, OFlags};
+
+fn save(session: &Session, path: &Path, content: &[u8]) {
+    session.begins(path);
+    std::fs::write(path, content).unwrap();
+    session.saved(path, "test").unwrap().wait().unwrap();
+}
+
+/// Runs `work` on a thread, at most half a minute; whether it has ended then. `free` ends what it may be waiting for.
+fn ends(work: impl FnOnce() + Send, free: impl FnOnce()) -> bool {
+    std::thread::scope(|scope| {
+        let (end, ended) = mpsc::channel();
+        scope.spawn(move || {
+            work();
+            end.send(()).ok();
+        });
+        let in_time = ended.recv_timeout(Duration::from_secs(30)).is_ok();
+        free();
+        in_time
+    })
+}
+
+/// A reader of the pipe at `path` waits for ever, until this is dropped.
+fn awaited_pipe(path: &Path) -> OwnedFd {
+    loop {
+        let opened = rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+        if let Ok(writer) = opened {
+            return writer; // fails as long as nobody reads
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_stops_one_save_and_no_other() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (model, other) = (fixture.path("last.pt"), fixture.path("other.pt"));
+    save(&session, &model, b"one");
+    session.flush(PATIENCE);
+    // A signature that takes its time.
+    let signature = signature_path(&model);
+    std::fs::remove_file(&signature).unwrap();
+    rustix::fs::mkfifoat(CWD, &signature, Mode::RUSR | Mode::WUSR).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| session.saved(&model, "test").unwrap().wait().unwrap());
+        let pipe = awaited_pipe(&signature);
+        assert!(ends(|| save(&session, &other, b"two"), || drop(pipe)));
+    });
+    std::fs::remove_file(&signature).unwrap();
+    session.flush(PATIENCE);
+    verified(&model).unwrap();
+    verified(&other).unwrap();
+}
+
+#[test]
+fn a_save_does_not_wait_for_a_thread_that_follows_a_rename() {
+    let fixture = Fixture::new();
+    // The thread that is first to find no spool is held up, as one of low priority is on a busy machine.
+    let ((arrive, arrived), (free, freed)) = (mpsc::channel(), mpsc::channel::<()>());
+    let freed = Mutex::new(Some(freed));
+    let session = fixture.start_heard(&[], move |event| {
+        if matches!(event, Event::SpoolFailed { .. }) {
+            let first = freed.lock().unwrap().take();
+            if let Some(freed) = first {
+                arrive.send(()).unwrap();
+                freed.recv().unwrap();
+            }
+        }
+    });
+    let (new, last) = (fixture.path("new.pt"), fixture.path("last.pt"));
+    save(&session, &new, b"one");
+    session.flush(PATIENCE);
+    std::fs::remove_dir_all(fixture.spool()).unwrap();
+    session.moving(&new, &last, false);
+    std::fs::rename(&new, &last).unwrap();
+    arrived.recv_timeout(Duration::from_secs(30)).unwrap();
+    let next = || save(&session, &new, b"two");
+    assert!(ends(next, || free.send(()).unwrap()));
+    // What the other thread has found is of a checkpoint that is not there any more.
+    let status = session.flush(PATIENCE);
+    assert_eq!((status.signed, status.superseded), (3, 0));
+    verified(&last).unwrap();
+    verified(&new).unwrap();
+}
+
+#[test]
+fn a_save_that_waits_is_let_go_when_its_checkpoint_is_removed_or_renamed() {
+    for renamed in [false, true] {
+        let fixture = Fixture::new();
+        // The worker is held up, so that what is saved stays in the queue.
+        let ((arrive, arrived), (free, freed)) = (mpsc::channel(), mpsc::channel::<()>());
+        let freed = Mutex::new(freed);
+        let inline = [("MODEL_SIGNING_MODE", "inline")];
+        let session = fixture.start_heard(&inline, move |event| {
+            if matches!(event, Event::Signed { .. }) {
+                arrive.send(()).ok();
+                freed.lock().unwrap().recv().ok();
+            }
+        });
+        let session = Arc::new(session);
+        let (model, other) = (fixture.path("last.pt"), fixture.path("other.pt"));
+        // Nobody joins these: one that waits for ever would make the test do so.
+        let saves = |path: PathBuf| {
+            let session = Arc::clone(&session);
+            let (end, ended) = mpsc::channel();
+            std::thread::spawn(move || {
+                save(&session, &path, b"weights");
+                end.send(()).ok();
+            });
+            ended
+        };
+        let first = saves(fixture.path("first.pt"));
+        arrived.recv_timeout(Duration::from_secs(30)).unwrap();
+        let ended = saves(model.clone());
+        while session.status().pending < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if renamed {
+            session.moving(&model, &other, false);
+            std::fs::rename(&model, &other).unwrap();
+            session.hurry();
+        } else {
+            session.removing(&model);
+            std::fs::remove_file(&model).unwrap();
+        }
+        let let_go = ended.recv_timeout(Duration::from_secs(30));
+        assert!(let_go.is_ok(), "renamed: {renamed}");
+        drop(free);
+        first.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+}
