@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
@@ -73,12 +72,20 @@ fn wait_for(lock: &OwnedFd) -> io::Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
         match fcntl_lock(lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::AGAIN | Errno::ACCESS) if Instant::now() < end => sleep(PAUSE),
+            Err(Errno::AGAIN | Errno::ACCESS) if Instant::now() < end => pause(),
             Err(error @ (Errno::AGAIN | Errno::ACCESS)) => return Err(error.into()),
             // Not every file system knows locks.
             Ok(()) | Err(_) => return Ok(()),
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "neither another process nor a parent tells when it lets go"
+)]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// Locks of files are a process's, so its threads take turns. No mutex, which would stay locked for ever in a child that was
@@ -95,7 +102,7 @@ impl Turn {
         loop {
             match take(0) {
                 Ok(_) => return Self,
-                Err(holder) if holder == own => sleep(PAUSE),
+                Err(holder) if holder == own => pause(),
                 // Of the parent, before it forked.
                 Err(holder) if take(holder).is_ok() => return Self,
                 Err(_) => {}

@@ -97,16 +97,16 @@ pub fn missing_shards(
 /// The files that the indexes in `model` name, be they there or not; of one that cannot be read none.
 #[must_use]
 pub fn indexed(model: &Model) -> BTreeSet<RelPath> {
-    let mut named = BTreeSet::new();
+    let mut shards = BTreeSet::new();
     for index in model.files().iter().map(|file| &file.name) {
         let names = Form::of(index).and_then(|form| form.read(model, index).ok());
         for name in names.into_iter().flatten() {
             if let Place::File(file) = below(index, &name) {
-                named.insert(file);
+                shards.insert(file);
             }
         }
     }
-    named
+    shards
 }
 
 /// [`missing_shards`] of a model that is listed already.
