@@ -126,7 +126,11 @@ mod tests {
     fn threads_take_turns_and_a_child_does_not_wait_for_its_parent_s() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("count.json");
-        let add = || change(&path, |count: &mut u64| Ok::<_, io::Error>(*count += 1)).unwrap();
+        let one_more = |count: &mut u64| {
+            *count += 1;
+            Ok::<_, io::Error>(())
+        };
+        let add = || change(&path, one_more).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| (0..20).for_each(|_| add()));
