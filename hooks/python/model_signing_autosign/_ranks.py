@@ -112,7 +112,7 @@ def _store() -> tuple[Any, int, int]:
 
 
 def _gather(  # noqa: PLR0913, PLR0917 - what a thread is given
-    store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str], step: int | None
+    store: Any, keys: Mapping[int, str], root: str, framework: str, files: Sequence[str], step: int | None = None
 ) -> None:
     with contained(f"sign {root}"):
         end = time.monotonic() + _TIMEOUT
@@ -127,7 +127,7 @@ def _gather(  # noqa: PLR0913, PLR0917 - what a thread is given
 
 
 def _follow(  # noqa: PLR0913, PLR0917 - what a thread is given
-    store: Any, left: int, root: str, framework: str, files: Sequence[str], step: int | None
+    store: Any, left: int, root: str, framework: str, files: Sequence[str], step: int | None = None
 ) -> None:
     # Nothing said: the store may go before this process does, and the checkpoint is signed as it was.
     with contextlib.suppress(RuntimeError):
