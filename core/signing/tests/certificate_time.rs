@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
     CertificateFault as Fault, CertificateSigner, CertificateVerifier, Clock, Connection, Error,
-    Hashing, Ignore, JudgedAt, KeySigner, KeyVerifier, Policy, SystemClock, Timestamped,
+    Freshness, Hashing, Ignore, JudgedAt, KeySigner, KeyVerifier, Policy, SystemClock, Timestamped,
     VerifiedModel, sign, verify as verify_model,
 };
 use pki::{AS_IT_IS, Leaf, Signed, alone, edit, root};
@@ -74,6 +74,31 @@ fn verify(signed: &Signed, root: &str, authorities: &str) -> Result<VerifiedMode
         .with_clock(Arc::new(Late))
         .with_timestamp_authority(&chain)?;
     signed.verify_with(&verifier)
+}
+
+#[test]
+fn where_a_signer_says_no_time_the_proven_one_counts() {
+    let (top, (url, chain)) = (root("Root", AS_IT_IS), authority(&STACK));
+    let leaf = top.leaf(&|params| params.not_after = date_time_ymd(2040, 1, 1));
+    let signed = stamped(&leaf, &url).unwrap();
+    let verified = verify(&signed, &top.pem, &chain).unwrap();
+    let proven = verified.manifest().proven_time().unwrap();
+    let chain = signed.file("authority.pem", &chain);
+    let believed = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
+    let believed = believed.with_timestamp_authority(&chain).unwrap();
+    for (earliest, good) in [(proven, true), (proven + Duration::from_secs(1), false)] {
+        let freshness = Freshness {
+            not_before: Some(earliest),
+            ..Freshness::default()
+        };
+        let policy = Policy {
+            freshness,
+            ..Policy::default()
+        };
+        let (model, signature) = (&signed.model, &signed.signature);
+        let found = verify_model(model, signature, &believed, &policy, Hashing::default());
+        assert_eq!(found.is_ok(), good);
+    }
 }
 
 #[test]
