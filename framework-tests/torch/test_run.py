@@ -73,8 +73,9 @@ def test_a_policy(tmp_path: Path, keys: Any) -> None:
     model_signing_autosign.sign(model, private_key=keys.private)
     policy.write_text(f"[[allow]]\nmodels = ['*.bin']\npublic_key = '{keys.public}'\n")
     assert model_signing_autosign.verify(model, policy=policy) == ["model.bin"]
-    with pytest.raises(TypeError, match="goes signature alone"):
-        model_signing_autosign.verify(model, policy=policy, public_key=keys.public)
+    for other in ({"public_key": keys.public}, {"run": "tune-7"}, {"portable": True}):
+        with pytest.raises(TypeError, match="goes signature alone"):
+            model_signing_autosign.verify(model, policy=policy, **other)
     policy.write_text(f"[[allow]]\nmodels = ['*.pt']\npublic_key = '{keys.public}'\n")
     with pytest.raises(model_signing_autosign.VerificationError, match="says of nobody"):
         model_signing_autosign.verify(model, policy=policy)

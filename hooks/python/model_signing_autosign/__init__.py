@@ -357,7 +357,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
     if policy is not None:
         given = (public_key, identity, identity_provider, trust_config, certificate_chain, certificate_identity, at)
         asked = (expect_name, run, min_step, max_age, last_seen)
-        if any(one is not None for one in given + asked) or timestamp_certificate_chain or revocation_list:
+        others = (timestamp_certificate_chain, revocation_list, strict, portable)
+        if any(one is not None for one in given + asked) or any(others):
             message = "with policy goes signature alone"
             raise TypeError(message)
         return _core.verify_policy(model, policy=policy, signature=signature)
@@ -401,7 +402,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
             signature=signature,
             rules=rules,
         )
-    message = "give public_key, or identity and identity_provider, or certificate_chain"
+    message = "give public_key, or identity and identity_provider, or certificate_chain, or policy"
     raise TypeError(message)
 
 
