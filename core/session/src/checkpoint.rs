@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::lock::touches_disk;
+use crate::run::Moment;
 
 /// One file, group of files or folder that was saved, and how its files looked then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Checkpoint {
     /// At which step of the training, where that is known.
     #[serde(default)]
     pub step: Option<u64>,
+    /// When it was saved; it stays so under another name.
+    #[serde(default)]
+    pub(crate) moment: Option<Moment>,
     /// Whether git's own files in it are left out.
     #[serde(default = "yes")]
     pub ignore_git_paths: bool,
@@ -73,6 +77,7 @@ impl Checkpoint {
             root,
             framework: framework.to_owned(),
             step: None,
+            moment: None,
             ignore_git_paths,
             group: false,
             apart: names,
@@ -112,6 +117,7 @@ impl Checkpoint {
             root,
             framework: framework.to_owned(),
             step: None,
+            moment: None,
             ignore_git_paths: true,
             folder: false,
             group: true,
@@ -127,7 +133,13 @@ impl Checkpoint {
 
     /// Whether it is this very checkpoint, whoever tells of it.
     pub(crate) fn is_again(&self, other: &Self) -> bool {
-        *self == other.clone().at_step(self.step)
+        let (step, moment) = (self.step, self.moment);
+        *self
+            == Self {
+                step,
+                moment,
+                ..other.clone()
+            }
     }
 
     /// The same of a file that was hashed while it was written.
@@ -166,6 +178,7 @@ impl Checkpoint {
             let files = stamps(&self.model()?);
             return Ok(Self {
                 files,
+                moment: None,
                 ..self.clone()
             });
         }

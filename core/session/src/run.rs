@@ -29,6 +29,15 @@ pub(crate) struct Run {
     spool: Option<PathBuf>,
 }
 
+/// When a run has saved something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// In seconds since 1970.
+    pub(crate) saved: u64,
+    /// Its place among what the run saves.
+    pub(crate) sequence: u64,
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Heads {
     #[serde(default)]
@@ -66,15 +75,18 @@ impl Run {
         &self.name
     }
 
-    /// The place of a checkpoint that is saved `now`: milliseconds since 1970, or more where the clock was set back, so that
-    /// no place is given twice.
-    pub(crate) fn next(&self, now: SystemTime) -> u64 {
-        let now = sequence(now);
-        let place = |last: u64| now.max(last.saturating_add(1));
+    /// The moment of a checkpoint that is saved `now`. Its place is in milliseconds since 1970, or more where the clock was set
+    /// back, so that none is given twice.
+    pub(crate) fn moment(&self, now: SystemTime) -> Moment {
+        let time = sequence(now);
+        let place = |last: u64| time.max(last.saturating_add(1));
         let update = |last| Some(place(last));
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let last = self.last.fetch_update(set, fetch, update);
-        last.map_or(now, place)
+        Moment {
+            saved: since_1970(now).as_secs(),
+            sequence: last.map_or(time, place),
+        }
     }
 
     /// Says in `statement` what `record` says of its checkpoint, and which one was signed before it.
@@ -82,7 +94,7 @@ impl Run {
         let said = Annotations {
             run: record.run.clone(),
             step: record.checkpoint.step,
-            sequence: record.sequence,
+            sequence: record.checkpoint.moment.map(|moment| moment.sequence),
             created: created(record.saved),
             parent: None,
         };

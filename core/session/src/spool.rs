@@ -39,9 +39,6 @@ pub struct Record {
     /// Which training saved it; nothing in records of versions that did not say.
     #[serde(default)]
     pub run: Option<String>,
-    /// Its place among what that training saves.
-    #[serde(default)]
-    pub sequence: Option<u64>,
     /// Its root digest, hex, once it has been hashed, be it while it was written: other content is never signed in its name.
     pub digest: Option<String>,
     /// Why it could not be signed so far.
@@ -49,22 +46,20 @@ pub struct Record {
 }
 
 impl Record {
-    /// A checkpoint that `run` has saved just `now`, for `signer`.
+    /// A checkpoint that `run` has saved, for `signer`: just `now`, if it is not known when.
     pub(crate) fn new(
-        checkpoint: Checkpoint,
+        mut checkpoint: Checkpoint,
         signer: Option<String>,
         run: &Run,
         now: SystemTime,
     ) -> Self {
+        let moment = *checkpoint.moment.get_or_insert_with(|| run.moment(now));
         Self {
             digest: checkpoint.root_digest().map(|digest| digest.to_string()),
             checkpoint,
             signer,
-            saved: now
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            saved: moment.saved,
             run: Some(run.name().to_owned()),
-            sequence: Some(run.next(now)),
             error: None,
         }
     }

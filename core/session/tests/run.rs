@@ -11,6 +11,7 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use autosign_session::{LastSeen, Link, Session, chains};
 use autosign_signing::{
@@ -140,14 +141,42 @@ fn a_flush_says_what_the_training_said() {
         session.saved(&model, "test").unwrap().wait().unwrap();
         session.flush(PATIENCE);
     }
-    let record = fixture.records().remove(0).record;
+    let saved = fixture.records().remove(0).record.saved;
     let flusher = fixture.start(&[("MODEL_SIGNING_RUN", "the login node's own")]);
     flusher.adopt().unwrap();
     flusher.flush(PATIENCE);
     let signed = verified(&model).unwrap();
     assert_eq!(said(&signed).run.as_deref(), Some("tune-7"));
     assert_eq!(said(&signed).step, Some(7));
-    assert_eq!(said(&signed).sequence, record.sequence);
+    let created = SystemTime::UNIX_EPOCH + Duration::from_secs(saved);
+    assert_eq!(said(&signed).created, Some(created));
+    assert!(said(&signed).sequence.is_some());
+}
+
+#[test]
+fn another_name_makes_nothing_newer() {
+    let fixture = Fixture::new();
+    let session = fixture.start(RUN);
+    session.set_step(Some(100));
+    let (one, best) = (fixture.path("1.pt"), fixture.path("best.pt"));
+    let before = said(&save(&session, &one)).clone();
+    session.set_step(Some(200));
+    let two = save(&session, &fixture.path("2.pt"));
+    session.moving(&one, &best, false);
+    std::fs::rename(&one, &best).unwrap();
+    session.flush(PATIENCE);
+    let moved = verified(&best).unwrap();
+    let now = said(&moved);
+    assert_eq!(
+        (now.step, now.sequence, now.created),
+        (before.step, before.sequence, before.created)
+    );
+    assert_eq!(now.parent, Some(two.manifest().payload_digest()));
+    assert!(now.sequence < said(&two).sequence);
+    // Written over, it is another one.
+    session.set_step(Some(300));
+    let over = save(&session, &best);
+    assert!(said(&over).sequence > said(&two).sequence && said(&over).step == Some(300));
 }
 
 #[test]
