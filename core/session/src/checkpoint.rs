@@ -131,6 +131,14 @@ impl Checkpoint {
         Self { step, ..self }
     }
 
+    /// The same, saved anew at a moment to come.
+    pub(crate) fn anew(self) -> Self {
+        Self {
+            moment: None,
+            ..self
+        }
+    }
+
     /// Whether it is this very checkpoint, whoever tells of it.
     pub(crate) fn is_again(&self, other: &Self) -> bool {
         let (step, moment) = (self.step, self.moment);
@@ -178,12 +186,16 @@ impl Checkpoint {
             let files = stamps(&self.model()?);
             return Ok(Self {
                 files,
-                moment: None,
                 ..self.clone()
             });
         }
         let again = Self::observe(&self.root, &self.framework, self.ignore_git_paths, apart)?;
-        Ok(again.at_step(self.step))
+        let (step, moment) = (self.step, self.moment);
+        Ok(Self {
+            step,
+            moment,
+            ..again
+        })
     }
 
     /// Whether its files look now as they did then.

@@ -21,6 +21,7 @@ mod lock;
 mod log;
 mod place;
 mod private_key;
+mod publishing;
 mod removals;
 mod run;
 mod selection;

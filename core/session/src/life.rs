@@ -24,11 +24,9 @@ impl Queue {
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
         self.follow_moves(); // what was linked or renamed a moment ago has happened
         let root = settled(root);
-        // Whoever publishes at this moment has done so when this lock can be had, and nobody does so afterwards.
-        let order = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        self.touched(&root);
+        // Whoever publishes there at this moment has done so when this can be had, and nobody does so afterwards.
+        let order = self.publishing.at_one(&root);
         let mut state = self.lock();
         if let Some(newest) = state.newest.get(&root) {
             newest.control.cancel();
@@ -196,7 +194,7 @@ impl Queue {
             let apart = self.apart(&before.root);
             touched.extend(apart.iter().cloned());
             let now = before.again(&apart).ok()?;
-            (now != before && before.grew_into(&now, &touched, false)).then_some(now)
+            (now != before && before.grew_into(&now, &touched, false)).then(|| now.anew())
         });
         grown.collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use autosign_signing::read_signature;
@@ -32,10 +32,7 @@ impl Queue {
         if roots.is_empty() {
             return;
         }
-        let _order = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _order = self.publishing.at(roots.clone());
         let mut state = self.lock();
         let mut gone = Vec::new();
         for root in roots {

@@ -12,6 +12,7 @@ use autosign_signing::{Hashing, Manner, Statement, publish};
 
 use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
+use crate::publishing::Publishing;
 use crate::run::Run;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
@@ -26,7 +27,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     pub(crate) changed: Condvar,
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
-    pub(crate) publishing: Mutex<()>,
+    pub(crate) publishing: Publishing,
     /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
     turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
@@ -72,7 +73,7 @@ impl Queue {
         Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            publishing: Mutex::new(()),
+            publishing: Publishing::default(),
             turns: Default::default(),
             width: if offline || config.signs_with_key() {
                 1
@@ -461,10 +462,7 @@ impl Queue {
             .link(&mut statement, &job.record, SystemTime::now());
         let bytes = self.signer.seal(&statement, &self.listener)?;
         let signature = checkpoint.signature();
-        let _order = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _order = self.publishing.at_one(&checkpoint.root);
         if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }

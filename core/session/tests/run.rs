@@ -154,6 +154,34 @@ fn a_flush_says_what_the_training_said() {
 }
 
 #[test]
+fn a_folder_that_grows_has_its_place() {
+    let fixture = Fixture::new();
+    let session = fixture.start(RUN);
+    session.set_step(Some(100));
+    let folder = fixture.path("checkpoint");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("one"), b"1").unwrap();
+    session.saved(&folder, "test").unwrap().wait().unwrap();
+    // Before it is signed, and after.
+    session.touched(&folder.join("two"));
+    std::fs::write(folder.join("two"), b"2").unwrap();
+    session.flush(PATIENCE);
+    let first = said(&verified(&folder).unwrap()).clone();
+    assert_eq!(first.step, Some(100));
+    let place = first.sequence.unwrap();
+    session.touched(&folder.join("three"));
+    session.flush(PATIENCE);
+    assert_eq!(session.status().signed, 1, "nothing has changed");
+    session.touched(&folder.join("three"));
+    std::fs::write(folder.join("three"), b"3").unwrap();
+    session.flush(PATIENCE);
+    let second = verified(&folder).unwrap();
+    assert_eq!(session.status().signed, 2);
+    assert_eq!(said(&second).step, Some(100));
+    assert!(said(&second).sequence.unwrap() > place);
+}
+
+#[test]
 fn another_name_makes_nothing_newer() {
     let fixture = Fixture::new();
     let session = fixture.start(RUN);

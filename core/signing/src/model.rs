@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::publish::is_being_published;
 use crate::symlinks::{FILE, FOLDER, Fault, Follow, Opened, SymlinkFault, open_beneath};
 use crate::{Error, Ignore, RelPath, Symlinks};
 
@@ -43,6 +44,15 @@ pub struct ModelFile {
     pub name: RelPath,
     /// How it was when it was listed.
     pub state: FileState,
+}
+
+/// For whom a model is listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// What this process is about to rename to a signature, of a part of the model, is no file of it.
+    Signing,
+    /// Every file counts.
+    Verifying,
 }
 
 /// What lies at a path that should hold a regular file.
@@ -127,7 +137,7 @@ impl Model {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open_with(path: &Path, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
-        let model = Self::list(path, ignore, symlinks)?;
+        let model = Self::list(path, ignore, symlinks, Side::Signing)?;
         if model.files.is_empty() {
             return Err(Error::EmptyModel { path: path.into() });
         }
@@ -159,12 +169,19 @@ impl Model {
     }
 
     /// [`Model::open_with`] that lets a model be empty: a verifier still has to say what is missing.
-    pub(crate) fn list(path: &Path, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
+    pub(crate) fn list(
+        path: &Path,
+        ignore: &Ignore,
+        symlinks: Symlinks,
+        side: Side,
+    ) -> Result<Self, Error> {
         let entry = rustix::fs::lstat(path).map_err(|e| Error::cannot_open(path)(e.into()))?;
         match FileType::from_raw_mode(entry.st_mode) {
             FileType::RegularFile => Self::single(&resolve(path)?, &entry),
-            FileType::Directory => Self::tree(resolve(path)?, ignore, symlinks),
-            FileType::Symlink if path.is_dir() => Self::tree(resolve(path)?, ignore, symlinks),
+            FileType::Directory => Self::tree(resolve(path)?, ignore, symlinks, side),
+            FileType::Symlink if path.is_dir() => {
+                Self::tree(resolve(path)?, ignore, symlinks, side)
+            }
             FileType::Symlink if symlinks != Symlinks::Refused => Self::linked(path, symlinks),
             kind => Err(Error::not_a_file(path, kind)),
         }
@@ -260,11 +277,11 @@ impl Model {
         Ok(model)
     }
 
-    fn tree(root: PathBuf, ignore: &Ignore, symlinks: Symlinks) -> Result<Self, Error> {
+    fn tree(root: PathBuf, ignore: &Ignore, symlinks: Symlinks, side: Side) -> Result<Self, Error> {
         let mut model = Self::new(root.clone(), root, symlinks)?;
         let mut folders: Vec<Option<RelPath>> = vec![None];
         while let Some(folder) = folders.pop() {
-            if let Err(error) = model.read_folder(folder.as_ref(), ignore, &mut folders) {
+            if let Err(error) = model.read_folder(folder.as_ref(), ignore, side, &mut folders) {
                 // What is left out may be unreadable or odd: nothing of it is signed.
                 if !folder.is_some_and(|folder| ignore.covers(&folder)) {
                     return Err(error);
@@ -280,6 +297,7 @@ impl Model {
         &mut self,
         folder: Option<&RelPath>,
         ignore: &Ignore,
+        side: Side,
         folders: &mut Vec<Option<RelPath>>,
     ) -> Result<(), Error> {
         let shown = folder.map_or_else(|| self.base.clone(), |folder| folder.under(&self.base));
@@ -295,7 +313,9 @@ impl Model {
         for entry in Dir::read_from(&opened).map_err(fail("read"))? {
             let entry = entry.map_err(fail("read"))?;
             let component = entry.file_name().to_bytes();
-            if matches!(component, b"." | b"..") {
+            if matches!(component, b"." | b"..")
+                || (side == Side::Signing && is_being_published(component))
+            {
                 continue;
             }
             let path = shown.join(OsStr::from_bytes(component));

@@ -57,8 +57,8 @@ pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Erro
     replaceable(&folder, path)?;
 
     let temp = format!(
-        ".signature-{}-{}.tmp",
-        rustix::process::getpid().as_raw_nonzero(),
+        "{}{}{TEMPORARY}",
+        own(),
         COUNT.fetch_add(1, Ordering::Relaxed)
     );
     let written = write_synced(folder.as_fd(), &temp, bytes, manner).and_then(|()| {
@@ -75,6 +75,20 @@ pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Erro
         restore_times(&folder, &times);
     }
     Ok(())
+}
+
+const TEMPORARY: &str = ".tmp";
+
+/// What the names of this process's temporary files begin with.
+fn own() -> String {
+    format!(".signature-{}-", rustix::process::getpid().as_raw_nonzero())
+}
+
+/// Whether a file of this name is a signature that this process has not renamed to its place yet.
+pub(crate) fn is_being_published(name: &[u8]) -> bool {
+    name.starts_with(b".signature-")
+        && name.starts_with(own().as_bytes())
+        && name.ends_with(TEMPORARY.as_bytes())
 }
 
 /// Removes the signature at `path`, keeping the folder's times; a signature that is gone already is no error.

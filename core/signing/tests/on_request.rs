@@ -178,3 +178,19 @@ fn a_checkpoint_prefix_names_no_file() {
     let hashed = hash(&other, &Ignore::git(), Hashing::default());
     assert!(matches!(hashed, Err(Error::Io { .. })));
 }
+
+#[test]
+fn what_this_process_is_publishing_is_part_of_no_model_that_it_signs() {
+    let fixture = Fixture::unsigned(&[("a", b"1"), ("b/c", b"2")]);
+    let own = format!("b/.signature-{}-7.tmp", std::process::id());
+    fixture.write(&own, b"half a signature");
+    fixture.sign().unwrap();
+    // To a verifier a file is a file.
+    let error = fixture.verify().unwrap_err();
+    let Error::Differs(difference) = error.root() else {
+        panic!("{error}")
+    };
+    assert_eq!(difference.added[0].as_str(), own);
+    std::fs::remove_file(fixture.model.join(&own)).unwrap();
+    fixture.verify().unwrap();
+}

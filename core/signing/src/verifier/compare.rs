@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::VerifiedManifest;
 use crate::hashing::{Part, hash_parts};
-use crate::model::{Model, ModelFile};
+use crate::model::{Model, ModelFile, Side};
 use crate::{
     Error, Freshness, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, index,
     portable,
@@ -237,7 +237,12 @@ impl VerifiedManifest {
         } else {
             Symlinks::Refused
         };
-        let model = Model::list(path, ignore, policy.symlinks.unwrap_or(said))?;
+        let model = Model::list(
+            path,
+            ignore,
+            policy.symlinks.unwrap_or(said),
+            Side::Verifying,
+        )?;
         if let (true, [file]) = (model.is_single(), model.files()) {
             let names: Vec<RelPath> = self.manifest().files().cloned().collect();
             if names.len() > 1 && names.contains(&file.name) {
