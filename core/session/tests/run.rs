@@ -9,8 +9,10 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use autosign_session::{LastSeen, Link, Session, chains};
@@ -19,6 +21,7 @@ use autosign_signing::{
     VerifiedModel, signature_path,
 };
 use common::{Fixture, PATIENCE, key, verified};
+use rustix::fs::{FlockOperation, fcntl_lock};
 
 const RUN: &[(&str, &str)] = &[("MODEL_SIGNING_RUN", "tune-7")];
 
@@ -127,6 +130,44 @@ fn nothing_is_lost_where_the_order_cannot_be_kept() {
     let three = save(&fixture.start(RUN), &fixture.path("3.pt"));
     assert_eq!(said(&three).parent, None);
     assert!(said(&three).sequence.is_some());
+}
+
+/// Holds the lock on the file `LOCK` until its input ends: what a process does that was stopped at the wrong moment.
+#[test]
+#[ignore = "a_process_that_keeps_the_lock_keeps_no_signature_back runs it"]
+fn another_process() {
+    let lock = std::fs::File::create(std::env::var_os("LOCK").unwrap()).unwrap();
+    fcntl_lock(&lock, FlockOperation::LockExclusive).unwrap();
+    writeln!(std::io::stdout(), "locked").unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_process_that_keeps_the_lock_keeps_no_signature_back() {
+    let fixture = Fixture::new();
+    let session = fixture.start(RUN);
+    let one = save(&session, &fixture.path("1.pt"));
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "another_process", "--ignored", "--nocapture"])
+        .env("LOCK", fixture.spool().join("runs/heads.lock"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(
+        lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.ends_with("locked"))
+    );
+    let two = save(&session, &fixture.path("2.pt"));
+    assert_eq!(said(&two).parent, None);
+    assert!(said(&two).sequence > said(&one).sequence);
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    let three = save(&session, &fixture.path("3.pt"));
+    assert_eq!(said(&three).parent, Some(one.manifest().payload_digest()));
 }
 
 #[test]
