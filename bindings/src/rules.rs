@@ -60,9 +60,8 @@ impl Rules {
     ) -> Result<Vec<String>, Error> {
         let signature = signature.unwrap_or_else(|| signature_path(model));
         let mut policy = self.policy.clone();
-        if let Some(age) = self.max_age {
-            policy.freshness = policy.freshness.not_older_than(age, SystemTime::now());
-        }
+        let now = SystemTime::now();
+        policy.freshness = policy.freshness.not_older_than(self.max_age, now);
         let last_seen = self.last_seen.as_ref();
         let hashing = Hashing::default();
         let good = verify(model, &signature, verifier, &policy, last_seen, hashing)?;

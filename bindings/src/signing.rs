@@ -119,10 +119,8 @@ pub(crate) fn verify_key(
     let verified = py.detach(|| {
         let given = timestamp_certificate_chain.iter().map(PathBuf::as_path);
         refuse_trust_in(&model, given)?;
-        let mut verifier = KeyVerifier::read(&public_key)?;
-        for chain in &timestamp_certificate_chain {
-            verifier = verifier.with_timestamp_authority(chain)?;
-        }
+        let verifier = KeyVerifier::read(&public_key)?
+            .with_timestamp_authorities(&timestamp_certificate_chain)?;
         rules.verify(&model, signature, &verifier)
     });
     verified.map_err(error::verification)
@@ -157,15 +155,11 @@ pub(crate) fn verify_certificate(
         ];
         let given = given.into_iter().flatten().map(PathBuf::as_path);
         refuse_trust_in(&model, given)?;
-        let mut verifier = CertificateVerifier::read(&certificate_chain)?;
+        let mut verifier = CertificateVerifier::read(&certificate_chain)?
+            .with_timestamp_authorities(&timestamp_certificate_chain)?
+            .with_revocation_lists(&revocation_list)?;
         if let Some(identity) = certificate_identity {
             verifier = verifier.with_identity(identity)?;
-        }
-        for chain in &timestamp_certificate_chain {
-            verifier = verifier.with_timestamp_authority(chain)?;
-        }
-        for list in &revocation_list {
-            verifier = verifier.with_revocation_list(list)?;
         }
         if let Some(time) = at {
             verifier = verifier.with_time(time);

@@ -121,10 +121,8 @@ impl Key {
     pub(crate) fn verifier(&self, judged: &[PathBuf]) -> Result<KeyVerifier, Error> {
         let chains = &self.stamps.timestamp_certificate_chain;
         refuse_in(judged, &[chains])?;
-        let mut verifier = KeyVerifier::read(&self.public_key)?;
-        for chain in chains {
-            verifier = verifier.with_timestamp_authority(chain)?;
-        }
+        let mut verifier =
+            KeyVerifier::read(&self.public_key)?.with_timestamp_authorities(chains)?;
         if self.legacy {
             verifier = verifier.with_legacy_format();
         }
@@ -138,15 +136,11 @@ impl Certificate {
         let stamps = &self.stamps.timestamp_certificate_chain;
         let given = [&self.certificate_chain, &self.revocation_list, stamps];
         refuse_in(judged, &given)?;
-        let mut verifier = CertificateVerifier::read(&self.certificate_chain)?;
+        let mut verifier = CertificateVerifier::read(&self.certificate_chain)?
+            .with_timestamp_authorities(stamps)?
+            .with_revocation_lists(&self.revocation_list)?;
         if let Some(identity) = &self.certificate_identity {
             verifier = verifier.with_identity(identity)?;
-        }
-        for chain in stamps {
-            verifier = verifier.with_timestamp_authority(chain)?;
-        }
-        for list in &self.revocation_list {
-            verifier = verifier.with_revocation_list(list)?;
         }
         if let Some(time) = self.at {
             verifier = verifier.with_time(time.into());

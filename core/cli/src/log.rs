@@ -1,11 +1,12 @@
 //! `model-signing log`
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use autosign_session::{Chain, Error, Link, Settings, chains};
-use autosign_signing::{Bundle, Error as SigningError, Verifier};
+use autosign_signing::{Bundle, Digest, Error as SigningError, Verifier};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -271,8 +272,8 @@ fn counted(count: usize, one: &str, more: &str) -> String {
 }
 
 fn run_json(run: &str, chain: &Chain) -> Value {
-    let digests = |digests: &std::collections::BTreeSet<autosign_signing::Digest>| {
-        digests.iter().map(ToString::to_string).collect::<Vec<_>>()
+    let digests = |digests: &BTreeSet<Digest>| -> Vec<_> {
+        digests.iter().map(ToString::to_string).collect()
     };
     json!({
         "run": run,

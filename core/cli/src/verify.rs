@@ -259,10 +259,7 @@ impl Model {
             ignore_unsigned: self.ignore_unsigned_files,
             strict: self.strict,
             expect_name: self.expect_name,
-            freshness: match self.max_age {
-                Some(age) => freshness.not_older_than(age, SystemTime::now()),
-                None => freshness,
-            },
+            freshness: freshness.not_older_than(self.max_age, SystemTime::now()),
             portable: self.selection.portable,
             symlinks: self.selection.allow_symlinks,
         };

@@ -24,7 +24,7 @@ impl Queue {
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
         self.follow_moves(); // what was linked or renamed a moment ago has happened
         let root = settled(root);
-        self.touched(&root);
+        self.touched_at(root.clone());
         // Whoever publishes there at this moment has done so when this can be had, and nobody does so afterwards.
         let order = self.publishing.at_one(&root);
         let mut state = self.lock();
@@ -145,10 +145,13 @@ impl Queue {
 
     /// This process is about to write to `path`, or to remove it.
     pub(crate) fn touched(&self, path: &Path) {
-        if self.lock().folders.is_empty() {
-            return;
+        if !self.lock().folders.is_empty() {
+            self.touched_at(settled(path));
         }
-        let path = settled(path);
+    }
+
+    /// The same for a path without links on the way.
+    fn touched_at(&self, path: PathBuf) {
         let mut state = self.lock();
         let Some(root) = path
             .ancestors()

@@ -180,14 +180,10 @@ impl Judgement<'_> {
         let (rule, model) = (self.rule, self.model.as_path());
         refuse_trust_in(model, [self.policy.path.as_path()])?;
         let verifier = rule.verifier(model, &self.keyless(keyless))?;
-        let freshness = rule.freshness.clone();
         let policy = Policy {
             strict: true,
             expect_name: rule.expect_name.clone(),
-            freshness: match rule.max_age {
-                Some(age) => freshness.not_older_than(age, now),
-                None => freshness,
-            },
+            freshness: rule.freshness.clone().not_older_than(rule.max_age, now),
             ..Policy::default()
         };
         let beside = signature_path(model);
@@ -233,11 +229,7 @@ impl Rule {
             }
             Believed::Key { public_key, stamps } => {
                 refuse(&[std::slice::from_ref(public_key), stamps])?;
-                let mut verifier = KeyVerifier::read(public_key)?;
-                for chain in stamps {
-                    verifier = verifier.with_timestamp_authority(chain)?;
-                }
-                Box::new(verifier)
+                Box::new(KeyVerifier::read(public_key)?.with_timestamp_authorities(stamps)?)
             }
             Believed::Certificate {
                 chain,
@@ -246,13 +238,10 @@ impl Rule {
                 lists,
             } => {
                 refuse(&[chain, stamps, lists])?;
-                let mut verifier = CertificateVerifier::read(chain)?.with_identity(identity)?;
-                for chain in stamps {
-                    verifier = verifier.with_timestamp_authority(chain)?;
-                }
-                for list in lists {
-                    verifier = verifier.with_revocation_list(list)?;
-                }
+                let verifier = CertificateVerifier::read(chain)?
+                    .with_identity(identity)?
+                    .with_timestamp_authorities(stamps)?
+                    .with_revocation_lists(lists)?;
                 Box::new(verifier)
             }
         })

@@ -10,7 +10,7 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use autosign_session::{Config, Environment, Event, Session, listener};
 use common::{Fixture, PATIENCE, key};
@@ -29,18 +29,23 @@ fn lines(path: &Path) -> Vec<Value> {
     lines.collect::<Result<_, _>>().unwrap()
 }
 
-#[test]
-fn every_event_is_a_line_whatever_is_said_on_stderr() {
-    let fixture = Fixture::new();
+/// A session that says all in the file that is returned, and nothing elsewhere; with one setting more.
+fn quiet(fixture: &Fixture, more: (&str, &str)) -> (Session, PathBuf) {
     let (key, events) = (key("p256.pem"), fixture.path("events.jsonl"));
     let config = config(&[
         ("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap()),
         ("MODEL_SIGNING_SPOOL", "off"),
         ("MODEL_SIGNING_EVENTS", events.to_str().unwrap()),
-        ("MODEL_SIGNING_EXCLUDE", "*.txt"),
         ("MODEL_SIGNING_LOG_LEVEL", "off"),
+        more,
     ]);
-    let session = Session::start(config.clone(), listener(&config));
+    (Session::start(config.clone(), listener(&config)), events)
+}
+
+#[test]
+fn every_event_is_a_line_whatever_is_said_on_stderr() {
+    let fixture = Fixture::new();
+    let (session, events) = quiet(&fixture, ("MODEL_SIGNING_EXCLUDE", "*.txt"));
     for name in ["last.pt", "notes.txt"] {
         let path = fixture.write(name, b"weights");
         session.saved(&path, "test").unwrap().wait().unwrap();
@@ -70,14 +75,7 @@ fn every_event_is_a_line_whatever_is_said_on_stderr() {
 #[test]
 fn what_an_index_names_is_signed_or_told() {
     let fixture = Fixture::new();
-    let (key, events) = (key("p256.pem"), fixture.path("events.jsonl"));
-    let config = config(&[
-        ("MODEL_SIGNING_PRIVATE_KEY", key.to_str().unwrap()),
-        ("MODEL_SIGNING_SPOOL", "off"),
-        ("MODEL_SIGNING_EVENTS", events.to_str().unwrap()),
-        ("MODEL_SIGNING_LOG_LEVEL", "off"),
-    ]);
-    let session = Session::start(config.clone(), listener(&config));
+    let (session, events) = quiet(&fixture, ("MODEL_SIGNING_MODE", "background"));
     let save = |names: &str| {
         let folder = fixture.path("run");
         std::fs::create_dir_all(folder.join(".git")).unwrap();

@@ -54,11 +54,12 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// What is older than `age` at the time `now` is not wanted.
+    /// What is older than `age` at the time `now` is not wanted; where it is nothing, the same as before.
     #[must_use]
-    pub fn not_older_than(self, age: Duration, now: SystemTime) -> Self {
+    pub fn not_older_than(self, age: Option<Duration>, now: SystemTime) -> Self {
+        let earliest = |age| now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         Self {
-            not_before: Some(now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)),
+            not_before: age.map(earliest).or(self.not_before),
             ..self
         }
     }

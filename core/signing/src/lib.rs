@@ -115,35 +115,7 @@ pub fn sign(
     signer: &dyn Signer,
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
-    sign_in(Dialect::Oms, model, signature, ignore, signer, hashing)
-}
-
-/// The same in the words of `dialect`.
-///
-/// # Errors
-/// Those of [`sign`].
-///
-/// ```
-/// use autosign_signing::{Dialect, Hashing, Ignore, KeySigner, sign_in, signature_path};
-/// let folder = tempfile::tempdir()?;
-/// let model = folder.path().join("best.safetensors");
-/// std::fs::write(&model, b"weights")?;
-/// let signer = KeySigner::read("tests/keys/p256.pem".as_ref(), None)?;
-///
-/// let (dialect, signature) = (Dialect::ModelSigning1, signature_path(&model));
-/// sign_in(dialect, &model, &signature, &Ignore::git(), &signer, Hashing::default())?;
-/// // Now `model_signing verify key best.safetensors --signature best.safetensors.sig ...` takes it.
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn sign_in(
-    dialect: Dialect,
-    model: &Path,
-    signature: &Path,
-    ignore: &Ignore,
-    signer: &dyn Signer,
-    hashing: Hashing<'_>,
-) -> Result<Manifest, Error> {
-    let statement = state(dialect, model, ignore, hashing)?;
+    let statement = state(Dialect::Oms, model, ignore, hashing)?;
     publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
     Ok(statement.manifest().clone())
 }

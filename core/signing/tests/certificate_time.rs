@@ -72,7 +72,7 @@ fn verify(signed: &Signed, root: &str, authorities: &str) -> Result<VerifiedMode
     let chain = signed.file("authority.pem", authorities);
     let verifier = CertificateVerifier::from_pem(root.as_bytes())?
         .with_clock(Arc::new(Late))
-        .with_timestamp_authority(&chain)?;
+        .with_timestamp_authorities([&chain])?;
     signed.verify_with(&verifier)
 }
 
@@ -85,7 +85,7 @@ fn where_a_signer_says_no_time_the_proven_one_counts() {
     let proven = verified.manifest().proven_time().unwrap();
     let chain = signed.file("authority.pem", &chain);
     let believed = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
-    let believed = believed.with_timestamp_authority(&chain).unwrap();
+    let believed = believed.with_timestamp_authorities([&chain]).unwrap();
     for (earliest, good) in [(proven, true), (proven + Duration::from_secs(1), false)] {
         let freshness = Freshness {
             not_before: Some(earliest),
@@ -194,7 +194,7 @@ fn a_timestamp_proves_that_a_key_signed_before() {
     let judged = |place: &Signed, authority: Option<&str>| {
         let mut verifier = KeyVerifier::read(&keys.join("p384.pub.pem"))?;
         if let Some(chain) = authority {
-            verifier = verifier.with_timestamp_authority(&place.file("authority.pem", chain))?;
+            verifier = verifier.with_timestamp_authorities([place.file("authority.pem", chain)])?;
         }
         let (policy, hashing) = (Policy::default(), Hashing::default());
         let (model, signature) = (&place.model, &place.signature);

@@ -42,7 +42,7 @@ impl Chain {
         let mut verifier = CertificateVerifier::from_pem(self.top.pem.as_bytes())?;
         if !lists.is_empty() {
             let file = self.signed.file("lists.pem", &lists.concat());
-            verifier = verifier.with_revocation_list(&file)?;
+            verifier = verifier.with_revocation_lists([&file])?;
         }
         if let Some(at) = at {
             verifier = verifier.with_time(at);
@@ -97,7 +97,7 @@ fn a_list_must_say_that_a_certificate_is_good() {
     let verifier = || CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
     signed.verify_with(&verifier()).unwrap();
     let file = signed.file("list.pem", &top.revoked(&[], 2090));
-    let verifier = verifier().with_revocation_list(&file).unwrap();
+    let verifier = verifier().with_revocation_lists([&file]).unwrap();
     refused!(
         signed.verify_with(&verifier),
         Fault::RevocationUnknown { .. }
@@ -106,7 +106,7 @@ fn a_list_must_say_that_a_certificate_is_good() {
     let leaf = alone(AS_IT_IS);
     let signed = Signed::by(&leaf, &[]);
     let verifier = CertificateVerifier::from_pem(leaf.pem.as_bytes()).unwrap();
-    let verifier = verifier.with_revocation_list(&file).unwrap();
+    let verifier = verifier.with_revocation_lists([&file]).unwrap();
     signed.verify_with(&verifier).unwrap();
 }
 
@@ -116,7 +116,7 @@ fn lists_that_cannot_be_used() {
     let signed = Signed::not_yet();
     let read = |file: &Path| {
         let verifier = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
-        verifier.with_revocation_list(file).map(drop)
+        verifier.with_revocation_lists([file]).map(drop)
     };
     let list = top.revoked(&[], 2090);
     let der = signed.folder.path().join("list.der");

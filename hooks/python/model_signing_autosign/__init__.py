@@ -156,6 +156,8 @@ def set_step(step: int | None) -> None:
         step: The number of steps so far, from 0; None where it is not known any more.
 
     Raises:
+        TypeError: If it is no whole number.
+        OverflowError: If it is less than 0, or has more than 64 bits.
         ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.
 
     Examples:

@@ -130,24 +130,35 @@ impl CertificateVerifier {
         Ok(self)
     }
 
-    /// Also believes the timestamps of an authority: the PEM file at `chain` goes from the certificate that signs them
+    /// Also believes the timestamps of some authorities: each PEM file of `chains` goes from the certificate that signs them
     /// (extended key usage timeStamping, ECDSA) to its root, which is at least two. Not one that signs models, too.
     ///
     /// # Errors
     /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
-    pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
-        self.authorities.push(TimestampAuthority::read(chain)?);
+    pub fn with_timestamp_authorities<P: AsRef<Path>>(
+        mut self,
+        chains: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        for chain in chains {
+            self.authorities
+                .push(TimestampAuthority::read(chain.as_ref())?);
+        }
         Ok(self)
     }
 
-    /// Also refuses what is on a list of revoked certificates (RFC 5280 section 5): the file at `list` has one in DER or any
+    /// Also refuses what is on a list of revoked certificates (RFC 5280 section 5): each file of `lists` has one in DER or any
     /// number in PEM. Once there is one, each certificate below the root must be cleared by a list of its issuer that had
     /// not ended at the time judged. What was revoked is refused whenever it signed. A root that is given is not asked for.
     ///
     /// # Errors
     /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::RevocationList`].
-    pub fn with_revocation_list(mut self, list: &Path) -> Result<Self, Error> {
-        self.revoked.extend(revocation::read(list)?);
+    pub fn with_revocation_lists<P: AsRef<Path>>(
+        mut self,
+        lists: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        for list in lists {
+            self.revoked.extend(revocation::read(list.as_ref())?);
+        }
         Ok(self)
     }
 

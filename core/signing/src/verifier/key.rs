@@ -72,15 +72,21 @@ impl KeyVerifier {
         })
     }
 
-    /// Also believes the word of an authority on when something was signed, as
-    /// [`CertificateVerifier::with_timestamp_authority`](crate::CertificateVerifier::with_timestamp_authority) does: a
+    /// Also believes the word of some authorities on when something was signed, as
+    /// [`CertificateVerifier::with_timestamp_authorities`](crate::CertificateVerifier::with_timestamp_authorities) does: a
     /// timestamp that is there must then be right. Nothing depends on its time but
     /// [`VerifiedManifest::judged_at`]: a key has no end.
     ///
     /// # Errors
     /// [`Error::Io`], and round the path [`Error::KeyForm`], [`Error::CertificateRefused`], [`Error::NoRoot`].
-    pub fn with_timestamp_authority(mut self, chain: &Path) -> Result<Self, Error> {
-        self.authorities.push(TimestampAuthority::read(chain)?);
+    pub fn with_timestamp_authorities<P: AsRef<Path>>(
+        mut self,
+        chains: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Error> {
+        for chain in chains {
+            self.authorities
+                .push(TimestampAuthority::read(chain.as_ref())?);
+        }
         Ok(self)
     }
 
