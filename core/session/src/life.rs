@@ -184,22 +184,27 @@ impl Queue {
                 all.push((root.clone(), touched));
             }
         }
-        let published = |root: &Path| {
-            let found = state.published_at(root);
-            found.map(|published| published.checkpoint.clone())
-        };
-        let all: Vec<_> = all
-            .into_iter()
-            .filter_map(|(root, touched)| Some((published(&root)?, touched)))
-            .collect();
         drop(state);
-        let grown = all.into_iter().filter_map(|(before, mut touched)| {
-            let apart = self.apart(&before.root);
-            touched.extend(apart.iter().cloned());
-            let now = before.again(&apart).ok()?;
-            (now != before && before.grew_into(&now, &touched, false)).then(|| now.anew())
-        });
-        grown.collect()
+        let mut grown = Vec::new();
+        for (root, mut touched) in all {
+            let state = self.lock();
+            let before = state.published_at(&root).map(|it| it.checkpoint.clone());
+            drop(state);
+            let apart = self.apart(&root);
+            let now = before.as_ref().and_then(|it| it.again(&apart).ok());
+            if let (Some(before), Some(now)) = (&before, now)
+                && now != *before
+            {
+                touched.extend(apart);
+                if before.grew_into(&now, &touched, false) {
+                    grown.push(now.anew());
+                }
+            } else if let Some(folder) = self.lock().folders.get_mut(&root) {
+                // What is to be written is not yet, or it cannot be looked at right now: there is a next time.
+                folder.touched.append(&mut touched);
+            }
+        }
+        grown
     }
 
     /// A folder that has been left alone, as it is now: it may have grown.

@@ -171,6 +171,26 @@ fn a_folder_is_signed_again_when_it_grows() {
 }
 
 #[test]
+fn what_was_touched_is_looked_at_until_it_is_signed() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let model = folder(&fixture, "model");
+    std::fs::write(model.join("weights.bin"), b"w").unwrap();
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    session.flush(PATIENCE);
+    session.touched(&model.join("README.md"));
+    // What is about to be written is not there yet ...
+    assert_eq!(session.flush(PATIENCE).signed, 1);
+    std::fs::write(model.join("README.md"), b"card").unwrap();
+    // ... and here is what no signature can be over.
+    std::os::unix::fs::symlink("nowhere", model.join("link")).unwrap();
+    assert_eq!(session.flush(PATIENCE).signed, 1);
+    std::fs::remove_file(model.join("link")).unwrap();
+    assert_eq!(session.flush(PATIENCE).signed, 2);
+    assert_eq!(names(verified(&model)), "README.md weights.bin");
+}
+
+#[test]
 fn what_others_put_into_a_signed_folder_is_not_signed() {
     let fixture = Fixture::new();
     let session = fixture.start(&[]);
