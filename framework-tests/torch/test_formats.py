@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import model_signing_autosign
 import pytest
 import torch
+from model_signing_autosign import _session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +122,26 @@ def test_path(
     assert autosign.flush().signed == before + 1
     model_signing_autosign.disable()
     assert result == SAVES[name](kind(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", [*SAVES, "zip.pt", "legacy.pt"])
+def test_told_before_a_byte_is_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the file is another one, under the old signature, and nobody knows yet who did it."""
+    old = b"the checkpoint before"
+    (tmp_path / name).write_bytes(old)
+    found: list[bytes] = []
+    begins = _session.begins
+
+    def told(root: str) -> None:
+        found.append(Path(root).read_bytes())
+        begins(root)
+
+    monkeypatch.setattr(_session, "begins", told)
+    if name in SAVES:
+        SAVES[name](str(tmp_path / name))
+    else:
+        torch.save({}, tmp_path / name, _use_new_zipfile_serialization=name == "zip.pt")
+    assert found[0] == old
 
 
 def test_what_is_signed_loads(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:

@@ -156,19 +156,27 @@ class Scope:
     ) -> None:
         self.leave(completed=kind is None)
 
-    def enter(self) -> None:
-        """Begin: what was signed at `root` is about to be overwritten."""
-        if self.root is None and not self._open_ended:
+    def begin(self) -> None:
+        """Tell that what was signed at `root` is about to be overwritten, for a save that writes before it is entered.
+
+        What has begun ends with `give_up`, or is entered.
+        """
+        if self.root is None or not self._owned or self._begun:
             return
-        # Kept, so that a scope left in another thread still leaves the stack that it entered.
-        self._scopes = _thread.scopes
-        covered = any(outer._covers(self) for outer in self._scopes)
-        self._scopes.append(self)
-        if self.root is not None and self._owned and not covered:
+        if not any(outer._covers(self) for outer in _thread.scopes):
             with contained(f"take back the signature of {self.root}"):
                 self._begun = True
                 _ranks.begins(self.root)
                 _session.begins(self.root)
+
+    def enter(self) -> None:
+        """Begin, unless that is done: what is saved from now on in this thread is saved inside this scope."""
+        if self.root is None and not self._open_ended:
+            return
+        self.begin()
+        # Kept, so that a scope left in another thread still leaves the stack that it entered.
+        self._scopes = _thread.scopes
+        self._scopes.append(self)
 
     def leave(self, *, completed: bool, target: object = None) -> None:
         """End, and report the checkpoint if the save completed and no outer scope covers it.
@@ -190,14 +198,15 @@ class Scope:
             ended.append(self)
         for scope in (*self._inner, self):
             if scope not in ended or (_thread.pauses and not self._scopes):
-                scope._give_up()
+                scope.give_up()
         if self._scopes:
             self._scopes[-1]._inner += ended
         elif not _thread.pauses:
             for scope in ended:
                 scope._report()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Tell that what had begun is not to be reported: what was there before may be there still."""
         if self.root is not None and self._begun:
             with contained(f"put the signature of {self.root} back"):
                 _session.broken_off(self.root)

@@ -57,12 +57,18 @@ class _Opened:
 
 
 def _open(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    opener = original(*args, **kwargs)
     call = Call(args, kwargs)
     mode = call.argument("mode", 1)  # the zip opener has none: it only writes
-    scope = Scope(call.argument("name_or_buffer", 0), FRAMEWORK.name)
-    writes = mode is None or "w" in mode
-    return _Opened(opener, scope) if writes and scope.root is not None else opener
+    writes = mode is None or "w" in str(mode)
+    scope = Scope(call.argument("name_or_buffer", 0) if writes else None, FRAMEWORK.name)
+    if scope.root is None:
+        return original(*args, **kwargs)
+    scope.begin()  # the opener makes the file empty
+    try:
+        return _Opened(original(*args, **kwargs), scope)
+    except BaseException:
+        scope.give_up()
+        raise
 
 
 # Absolute paths of the packages that are being written.
@@ -70,13 +76,17 @@ _packages: Final[weakref.WeakKeyDictionary[Any, str]] = weakref.WeakKeyDictionar
 
 
 def _begin_package(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    result = original(*args, **kwargs)
-    with contained("tell where a package is saved"):
-        call = Call(args, kwargs)
-        target = call.argument("f", 1)
-        if isinstance(target, (str, os.PathLike)):
-            # Made absolute now: the working directory may be another one when it is closed.
-            _packages[call.argument("self", 0)] = os.path.abspath(os.fspath(target))
+    call = Call(args, kwargs)
+    scope = Scope(call.argument("f", 1), FRAMEWORK.name)
+    scope.begin()  # the constructor makes the file empty
+    try:
+        result = original(*args, **kwargs)
+    except BaseException:
+        scope.give_up()
+        raise
+    if scope.root is not None:
+        with contained("tell where a package is saved"):
+            _packages[call.argument("self", 0)] = scope.root
     return result
 
 
