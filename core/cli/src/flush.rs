@@ -1,5 +1,6 @@
 //! `model-signing flush`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,13 +8,16 @@ use std::path::PathBuf;
 use autosign_session::{Config, Error, Mode, Session, Settings, Sink, Status, listener};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, config, say};
+use crate::{BAD, GOOD, USAGE, config, say, shown};
 
 #[derive(Args)]
 pub(crate) struct Flush {
     /// Spool folders. Default: the one of MODEL_SIGNING_SPOOL.
     #[arg(value_name = "SPOOL")]
     spools: Vec<PathBuf>,
+    /// Sign also what another signer was to sign, such as one whose key was named wrongly or is no more.
+    #[arg(long)]
+    any_signer: bool,
 }
 
 impl Flush {
@@ -21,6 +25,10 @@ impl Flush {
         let Some(config) = config(settings, err) else {
             return USAGE;
         };
+        if let Some(missing) = self.spools.iter().find(|spool| !spool.is_dir()) {
+            say(err, format_args!("There is no spool {}", shown(missing)));
+            return USAGE;
+        }
         let spools = if self.spools.is_empty() {
             config.spool.iter().cloned().collect()
         } else {
@@ -35,27 +43,41 @@ impl Flush {
             );
             return USAGE;
         }
-        let (mut signed, mut left, mut superseded) = (0, 0, 0);
+        let (mut signed, mut left, mut superseded, mut failed) = (0, 0, 0, false);
+        let mut others: BTreeMap<String, usize> = BTreeMap::new();
         for spool in spools {
             let spool = std::path::absolute(&spool).unwrap_or(spool);
-            match flush(Config {
+            let config = Config {
                 spool: Some(spool),
                 mode: Mode::Background, // whatever it is for training: here somebody asked for signatures
                 ..config.clone()
-            }) {
-                Ok((status, others)) => {
+            };
+            match flush(config, self.any_signer) {
+                Ok((status, left_alone)) => {
                     signed += status.signed;
-                    left += status.failed + others;
+                    left += status.failed + left_alone.values().sum::<usize>();
                     superseded += status.superseded;
+                    for (signer, count) in left_alone {
+                        *others.entry(signer).or_default() += count;
+                    }
                 }
                 Err(error) => {
                     say(
                         err,
                         format_args!("Flushing failed with error: {error}; {}", error.hint()),
                     );
-                    left += 1;
+                    failed = true;
                 }
             }
+        }
+        for (signer, count) in others {
+            say(
+                err,
+                format_args!(
+                    "{count} left for {}: flush as that signer, or with --any-signer",
+                    shown(signer)
+                ),
+            );
         }
         // Whoever reads JSON lines from stdout can read nothing else.
         let json = config.events == Some(Sink::Stdout);
@@ -68,15 +90,15 @@ impl Flush {
         } else {
             say(out, format_args!("{line}"));
         }
-        if left == 0 { GOOD } else { BAD }
+        if left == 0 && !failed { GOOD } else { BAD }
     }
 }
 
-/// What became of the spooled checkpoints, and how many are left for other signers.
-fn flush(config: Config) -> Result<(Status, usize), Error> {
+/// What became of the spooled checkpoints, and how many are left for which other signers.
+fn flush(config: Config, any_signer: bool) -> Result<(Status, BTreeMap<String, usize>), Error> {
     let listener = listener(&config);
     let session = Session::start(config, listener);
-    let others = session.adopt()?;
+    let others = session.adopt(any_signer)?;
     let status = session.flush(None);
     Ok((status, others))
 }

@@ -24,6 +24,10 @@ impl Status {
         let Some(config) = config(settings, err) else {
             return USAGE;
         };
+        if let Some(missing) = self.spool.as_ref().filter(|spool| !spool.is_dir()) {
+            say(err, format_args!("There is no spool {}", shown(missing)));
+            return USAGE;
+        }
         let Some(folder) = self.spool.or(config.spool) else {
             let nothing = if self.json { "[]" } else { "There is no spool" };
             say(out, format_args!("{nothing}"));

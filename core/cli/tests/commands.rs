@@ -283,6 +283,48 @@ fn what_a_program_left_is_listed_and_flushed() {
     assert_eq!(place.run("flush").out, "0 signed, 0 left\n");
 }
 
+#[test]
+fn what_another_was_to_sign_is_signed_only_where_that_is_asked_for() {
+    let mut place = Place::new();
+    let mut good = place.settings.clone();
+    let key = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys/p256.pem");
+    good.push(("MODEL_SIGNING_PRIVATE_KEY".into(), key.into()));
+    let wrong = place.path("kpem");
+    let wrong = wrong.to_str().unwrap();
+    place
+        .settings
+        .push(("MODEL_SIGNING_PRIVATE_KEY".into(), wrong.into()));
+    let session = place.session();
+    session
+        .saved(&place.path("last.pt"), "test")
+        .unwrap()
+        .wait()
+        .unwrap();
+    session.flush(None);
+    drop(session);
+
+    place.settings = good;
+    let said = place.run("flush");
+    assert_eq!((said.code, said.out.as_str()), (BAD, "0 signed, 1 left\n"));
+    let told = format!("1 left for \"key:{wrong}\": flush as that signer, or with --any-signer\n");
+    assert!(said.err.ends_with(&told), "{}", said.err);
+    let said = place.run("flush --any-signer");
+    assert_eq!((said.code, said.out.as_str()), (GOOD, "1 signed, 0 left\n"));
+    assert_eq!(place.run(VERIFY).code, GOOD);
+    assert_eq!(place.run("status --json").out, "[]\n");
+}
+
+#[test]
+fn a_spool_that_is_named_must_be_there() {
+    let place = Place::new();
+    let missing = place.path("spol");
+    for command in ["flush", "status", "status --json"] {
+        let said = place.run(&format!("{command} {}", missing.display()));
+        assert_eq!((said.code, said.out.as_str()), (USAGE, ""), "{command}");
+        assert_eq!(said.err, format!("There is no spool {missing:?}\n"));
+    }
+}
+
 /// What the nodes of a cluster do, and then the login node.
 #[test]
 fn what_was_hashed_offline_is_signed_by_a_flush_in_any_mode() {

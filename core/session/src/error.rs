@@ -196,7 +196,7 @@ impl Error {
                 "check that you may write there; where it is damaged, restore it, or remove it to begin anew"
             }
             Self::NoIdentity => {
-                "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
+                "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key, which as a command is `sign key --private-key`"
             }
             Self::PublicLog => {
                 "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"

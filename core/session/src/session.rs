@@ -1,5 +1,6 @@
 //! The one public face: a program tells its session what it saved.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -372,13 +373,15 @@ impl Session {
         self.queue.status()
     }
 
-    /// Queues the spooled checkpoints of processes that are gone, if they are this signer's or nobody's. Returns how
-    /// many are left for other signers.
+    /// Queues the spooled checkpoints of processes that are gone, if they are this signer's or nobody's, or with `any_signer`
+    /// whoever was to sign them. Returns how many are left for each other signer, see [`Config::signer`].
     ///
     /// # Errors
     /// [`Error::Spool`], [`Error::SpoolNotPrivate`].
-    pub fn adopt(&self) -> Result<usize, Error> {
-        self.queue.adopt(true)
+    pub fn adopt(&self, any_signer: bool) -> Result<BTreeMap<String, usize>, Error> {
+        let own = self.queue.identity.as_deref();
+        self.queue
+            .adopt(|signer| any_signer || signer.is_none() || signer == own)
     }
 }
 

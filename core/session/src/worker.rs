@@ -1,6 +1,6 @@
 //! The queue and the threads that empty it. They are Rust's own: Python starts no thread while it shuts down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -157,7 +157,7 @@ impl Queue {
         }
         if has_saved && !self.patient {
             // What a patient worker does first; here no save may wait for it.
-            let _ = self.adopt(false);
+            self.adopt_own();
         }
         let state = self.lock();
         if state.at_work.is_none() && state.queue.is_empty() && !state.adopting {
@@ -210,13 +210,16 @@ impl Queue {
         }
     }
 
-    /// Queues what dead sessions with the same signer left behind; also what nobody was named for if `anybody`.
-    /// Returns how many records are left for other signers.
-    pub(crate) fn adopt(self: &Arc<Self>, anybody: bool) -> Result<usize, Error> {
+    /// Queues what dead sessions left behind for a signer that `takes` takes, or for none. Returns how many records are left
+    /// for each other signer.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        takes: impl Fn(Option<&str>) -> bool,
+    ) -> Result<BTreeMap<String, usize>, Error> {
+        let mut others = BTreeMap::new();
         let Some(spool) = &self.spool else {
-            return Ok(0);
+            return Ok(others);
         };
-        let mut others = 0;
         for mut spooled in spool.list()? {
             if spooled.owned {
                 continue;
@@ -226,8 +229,8 @@ impl Queue {
             }
             // What another process was told is news to the owner of this one.
             spooled.record.error = None;
-            let signer = &spooled.record.signer;
-            if *signer == self.identity || (anybody && signer.is_none()) {
+            let signer = spooled.record.signer.as_deref();
+            if takes(signer) {
                 let root = &spooled.record.checkpoint.root;
                 let mut state = self.lock();
                 if state.newest.get(root).is_some_and(|newest| newest.own) {
@@ -238,11 +241,16 @@ impl Queue {
                     let job = state.job(spooled.record, Some(spooled.path), false, false);
                     state.queue.push_back(job);
                 }
-            } else {
-                others += 1;
+            } else if let Some(signer) = signer {
+                *others.entry(signer.to_owned()).or_default() += 1;
             }
         }
         Ok(others)
+    }
+
+    /// The same for what is this signer's own.
+    fn adopt_own(self: &Arc<Self>) {
+        let _ = self.adopt(|signer| signer == self.identity.as_deref());
     }
 
     pub(crate) fn start_worker(self: &Arc<Self>) {
@@ -261,7 +269,7 @@ impl Queue {
                 // Somebody who trains again has a reason to have the last run's checkpoints signed. It is a look into
                 // a folder, done before the priority is so low that it could take long.
                 // A panic must not leave somebody waiting for the end of it.
-                let _ = catch_unwind(AssertUnwindSafe(|| queue.adopt(false)));
+                let _ = catch_unwind(AssertUnwindSafe(|| queue.adopt_own()));
                 queue.lock().adopting = false;
                 queue.changed.notify_all();
             }

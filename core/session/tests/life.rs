@@ -392,7 +392,7 @@ fn a_removal_that_fails_loses_nothing() {
     assert_eq!(fixture.said("1 unsigned in the spool"), 1);
     drop(session);
     let next = fixture.start(&[]);
-    next.adopt().unwrap();
+    next.adopt(false).unwrap();
     assert_eq!(next.flush(PATIENCE).signed, 1);
     verified(&left).unwrap();
 }

@@ -26,7 +26,7 @@ fn spooled(count: usize) -> Status {
 /// What `model-signing flush` does, with a key.
 fn flush(fixture: &Fixture) -> Status {
     let session = fixture.start(&[]);
-    session.adopt().unwrap();
+    session.adopt(false).unwrap();
     session.flush(PATIENCE)
 }
 
@@ -194,7 +194,8 @@ fn a_named_signer_is_the_only_one() {
     session.flush(PATIENCE);
     drop(session);
     let other = fixture.start(&[]);
-    assert_eq!(other.adopt().unwrap(), 1);
+    let others = other.adopt(false).unwrap();
+    assert_eq!(others.into_values().collect::<Vec<_>>(), [1]);
     assert_eq!(other.flush(PATIENCE).signed, 0);
 }
 
@@ -211,7 +212,7 @@ fn what_a_killed_process_did_not_hash_the_next_one_does() {
 
     let next = fixture.start(&[MODE, NO_KEY]);
     save(&next, &fixture, "second.pt", b"2");
-    next.adopt().unwrap();
+    next.adopt(false).unwrap();
     assert_eq!(next.flush(PATIENCE), spooled(2));
     assert!(
         fixture
@@ -219,7 +220,7 @@ fn what_a_killed_process_did_not_hash_the_next_one_does() {
             .iter()
             .all(|one| one.record.digest.is_some())
     );
-    next.adopt().unwrap();
+    next.adopt(false).unwrap();
     assert_eq!(next.flush(PATIENCE), spooled(2), "nothing is hashed twice");
     assert_eq!(fixture.said("hashed \""), 2);
 }

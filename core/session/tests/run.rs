@@ -184,7 +184,7 @@ fn a_flush_says_what_the_training_said() {
     }
     let saved = fixture.records().remove(0).record.saved;
     let flusher = fixture.start(&[("MODEL_SIGNING_RUN", "the login node's own")]);
-    flusher.adopt().unwrap();
+    flusher.adopt(false).unwrap();
     flusher.flush(PATIENCE);
     let signed = verified(&model).unwrap();
     assert_eq!(said(&signed).run.as_deref(), Some("tune-7"));

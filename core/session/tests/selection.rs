@@ -172,7 +172,7 @@ fn whether_git_paths_are_signed_is_decided_where_they_are_saved() {
         drop(session);
 
         let other = fixture.start(&[]);
-        other.adopt().unwrap();
+        other.adopt(false).unwrap();
         assert_eq!(other.flush(PATIENCE).failed, 0);
         let verified = verified(&model).unwrap();
         let names: Vec<_> = verified.files().iter().map(RelPath::as_str).collect();

@@ -127,7 +127,7 @@ fn a_later_flush_reads_it_and_signs_nothing_else() {
     disguise(&altered);
     fs::copy(key("p256.pem"), &later).unwrap();
     let session = fixture.start(&later_key);
-    session.adopt().unwrap();
+    session.adopt(false).unwrap();
     let expected = Status {
         signed: 1,
         failed: 1,

@@ -1,5 +1,7 @@
 //! What to do after an error.
 
+use std::io;
+
 use crate::Error;
 
 impl Error {
@@ -41,9 +43,19 @@ impl Error {
             Self::InstanceUnknown { .. } => {
                 "get its root.json from its operator, and run `model-signing trust add URL root.json`"
             }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                "choose another name, or move what is there away"
+            }
             Self::Io { .. } => "check that the path exists and that you may use it",
             Self::KeyDerivation { .. } => {
                 "encrypt it anew with `openssl pkcs8 -topk8 -in KEY -out key.pem`, if it is a key of yours"
+            }
+            Self::RevocationList { .. }
+            | Self::KeyForm {
+                expected: "list of revoked certificates",
+                ..
+            } => {
+                "give a whole list in DER, or any number in PEM (X509 CRL), that an authority itself has signed"
             }
             Self::KeyForm {
                 expected: "certificate",
@@ -55,13 +67,13 @@ impl Error {
                 "give a PEM file; `openssl pkcs8 -topk8 -in KEY -out key.pem` converts most private keys, `openssl pkey -in KEY -pubout` gives the public one"
             }
             Self::KeyKind => {
-                "make a key with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`"
+                "keys are of P-256, P-384 or P-521: `openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one to sign with"
             }
             Self::KeyLegacyEncryption => {
                 "convert it with `openssl pkcs8 -topk8 -in KEY -out key.pem`"
             }
             Self::KeyPassword { .. } => {
-                "give the key's password: --password, or MODEL_SIGNING_PASSWORD_FILE"
+                "give the key's password: --password-file, or to training MODEL_SIGNING_PASSWORD_FILE"
             }
             Self::LegacyFormat => {
                 "have the producer sign it again; where it is known to be of that time, `verify --legacy` takes it"
@@ -89,9 +101,8 @@ impl Error {
             Self::NotPortable { .. } => {
                 "rename it, or leave it out with --ignore-paths; without --portable such names are taken"
             }
-            Self::NotAFile { .. } => "remove it, or leave it out with --ignore-paths",
-            Self::RevocationList { .. } => {
-                "give a whole list in DER, or any number in PEM (X509 CRL), that an authority itself has signed"
+            Self::NotAFile { .. } => {
+                "name a regular file; where it lies in a model, it can be left out with --ignore-paths"
             }
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
             #[cfg(feature = "pkcs11")]
@@ -131,7 +142,7 @@ impl Error {
                 "run `chmod go-w` on it, after looking at who wrote to it"
             }
             Self::Unsigned { .. } => {
-                "sign the model, or say where its signature is with --signature"
+                "sign the model, or say where its signature is: `verify --signature`, `show SIGNATURE`"
             }
             Self::WouldOverwrite { .. } => {
                 "choose another place for the signature with --signature, or move that file away"
