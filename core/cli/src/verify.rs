@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use crate::hashing::Workers;
 use crate::progress::Bar;
 use crate::verdict::{Good, bad, known, say_json, tell_hard_linked, tell_unsigned};
-use crate::{GOOD, Selection, USAGE, believed, default_signature, failed, freshen, say};
+use crate::{GOOD, Selection, USAGE, believed, default_signature, failed, freshen, say, shown};
 
 #[derive(Subcommand)]
 pub(crate) enum Verify {
@@ -127,6 +127,7 @@ impl Verify {
         let tell_signer = matches!(self, Self::Certificate(_) | Self::Policy(_));
         let tell_time = !matches!(self, Self::Sigstore(_));
         let json = self.json();
+        let other = self.passed_over();
         let verified = match self {
             Self::Key(key) => key.verify(),
             Self::Certificate(certificate) => certificate.verify(err),
@@ -172,9 +173,32 @@ impl Verify {
                 if json {
                     say_json(out, &bad(&error));
                 }
-                failed(err, "Verification", &error)
+                let code = failed(err, "Verification", &error);
+                if let Some(other) = other {
+                    let (taken, other) = (shown(default_signature()), shown(other));
+                    say(
+                        err,
+                        format_args!(
+                            "That was by {taken}; --signature takes another, such as {other}"
+                        ),
+                    );
+                }
+                code
             }
         }
+    }
+
+    /// The signature at the model's side that is not looked at, because there is one in the working directory.
+    fn passed_over(&self) -> Option<PathBuf> {
+        let model = match self {
+            Self::Sigstore(sigstore) => &sigstore.model,
+            Self::Key(key) => &key.model,
+            Self::Certificate(certificate) => &certificate.model,
+            Self::Policy(_) => return None,
+        };
+        let other = signature_path(&model.model);
+        let differs = default_signature().canonicalize().ok()? != other.canonicalize().ok()?;
+        (differs && model.signature.is_none()).then_some(other)
     }
 
     fn json(&self) -> bool {

@@ -459,6 +459,36 @@ fn without_a_terminal_nobody_is_asked_to_log_in() {
 }
 
 #[test]
+fn a_signature_that_is_passed_over_is_named_where_the_other_does_not_fit() {
+    let place = Place::new();
+    assert_eq!(place.run(SIGN).code, GOOD);
+    std::fs::write(place.path("next.pt"), b"more").unwrap();
+    let sign = "sign key @next.pt --signature @model.sig --private-key %p256.pem";
+    assert_eq!(place.run(sign).code, GOOD);
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../signing/tests/keys");
+    let verify = |signature: &[&str]| {
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_model-signing"))
+            .args(["verify", "key", "last.pt", "--public-key"])
+            .arg(keys.join("p256.pub.pem"))
+            .args(signature)
+            .current_dir(place.folder.path())
+            .env_clear()
+            .output()
+            .unwrap();
+        (
+            said.status.code().unwrap(),
+            String::from_utf8(said.stderr).unwrap(),
+        )
+    };
+    let (code, err) = verify(&[]);
+    let told = "That was by \"model.sig\"; --signature takes another, such as \"last.pt.sig\"\n";
+    assert!(code == i32::from(BAD) && err.ends_with(told), "{err}");
+    let (code, err) = verify(&["--signature", "model.sig"]);
+    assert!(code == i32::from(BAD) && !err.contains("That was"), "{err}");
+    assert_eq!(verify(&["--signature", "last.pt.sig"]).0, i32::from(GOOD));
+}
+
+#[test]
 fn run_says_why_it_does_not_try() {
     let mut place = Place::new();
     let said = place.run("run -- no-such-program --private_key");
