@@ -1,10 +1,11 @@
 //! Rust errors to the exception classes of `errors.py`.
 
+use std::io;
 use std::path::Path;
 
 use autosign_session::Error as SessionError;
 use autosign_signing::{Error as SigningError, RelPath};
-use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyTimeoutError};
+use pyo3::exceptions::{PyOSError, PyTimeoutError};
 use pyo3::prelude::*;
 
 mod classes {
@@ -84,16 +85,28 @@ pub(crate) fn library_session(error: SessionError) -> PyErr {
     }
 }
 
+/// As Python's own `open` has it: a number, the system's words and the path as text.
 fn file(error: SigningError) -> Result<PyErr, SigningError> {
     const ENOENT: i32 = 2;
-    let message = error.to_string();
-    match error {
-        SigningError::Io { path, source, .. } => {
-            Ok(PyOSError::new_err((source.raw_os_error(), message, path)))
-        }
-        SigningError::Unsigned { signature } => {
-            Ok(PyFileNotFoundError::new_err((ENOENT, message, signature)))
-        }
-        error => Err(error),
-    }
+    const EISDIR: i32 = 21;
+    let (number, path) = match error {
+        SigningError::Io {
+            ref path,
+            ref source,
+            ..
+        } => match source.raw_os_error() {
+            Some(number) => (number, path.clone()),
+            None => return Ok(PyOSError::new_err(error.to_string())),
+        },
+        SigningError::Unsigned { signature } => (ENOENT, signature),
+        SigningError::NotAFile { path, kind } if kind.is_folder() => (EISDIR, path),
+        error => return Err(error),
+    };
+    let words = io::Error::from_raw_os_error(number).to_string();
+    let words = words.split(" (os error").next().unwrap_or_default();
+    Ok(PyOSError::new_err((
+        number,
+        words.to_owned(),
+        path.into_os_string(),
+    )))
 }

@@ -239,7 +239,13 @@ def test_faults_are_contained(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value", "heard"),
-    [("LOG_LEVEL", "warning", True), ("LOG_LEVEL", "off", False), ("ON_ERROR", "ignore", False)],
+    [
+        ("LOG_LEVEL", "warning", True),
+        ("LOG_LEVEL", "off", False),
+        ("LOG_LEVEL", "ERROR", True),
+        ("LOG_LEVEL", "CRITICAL", False),
+        ("ON_ERROR", "ignore", False),
+    ],
 )
 def test_settings_silence_hooks(
     variable: str, value: str, heard: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

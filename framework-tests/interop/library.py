@@ -5,6 +5,7 @@ Run by the Python of either, with the name of the package, an empty folder, one 
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import json
@@ -154,6 +155,11 @@ def hash_linked_files(folder: Path) -> Any:
 
 
 @call
+def sort_resources(folder: Path) -> Any:
+    return [one.identifier for one in sorted(hashing.hash(make(folder)).resource_descriptors(), reverse=True)]
+
+
+@call
 def compare_manifests(folder: Path) -> Any:
     one, same, other = (make(folder, name) for name in ("one", "same", "other"))
     (other / "logs/1").write_bytes(b"L")
@@ -189,6 +195,9 @@ def refuse_what_cannot_be_hashed(folder: Path) -> Any:
     return (
         failure(lambda: hashing.Config().use_file_serialization(hashing_algorithm="md5"), message=True),
         failure(lambda: hashing.Config().use_shard_serialization(hashing_algorithm="md5"), message=True),
+        failure(lambda: hashing.Config().use_shard_serialization(shard_size=0).hash(make(folder))),
+        failure(lambda: hashing.Config().use_shard_serialization(shard_size=-1).hash(make(folder))),
+        failure(lambda: hashing.Config().use_file_serialization(max_workers=0).hash(make(folder))),
         failure(lambda: hashing.hash(folder / "nowhere")),
         failure(lambda: hashing.hash("/dev/null")),
     )
@@ -237,6 +246,13 @@ def one_configuration_for_many_models(folder: Path) -> Any:
         sign.sign(model, folder / f"{name}.sig")
         results.append(failure(lambda model=model, name=name: verify.verify(model, folder / f"{name}.sig")))
     return results
+
+
+@call
+def copy_configurations(folder: Path) -> Any:
+    model, signature = make(folder), folder / "model.sig"
+    copy.deepcopy(signer()).sign(model, signature)
+    return failure(lambda: copy.deepcopy(verifier()).verify(model, signature))
 
 
 @call
@@ -290,13 +306,33 @@ def refuse_what_cannot_be_verified(folder: Path) -> Any:
 
 
 @call
+def refuse_files_as_python_does(folder: Path) -> Any:
+    model, signature = make(folder), folder / "model.sig"
+    signer().sign(model, signature)
+    results = []
+    for function in (
+        lambda: signing.Config().use_elliptic_key_signer(private_key=folder / "nowhere.pem"),
+        lambda: verifying.Config().use_elliptic_key_verifier(public_key=model),
+        lambda: verifier().verify(model, model),
+        lambda: verifier().verify(model, folder / "nowhere.sig"),
+        lambda: signer().sign(model, folder / "nowhere" / "model.sig"),
+    ):
+        try:
+            function()
+        except OSError as error:
+            told = type(error).__name__, error.errno, repr(error.filename), str(error)
+            results.append([str(one).replace(str(folder), "") for one in told])
+    return results
+
+
+@call
 def ignore_unsigned_files(folder: Path) -> Any:
     model, signature = make(folder), folder / "model.sig"
     signer().sign(model, signature)
     (model / "more").write_bytes(b"")
     config = verifier()
     results = []
-    for choice in (True, False, True):
+    for choice in (True, False, 1):
         config.set_ignore_unsigned_files(choice)
         results.append(failure(lambda: config.verify(model, signature)))
     (model / "a-b.bin").write_bytes(b"changed")

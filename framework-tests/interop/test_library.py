@@ -93,6 +93,8 @@ def test_what_is_signed_and_verified_is_good(results: dict[str, dict[str, Any]])
     ours = results["ours"]
     assert ours["sign_and_verify_with_certificates"][0] == ["good"] * 3
     assert ours["one_configuration_for_many_models"] == ["good"] * 2
+    assert ours["copy_configurations"] == "good"
+    assert len(ours["refuse_files_as_python_does"]) == 5
     assert ours["ignore_paths"][0][:2] == ["good"] * 2
     good = {name for name, result in ours["verify_as_configured"].items() if result == "good"}
     assert good == {"files as files", "blake3 as blake3", "shards as shards", "other shards as other shards"}

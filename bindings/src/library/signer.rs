@@ -25,6 +25,11 @@ pub(crate) struct Signer {
 
 #[pymethods]
 impl Signer {
+    /// Itself: nothing of it changes.
+    fn __deepcopy__(this: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        this
+    }
+
     /// That of the PEM key `private_key`.
     #[staticmethod]
     #[pyo3(signature = (private_key, *, password))]

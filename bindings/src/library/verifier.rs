@@ -26,6 +26,11 @@ pub(crate) struct Verifier {
 
 #[pymethods]
 impl Verifier {
+    /// Itself: nothing of it changes.
+    fn __deepcopy__(this: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        this
+    }
+
     /// Whoever has the private key to the PEM key `public_key`.
     #[staticmethod]
     fn key(py: Python<'_>, public_key: PathBuf) -> PyResult<Self> {

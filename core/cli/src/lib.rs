@@ -16,6 +16,7 @@ mod hashing;
 mod keygen;
 mod log;
 mod login;
+mod output;
 mod progress;
 mod reference;
 mod run;
@@ -56,8 +57,8 @@ pub const UNSIGNED: u8 = 3;
     args_override_self = true
 )]
 struct Cli {
-    /// Which lines this command writes to stderr, as MODEL_SIGNING_LOG_LEVEL says it: for `critical` none, for `error` what
-    /// went wrong, as for `warning`.
+    /// What is said on stderr of checkpoints that sign themselves (`run`, `flush`), in the place of MODEL_SIGNING_LOG_LEVEL. What a
+    /// command that was asked for has to say, it says.
     #[arg(long, value_name = "LEVEL", ignore_case = true, value_parser = log_level())]
     log_level: Option<&'static str>,
     #[command(subcommand)]
@@ -112,7 +113,28 @@ pub struct Interpreter {
 
 /// Runs the command line `args`, of which the first is the program's name, and returns its exit code; where it is `run`,
 /// the program takes the place of this process.
-pub fn run<'a>(
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    settings: &Settings,
+    interpreter: Interpreter,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let mut out = output::Output::new(out);
+    let code = obey(args, settings, interpreter, &mut out, err);
+    match out.finish() {
+        Err(error) if code == GOOD => {
+            say(
+                err,
+                format_args!("The output could not be written: {error}"),
+            );
+            BAD
+        }
+        _ => code,
+    }
+}
+
+fn obey<'a>(
     args: impl IntoIterator<Item = OsString>,
     settings: &Settings,
     interpreter: Interpreter,
@@ -255,7 +277,7 @@ fn config(settings: &Settings, err: &mut dyn Write) -> Option<Config> {
     errors.is_empty().then_some(config)
 }
 
-/// One line; a reader that has gone away is nobody to tell.
+/// One line. Where it cannot be written, [`Output`](output::Output) remembers it.
 fn say(to: &mut dyn Write, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(to, "{line}");
 }

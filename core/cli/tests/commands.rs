@@ -489,6 +489,23 @@ fn a_signature_that_is_passed_over_is_named_where_the_other_does_not_fit() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let place = Place::new();
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_model-signing"))
+        .arg("digest")
+        .arg(place.path("last.pt"))
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(said.status.code(), Some(BAD.into()));
+    assert_eq!(
+        String::from_utf8(said.stderr).unwrap(),
+        "The output could not be written: no storage space\n"
+    );
+}
+
+#[test]
 fn run_says_why_it_does_not_try() {
     let mut place = Place::new();
     let said = place.run("run -- no-such-program --private_key");

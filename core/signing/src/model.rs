@@ -61,6 +61,12 @@ pub struct FileKind(FileType);
 
 impl FileKind {
     pub(crate) const SYMLINK: Self = Self(FileType::Symlink);
+
+    /// Whether it is a folder.
+    #[must_use]
+    pub fn is_folder(self) -> bool {
+        self.0 == FileType::Directory
+    }
 }
 
 impl From<FileType> for FileKind {

@@ -6,7 +6,7 @@ from _typeshed import SupportsGetItem
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import SupportsFloat, SupportsIndex, final
+from typing import Any, SupportsFloat, SupportsIndex, final
 
 __all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn"]
 
@@ -140,6 +140,10 @@ class Signer:
     """
     In whose name models are signed.
     """
+    def __deepcopy__(self, /, _memo: Any) -> Signer:
+        """
+        Itself: nothing of it changes.
+        """
     @staticmethod
     def certificate(private_key: str | PathLike[str], *, password: SupportsGetItem[int, SupportsIndex] | None, signing_certificate: str | PathLike[str], certificate_chain: SupportsGetItem[int, str | PathLike[str]]) -> Signer:
         """
@@ -216,6 +220,10 @@ class Verifier:
     """
     Who is believed.
     """
+    def __deepcopy__(self, /, _memo: Any) -> Verifier:
+        """
+        Itself: nothing of it changes.
+        """
     @staticmethod
     def certificate(certificate_chain: SupportsGetItem[int, str | PathLike[str]]) -> Verifier:
         """

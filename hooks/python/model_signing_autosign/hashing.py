@@ -131,7 +131,7 @@ class Config:
             This configuration.
 
         Raises:
-            ValueError: If there is no such hash.
+            ValueError: If there is no such hash, or no such number of threads.
 
         Examples:
             >>> from model_signing_autosign import hashing
@@ -168,7 +168,7 @@ class Config:
             This configuration.
 
         Raises:
-            ValueError: If there is no such hash, or no such size.
+            ValueError: If there is no such hash, size or number of threads.
 
         Examples:
             >>> from model_signing_autosign import hashing
@@ -245,6 +245,10 @@ class Config:
         if algorithm not in HASHES:
             message = f"Unsupported hashing method {algorithm}"
             raise ValueError(message)
+        for what, number in (("Shard size", shard_size), ("Number of workers", max_workers)):
+            if number is not None and number < 1:
+                message = f"{what} must be at least 1, got {number}"
+                raise ValueError(message)
         self._algorithm = HASHES[algorithm]
         self._shard_size = shard_size
         self._max_workers = max_workers

@@ -62,7 +62,7 @@ class Digest:
         return len(self.digest_value)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class ResourceDescriptor:
     """A resource of a manifest.
 

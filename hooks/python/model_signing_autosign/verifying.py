@@ -134,7 +134,7 @@ class Config:
             >>> config.set_ignore_unsigned_files(True).verify("model", "model.sig")
             >>> pathlib.Path("model/notes.txt").unlink()
         """
-        self._ignore_unsigned_files = ignore_unsigned_files
+        self._ignore_unsigned_files = bool(ignore_unsigned_files)
         return self
 
     def use_sigstore_verifier(

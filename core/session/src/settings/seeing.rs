@@ -8,16 +8,16 @@ use crate::show::Show;
 pub(super) const ROWS: &[Setting] = &[
     Setting {
         variable: "MODEL_SIGNING_LOG_LEVEL",
-        values: "debug, info, warning, off",
+        values: "debug, info, warning, error, critical, off",
         default: "info",
-        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` only what went wrong.",
+        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` or `error` only what went wrong, with `critical` or `off` none.",
         show: Show::Whole,
         read: |config, value| {
-            config.log_level = match value.to_str()? {
+            config.log_level = match value.to_str()?.to_ascii_lowercase().as_str() {
                 "debug" => LogLevel::Debug,
                 "info" => LogLevel::Info,
-                "off" => LogLevel::Off,
-                "warning" => LogLevel::Warning,
+                "warning" | "error" => LogLevel::Warning,
+                "critical" | "off" => LogLevel::Off,
                 _ => return None,
             };
             Some(())
