@@ -17,7 +17,7 @@ impl Ignore {
     /// caller's `paths` (relative ones are taken from the working directory, those outside the model match nothing).
     ///
     /// # Errors
-    /// [`Error::IgnoresEverything`] where a path is the model itself; [`Error::NameNotUtf8`].
+    /// [`Error::IgnoresEverything`] where a path is the model itself; [`Error::WouldOverwrite`] where the signature is; [`Error::NameNotUtf8`].
     pub fn new(
         model: &Path,
         signature: Option<&Path>,
@@ -36,6 +36,9 @@ impl Ignore {
                 continue; // its folder does not exist, so nothing in the model lies there
             };
             match inside {
+                Ok(inside) if inside.as_os_str().is_empty() && signature == Some(path) => {
+                    return Err(Error::WouldOverwrite { path: path.into() });
+                }
                 Ok(inside) if inside.as_os_str().is_empty() && root.is_dir() => {
                     return Err(Error::IgnoresEverything {
                         entry: path.display().to_string(),

@@ -102,6 +102,10 @@ fn empty_models() {
         ),
         Error::IgnoresEverything { .. }
     );
+    refused!(
+        Ignore::new(&fixture.model, Some(&fixture.model), &[], true),
+        Error::WouldOverwrite { .. }
+    );
 }
 
 #[test]
