@@ -296,7 +296,10 @@ pub(crate) fn known(
 pub(crate) fn bad(error: &Error) -> Value {
     let kind = match error {
         Error::Signing(error) => error.kind().name(),
-        Error::LastSeen { .. } | Error::NoRule { .. } | Error::TrustPolicy { .. } => "trust",
+        Error::LastSeen { .. }
+        | Error::NoRule { .. }
+        | Error::TrustPolicy { .. }
+        | Error::TwoRules { .. } => "trust",
         _ => "settings",
     };
     let mut verdict = json!({

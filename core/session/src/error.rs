@@ -121,6 +121,23 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model that the policy has two rules for: one for the path that was asked for, or for a link on the way, and another
+    /// for where it leads. Whoever can write to a storage can put a link there.
+    #[error(
+        "{name:?} leads to {model:?}: rule {rule} of {policy:?} is for the former, rule {other} for the latter"
+    )]
+    TwoRules {
+        /// The policy.
+        policy: PathBuf,
+        /// The path that is, or leads through, a link.
+        name: PathBuf,
+        /// The number of its rule, from 1.
+        rule: usize,
+        /// Where it leads.
+        model: PathBuf,
+        /// The number of that one's rule.
+        other: usize,
+    },
     /// A variable that looks like a setting and is none.
     #[error("{}", unknown(name, file.as_deref(), *nearest))]
     UnknownSetting {
@@ -213,6 +230,9 @@ impl Error {
             Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",
             Self::NoRule { .. } => {
                 "have its operator add a rule with its producer, if this machine is to use it"
+            }
+            Self::TwoRules { .. } => {
+                "ask for the model where it lies, if that link is yours; else find out who made it"
             }
             Self::TrustPolicy { .. } => "correct it, or ask the operator of this machine",
             Self::NotSigned { .. } => {

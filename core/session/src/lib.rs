@@ -23,6 +23,7 @@ mod place;
 mod private_key;
 mod publishing;
 mod removals;
+mod route;
 mod run;
 mod selection;
 mod session;

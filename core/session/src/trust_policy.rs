@@ -10,6 +10,7 @@ use autosign_signing::{
 use glob::Pattern;
 use serde::Deserialize;
 
+use crate::route::route;
 use crate::selection::matches;
 use crate::{Error, Instance, Keyless, LastSeen, duration, refuse_trust_in, verify};
 
@@ -129,28 +130,46 @@ impl TrustPolicy {
     }
 
     /// What the policy says of the model at `model`: the first rule decides with a glob that it matches, as
-    /// `MODEL_SIGNING_INCLUDE` has them, without links on the way.
+    /// `MODEL_SIGNING_INCLUDE` has them, without links on the way. A rule for a path that only leads there must be the same one:
+    /// else whoever makes a link chooses the rule.
     ///
     /// # Errors
-    /// [`SigningError::Io`] where there is no model, [`Error::NoRule`].
+    /// [`SigningError::Io`] where there is no model, [`Error::NoRule`], [`Error::TwoRules`].
     pub fn judge(&self, model: &Path) -> Result<Judgement<'_>, Error> {
-        let model = model.canonicalize().map_err(|source| SigningError::Io {
+        let mut names = route(model).map_err(|source| SigningError::Io {
             action: "open",
             path: model.into(),
             source,
         })?;
-        let named = |rule: &&Rule| rule.models.iter().any(|glob| matches(glob, &model));
-        match self.rules.iter().find(named) {
-            Some(rule) => Ok(Judgement {
-                policy: self,
-                rule,
-                model,
-            }),
-            None => Err(Error::NoRule {
+        let real = names.pop().unwrap_or_default();
+        let Some((at, rule)) = self.rule_for(&real) else {
+            return Err(Error::NoRule {
                 policy: self.path.clone(),
-                model,
-            }),
+                model: real,
+            });
+        };
+        for name in names {
+            if let Some((first, _)) = self.rule_for(&name).filter(|(first, _)| *first != at) {
+                return Err(Error::TwoRules {
+                    policy: self.path.clone(),
+                    name,
+                    rule: first + 1,
+                    model: real,
+                    other: at + 1,
+                });
+            }
         }
+        Ok(Judgement {
+            policy: self,
+            rule,
+            model: real,
+        })
+    }
+
+    fn rule_for(&self, model: &Path) -> Option<(usize, &Rule)> {
+        let named = |rule: &Rule| rule.models.iter().any(|glob| matches(glob, model));
+        let mut rules = self.rules.iter().enumerate();
+        rules.find(|(_, rule)| named(rule))
     }
 }
 

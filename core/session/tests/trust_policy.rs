@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -138,18 +138,35 @@ fn the_first_rule_that_names_a_model_decides() {
 #[test]
 fn a_link_is_the_model_that_it_leads_to() {
     let place = Place::new();
-    let real = place.model("a.bin", &signer("p256.pem"));
-    let link = place.models.path().join("a.pt");
-    std::os::unix::fs::symlink(&real, &link).unwrap();
-    // By the link's name it would be the second rule's, and good.
-    let refused = place.verify(RULES, &link).unwrap_err();
-    assert_eq!(signing(refused).kind(), ErrorKind::Signer);
-    let other = place.model("b.pt", &signer("p256.pem"));
-    std::fs::remove_file(&link).unwrap();
-    std::os::unix::fs::symlink(&other, place.models.path().join("latest")).unwrap();
-    place
-        .verify(RULES, &place.models.path().join("latest"))
-        .unwrap();
+    let (one, other) = (signer("p256.pem"), signer("p384.pem"));
+    let at = |name: &str| place.models.path().join(name);
+    let real = place.model("step-1000.pt", &one);
+    for link in ["latest", "latest.pt"] {
+        symlink(&real, at(link)).unwrap();
+        place.verify(RULES, &at(link)).unwrap();
+    }
+    // By the link's name the second rule, by what it leads to the first: both would be good.
+    place.model("a.bin", &other);
+    symlink("a.bin", at("a.pt")).unwrap();
+    // Whichever part of the path the link is, and whoever leads there.
+    place.model("elsewhere/b.bin", &other);
+    symlink("elsewhere/../elsewhere", at("release")).unwrap();
+    symlink(at("release/b.bin"), at("now")).unwrap();
+    place.model("elsewhere/c.pt", &one);
+    symlink(at("a.pt"), at("served")).unwrap();
+    for (asked, name) in [
+        ("a.pt", "a.pt"),
+        ("served", "a.pt"),
+        ("release/c.pt", "release/c.pt"),
+        ("elsewhere/../a.pt", "a.pt"),
+    ] {
+        let refused = place.verify(RULES, &at(asked)).unwrap_err();
+        let Error::TwoRules { name: found, .. } = &refused else {
+            panic!("{asked}: {refused}")
+        };
+        assert!(found.ends_with(name), "{asked}: {refused}");
+    }
+    place.verify(RULES, &at("now")).unwrap();
 }
 
 #[test]
