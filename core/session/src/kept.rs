@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,8 @@ pub(crate) fn read<T: DeserializeOwned + Default>(path: &Path) -> io::Result<T> 
 /// system knows no locks, another process may.
 ///
 /// # Errors
-/// Those of the file and its content, and those of `change`; [`io::ErrorKind::WouldBlock`] where another process holds the
+/// Those of the file and its content, and those of `change`; [`io::ErrorKind::FileTooLarge`] where it would no longer be read, and
+/// is left as it was; [`io::ErrorKind::WouldBlock`] where another process holds the
 /// lock for two seconds.
 pub(crate) fn change<T, R, E>(
     path: &Path,
@@ -52,20 +53,31 @@ where
     let _turn = Turn::take();
     let own = Mode::RUSR | Mode::WUSR;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock =
-        rustix::fs::open(path.with_extension("lock"), flags, own).map_err(io::Error::from)?;
+    let lock = rustix::fs::open(beside(path, ".lock"), flags, own).map_err(io::Error::from)?;
     wait_for(&lock)?;
     let mut kept = read(path)?;
     let result = change(&mut kept)?;
-    let temp = path.with_extension("tmp");
+    let bytes = serde_json::to_vec(&kept).map_err(io::Error::from)?;
+    // It could not be read again.
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
+    }
+    let temp = beside(path, ".tmp");
     let written = rustix::fs::open(&temp, flags | OFlags::TRUNC, own)
         .map_err(io::Error::from)
-        .and_then(|file| fs::File::from(file).write_all(&serde_json::to_vec(&kept)?))
+        .and_then(|file| fs::File::from(file).write_all(&bytes))
         .and_then(|()| fs::rename(&temp, path));
     written.inspect_err(|_| {
         let _ = fs::remove_file(&temp);
     })?;
     Ok(result)
+}
+
+/// The path with `ending` after its last name: none that is its own.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 fn wait_for(lock: &OwnedFd) -> io::Result<()> {
@@ -121,6 +133,28 @@ impl Drop for Turn {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_be_too_large_to_read_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        // Of such names, too, the lock is another file.
+        for name in ["seen.json", "seen.lock", "seen.tmp", "seen"] {
+            let path = folder.path().join(name);
+            let keep = |bytes: usize| {
+                change(&path, |kept: &mut String| {
+                    *kept = "x".repeat(bytes);
+                    Ok::<_, io::Error>(())
+                })
+            };
+            keep(3).unwrap();
+            let limit = usize::try_from(MAX_BYTES).unwrap();
+            let refused = keep(limit - 1).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+            assert_eq!(read::<String>(&path).unwrap(), "xxx");
+            keep(limit - 2).unwrap();
+            assert_eq!(read::<String>(&path).unwrap().len(), limit - 2);
+        }
+    }
 
     #[test]
     fn threads_take_turns_and_a_child_does_not_wait_for_its_parent_s() {

@@ -56,15 +56,24 @@ pub struct LastSeen {
     path: PathBuf,
 }
 
+/// By signer, as verifiers show it, and run: a signer who is believed for other models has no say over the runs of this one.
 #[derive(Default, Serialize, Deserialize)]
-struct Runs {
-    runs: BTreeMap<String, Place>,
+struct Seen {
+    signers: BTreeMap<String, BTreeMap<String, Place>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Place {
     sequence: u64,
     step: Option<u64>,
+}
+
+impl Place {
+    /// Whether what is at this place may be verified when `last` was the newest. A checkpoint may be of several files, each with
+    /// a signature of its own, and is verified again as a whole: so within a step the order does not count.
+    fn is_as_new_as(self, last: Self) -> bool {
+        self.sequence >= last.sequence || (self.step.is_some() && self.step == last.step)
+    }
 }
 
 impl LastSeen {
@@ -74,7 +83,8 @@ impl LastSeen {
         Self { path }
     }
 
-    /// Refuses the file where the writers of `model` could rewind it.
+    /// Refuses the file in `model`, whose writers could rewind it, and where it is anybody's to write. Beside a model of one file
+    /// it is taken: who may write to that folder is not known here.
     ///
     /// # Errors
     /// [`autosign_signing::Error::TrustInModel`], [`autosign_signing::Error::TrustWritable`].
@@ -84,7 +94,10 @@ impl LastSeen {
             _ => Path::new("."),
         };
         // It may not be there yet.
-        refuse_trust_in(model, [self.path.as_path(), folder])?;
+        if refuse_trust_in(model, [self.path.as_path(), folder]).is_err() {
+            let path = self.path.clone();
+            return Err(autosign_signing::Error::TrustInModel { path }.into());
+        }
         match std::fs::metadata(&self.path) {
             Ok(found) if found.permissions().mode() & 0o022 != 0 => {
                 let path = self.path.clone();
@@ -94,27 +107,34 @@ impl LastSeen {
         }
     }
 
-    /// Takes `verified` for the newest of its run from now on.
+    /// Takes `verified` for the newest of its signer's run from now on, unless one of the same step is newer.
     ///
     /// # Errors
-    /// [`AnnotationFault::RolledBack`] where a newer one was taken before; [`AnnotationFault::Unordered`] where its signature
-    /// does not say; [`Error::LastSeen`].
+    /// [`AnnotationFault::RolledBack`] where a newer one of another step was taken before; [`AnnotationFault::Unordered`] where
+    /// its signature does not say; [`Error::LastSeen`].
     fn admit(&self, verified: &VerifiedModel) -> Result<(), Error> {
         let said = verified.manifest().annotations();
         let (Some(run), Some(sequence)) = (&said.run, said.sequence) else {
             return Err(Refused::Rule(AnnotationFault::Unordered).told(&self.path));
         };
-        let admitted = kept::change(&self.path, |seen: &mut Runs| {
-            let last = seen.runs.get(run).map(|place| place.sequence);
-            if let Some(last) = last.filter(|&last| sequence < last) {
+        let signer = verified.manifest().signer().to_string();
+        let found = Place {
+            sequence,
+            step: said.step,
+        };
+        let admitted = kept::change(&self.path, |seen: &mut Seen| {
+            let runs = seen.signers.entry(signer).or_default();
+            let last = runs.entry(run.clone()).or_insert(found);
+            if !found.is_as_new_as(*last) {
                 return Err(Refused::Rule(AnnotationFault::RolledBack {
                     run: run.clone(),
-                    last,
+                    last: last.sequence,
                     found: sequence,
                 }));
             }
-            let step = said.step;
-            seen.runs.insert(run.clone(), Place { sequence, step });
+            if found.sequence > last.sequence {
+                *last = found;
+            }
             Ok(())
         });
         admitted.map_err(|refused| refused.told(&self.path))

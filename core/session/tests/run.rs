@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime};
 
 use autosign_session::{LastSeen, Link, Session, chains};
 use autosign_signing::{
-    AnnotationFault, Annotations, Error as SigningError, Hashing, KeyVerifier, Policy,
-    VerifiedModel, signature_path,
+    AnnotationFault, Annotations, Dialect, Error as SigningError, Hashing, Ignore, KeySigner,
+    KeyVerifier, Manner, Policy, VerifiedModel, publish, seal, signature_path, state,
 };
 use common::{Fixture, PATIENCE, key, verified};
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -149,7 +149,7 @@ fn a_process_that_keeps_the_lock_keeps_no_signature_back() {
     let one = save(&session, &fixture.path("1.pt"));
     let mut other = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "another_process", "--ignored", "--nocapture"])
-        .env("LOCK", fixture.spool().join("runs/heads.lock"))
+        .env("LOCK", fixture.spool().join("runs/heads.json.lock"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -265,7 +265,15 @@ fn a_step_of_the_framework_s_own_goes_before() {
 }
 
 fn look(last_seen: &LastSeen, model: &Path) -> Result<VerifiedModel, autosign_session::Error> {
-    let verifier = KeyVerifier::read(&key("p256.pub.pem")).unwrap();
+    look_by("p256.pub.pem", last_seen, model)
+}
+
+fn look_by(
+    public: &str,
+    last_seen: &LastSeen,
+    model: &Path,
+) -> Result<VerifiedModel, autosign_session::Error> {
+    let verifier = KeyVerifier::read(&key(public)).unwrap();
     let (policy, hashing) = (Policy::default(), Hashing::default());
     let signature = signature_path(model);
     autosign_session::verify(
@@ -318,6 +326,72 @@ fn an_older_checkpoint_than_one_that_was_verified_is_refused() {
 }
 
 #[test]
+fn the_files_of_one_step_are_verified_again_in_any_order() {
+    let fixture = Fixture::new();
+    let session = fixture.start(RUN);
+    let [old, model, optim, next] =
+        ["old.pt", "model.pt", "optim.pt", "next.pt"].map(|name| fixture.path(name));
+    for (path, step) in [(&old, 5), (&model, 10), (&optim, 10), (&next, 20)] {
+        session.set_step(Some(step));
+        save(&session, path);
+    }
+    let state = tempfile::tempdir().unwrap();
+    let last_seen = LastSeen::new(state.path().join("seen.json"));
+    for path in [&model, &optim, &model, &optim] {
+        look(&last_seen, path).unwrap();
+    }
+    let newest = std::fs::read(state.path().join("seen.json")).unwrap();
+    look(&last_seen, &model).unwrap();
+    assert_eq!(
+        std::fs::read(state.path().join("seen.json")).unwrap(),
+        newest
+    );
+    look(&last_seen, &old).unwrap_err();
+    look(&last_seen, &next).unwrap();
+    let refused = look(&last_seen, &optim).unwrap_err();
+    assert!(matches!(
+        fault(&refused),
+        AnnotationFault::RolledBack { .. }
+    ));
+
+    // What names no step is of none.
+    session.set_step(None);
+    let [one, two] = ["one.pt", "two.pt"].map(|name| fixture.path(name));
+    save(&session, &one);
+    save(&session, &two);
+    look(&last_seen, &two).unwrap();
+    look(&last_seen, &one).unwrap_err();
+}
+
+#[test]
+fn another_signer_has_no_say_over_a_run() {
+    let fixture = Fixture::new();
+    let by_hand = |name: &str, signer: &str, said: Annotations| {
+        let model = fixture.write(name, b"weights");
+        let mut statement =
+            state(Dialect::Oms, &model, &Ignore::default(), Hashing::default()).unwrap();
+        statement.annotate(said);
+        let signer = KeySigner::read(&key(signer), None).unwrap();
+        let bundle = seal(&statement, &signer).unwrap();
+        publish(&signature_path(&model), &bundle, Manner::Plain).unwrap();
+        model
+    };
+    let place = |run: &str, sequence| Annotations {
+        run: Some(run.to_owned()),
+        sequence: Some(sequence),
+        ..Annotations::default()
+    };
+    let other = by_hand("other.pt", "p384.pem", place("tune-7", u64::MAX));
+    let own = by_hand("own.pt", "p256.pem", place("tune-7", 5));
+    let folder = tempfile::tempdir().unwrap();
+    let last_seen = LastSeen::new(folder.path().join("seen.json"));
+    look_by("p384.pub.pem", &last_seen, &other).unwrap();
+    look(&last_seen, &own).unwrap();
+    let older = by_hand("older.pt", "p256.pem", place("tune-7", 4));
+    look(&last_seen, &older).unwrap_err();
+}
+
+#[test]
 fn a_memory_that_others_can_change_is_none() {
     let fixture = Fixture::new();
     let model = fixture.path("1.pt");
@@ -356,8 +430,10 @@ fn a_memory_that_others_can_change_is_none() {
     assert!(
         matches!(
             &refused,
-            autosign_session::Error::Signing(SigningError::TrustInModel { .. })
+            autosign_session::Error::Signing(SigningError::TrustInModel { path }) if path.ends_with("folder/seen.json")
         ),
         "{refused}"
     );
+    // Beside a model of one file, which is not in it.
+    look(&LastSeen::new(fixture.path("seen.json")), &model).unwrap();
 }
