@@ -91,9 +91,6 @@ fn algorithms() -> impl TypedValueParser<Value = HashAlgorithm> {
 
 /// `false`, `true`, `hf-cache`. The option alone is `true`, as upstream has it.
 pub(crate) fn symlinks() -> impl TypedValueParser<Value = Symlinks> {
-    PossibleValuesParser::new(["false", "true", "hf-cache"]).map(|name| match name.as_str() {
-        "true" => Symlinks::Within,
-        "hf-cache" => Symlinks::HfCache,
-        _ => Symlinks::Refused,
-    })
+    PossibleValuesParser::new(Symlinks::NAMES)
+        .map(|name| Symlinks::parse(&name).unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::lock::touches_disk;
 
 /// Far more than is ever kept.
-const MAX_BYTES: u64 = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// So long is a lock of another process waited for: who holds one reads and writes a small file.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,7 +29,9 @@ pub(crate) fn read<T: DeserializeOwned + Default>(path: &Path) -> io::Result<T> 
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         Err(error) => Err(error),
-        Ok(found) if found.len() > MAX_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
+        Ok(found) if usize::try_from(found.len()).map_or(true, |bytes| bytes > MAX_BYTES) => {
+            Err(io::ErrorKind::FileTooLarge.into())
+        }
         Ok(_) => Ok(serde_json::from_slice(&fs::read(path)?)?),
     }
 }
@@ -59,7 +61,7 @@ where
     let result = change(&mut kept)?;
     let bytes = serde_json::to_vec(&kept).map_err(io::Error::from)?;
     // It could not be read again.
-    if bytes.len() as u64 > MAX_BYTES {
+    if bytes.len() > MAX_BYTES {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
     }
     let temp = beside(path, ".tmp");
@@ -147,12 +149,11 @@ mod tests {
                 })
             };
             keep(3).unwrap();
-            let limit = usize::try_from(MAX_BYTES).unwrap();
-            let refused = keep(limit - 1).unwrap_err();
+            let refused = keep(MAX_BYTES - 1).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
             assert_eq!(read::<String>(&path).unwrap(), "xxx");
-            keep(limit - 2).unwrap();
-            assert_eq!(read::<String>(&path).unwrap().len(), limit - 2);
+            keep(MAX_BYTES - 2).unwrap();
+            assert_eq!(read::<String>(&path).unwrap().len(), MAX_BYTES - 2);
         }
     }
 

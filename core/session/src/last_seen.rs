@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use autosign_signing::{AnnotationFault, Hashing, Policy, VerifiedModel, Verifier};
+use autosign_signing::{
+    AnnotationFault, Hashing, Policy, VerifiedModel, Verifier, refuse_writable,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, kept, refuse_trust_in};
@@ -87,7 +88,7 @@ impl LastSeen {
     /// it is taken: who may write to that folder is not known here.
     ///
     /// # Errors
-    /// [`autosign_signing::Error::TrustInModel`], [`autosign_signing::Error::TrustWritable`].
+    /// [`autosign_signing::Error::TrustInModel`], and those of [`refuse_writable`].
     fn refuse_in(&self, model: &Path) -> Result<(), Error> {
         let folder = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -98,13 +99,7 @@ impl LastSeen {
             let path = self.path.clone();
             return Err(autosign_signing::Error::TrustInModel { path }.into());
         }
-        match std::fs::metadata(&self.path) {
-            Ok(found) if found.permissions().mode() & 0o022 != 0 => {
-                let path = self.path.clone();
-                Err(autosign_signing::Error::TrustWritable { path }.into())
-            }
-            _ => Ok(()),
-        }
+        Ok(refuse_writable(&self.path)?)
     }
 
     /// Takes `verified` for the newest of its signer's run from now on, unless one of the same step is newer.

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
     CertificateVerifier, Error as SigningError, ExpectedSigner, Freshness, Hashing, KeyVerifier,
-    KeylessVerifier, Policy, VerifiedModel, Verifier, read_private, signature_path,
+    KeylessVerifier, Policy, RelPath, Symlinks, VerifiedModel, Verifier, read_private,
+    refuse_writable, signature_path,
 };
 use glob::Pattern;
 use serde::Deserialize;
@@ -51,10 +52,21 @@ pub struct TrustPolicy {
 struct Rule {
     models: Vec<Pattern>,
     signer: Believed,
-    expect_name: Option<String>,
+    expect_name: Option<Name>,
+    symlinks: Option<Symlinks>,
+    /// Relative to the model.
+    ignore: Vec<PathBuf>,
     freshness: Freshness,
     max_age: Option<Duration>,
     last_seen: Option<LastSeen>,
+}
+
+/// What the signer must have called the model.
+#[derive(Debug)]
+enum Name {
+    Given(String),
+    /// As the path that was asked for does.
+    Own,
 }
 
 #[derive(Debug)]
@@ -94,18 +106,28 @@ struct Wire {
     certificate_identity: Option<String>,
     timestamp_certificate_chain: Option<Vec<PathBuf>>,
     revocation_list: Option<Vec<PathBuf>>,
-    expect_name: Option<String>,
+    symlinks: Option<Value>,
+    ignore_paths: Option<Vec<String>>,
+    expect_name: Option<Value>,
     run: Option<String>,
     min_step: Option<u64>,
     max_age: Option<String>,
     last_seen: Option<PathBuf>,
 }
 
+/// What has a word of its own beside yes and no.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "neither true or false nor a text")]
+enum Value {
+    Flag(bool),
+    Text(String),
+}
+
 impl TrustPolicy {
     /// Reads the TOML file at `path`. Paths in it are taken from its folder.
     ///
     /// # Errors
-    /// [`SigningError::Io`], [`SigningError::TrustWritable`] where others may write to it, [`Error::TrustPolicy`].
+    /// [`SigningError::Io`], those of [`refuse_writable`], [`Error::TrustPolicy`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let wrong = |reason: String| Error::TrustPolicy {
             path: path.into(),
@@ -142,6 +164,8 @@ impl TrustPolicy {
             source,
         })?;
         let real = names.pop().unwrap_or_default();
+        let asked = names.first().and_then(|name| name.file_name());
+        let name = asked.unwrap_or_default().to_string_lossy().into_owned();
         let Some((at, rule)) = self.rule_for(&real) else {
             return Err(Error::NoRule {
                 policy: self.path.clone(),
@@ -162,6 +186,7 @@ impl TrustPolicy {
         Ok(Judgement {
             policy: self,
             rule,
+            name,
             model: real,
         })
     }
@@ -178,13 +203,15 @@ impl TrustPolicy {
 pub struct Judgement<'a> {
     policy: &'a TrustPolicy,
     rule: &'a Rule,
+    /// The last name of the path that was asked for.
+    name: String,
     /// Resolved once: what is verified is what the rule was found for.
     model: PathBuf,
 }
 
 impl Judgement<'_> {
-    /// Verifies the model as the rule says: of what lies there all must be signed, but for git's own files and those without a
-    /// byte where shards are, whatever its signer left out, and nothing old is taken. Without `signature` it lies where
+    /// Verifies the model as the rule says: of what lies there all must be signed, but for git's own files, what the rule leaves
+    /// out and files without a byte where shards are, whatever its signer left out, and nothing old is taken. Without `signature` it lies where
     /// [`signature_path`] has it; where the rule names no instance of Sigstore, that of `keyless` is believed.
     ///
     /// # Errors
@@ -199,9 +226,15 @@ impl Judgement<'_> {
         let (rule, model) = (self.rule, self.model.as_path());
         refuse_trust_in(model, [self.policy.path.as_path()])?;
         let verifier = rule.verifier(model, &self.keyless(keyless))?;
+        let expect_name = rule.expect_name.as_ref().map(|expected| match expected {
+            Name::Given(name) => name.clone(),
+            Name::Own => self.name.clone(),
+        });
         let policy = Policy {
             strict: true,
-            expect_name: rule.expect_name.clone(),
+            expect_name,
+            symlinks: rule.symlinks,
+            ignore: rule.ignore.iter().map(|path| model.join(path)).collect(),
             freshness: rule.freshness.clone().not_older_than(rule.max_age, now),
             ..Policy::default()
         };
@@ -236,7 +269,8 @@ impl Rule {
     fn verifier(&self, model: &Path, keyless: &Keyless) -> Result<Box<dyn Verifier>, Error> {
         let refuse = |files: &[&[PathBuf]]| {
             let files = files.iter().copied().flatten().map(PathBuf::as_path);
-            refuse_trust_in(model, files)
+            refuse_trust_in(model, files.clone())?;
+            files.into_iter().try_for_each(refuse_writable)
         };
         Ok(match &self.signer {
             Believed::Sigstore {
@@ -269,21 +303,21 @@ impl Rule {
 
 impl Wire {
     fn rule(self, folder: &Path) -> Result<Rule, String> {
-        let globs = self.models.iter().map(|glob| {
-            Pattern::new(glob).map_err(|error| format!("`models` has {glob:?}: {}", error.msg))
-        });
-        let globs: Vec<_> = globs.collect::<Result<_, _>>()?;
-        if globs.is_empty() {
-            return Err("`models` is empty".to_owned());
-        }
-        let here = |path: PathBuf| folder.join(path);
-        let all = |paths: Option<Vec<PathBuf>>| -> Vec<PathBuf> {
-            paths.into_iter().flatten().map(here).collect()
+        let models = globs(&self.models)?;
+        let here = |what: &str, path: PathBuf| {
+            if path.as_os_str().is_empty() {
+                return Err(format!("`{what}` is empty"));
+            }
+            Ok(folder.join(path))
         };
-        let max_age = self.max_age.map(|age| {
-            duration(&age)
-                .ok_or_else(|| format!("`max_age` is {age:?}, not such as 90m, 12h or 7d"))
-        });
+        let all = |what: &str, paths: Option<Vec<PathBuf>>| match paths {
+            // Whoever names the list asks for something.
+            Some(paths) if paths.is_empty() => Err(format!("`{what}` is empty")),
+            paths => {
+                let paths = paths.into_iter().flatten();
+                paths.map(|path| here(what, path)).collect()
+            }
+        };
         let signer = match (
             (self.identity, self.identity_provider, self.trust_config),
             self.public_key,
@@ -292,22 +326,28 @@ impl Wire {
         ) {
             ((Some(identity), Some(provider), trust), None, (None, None), (None, None)) => {
                 ExpectedSigner::new(&identity, &provider).map_err(|error| error.to_string())?;
+                if !is_url(&provider) {
+                    return Err(format!("`identity_provider` is {provider:?}, not a URL"));
+                }
+                let trust = trust.map(|path| here("trust_config", path));
                 Believed::Sigstore {
                     identity,
                     provider,
-                    trust_config: trust.map(here),
+                    trust_config: trust.transpose()?,
                 }
             }
             ((None, None, None), Some(public_key), (None, None), (stamps, None)) => Believed::Key {
-                public_key: here(public_key),
-                stamps: all(stamps),
+                public_key: here("public_key", public_key)?,
+                stamps: all("timestamp_certificate_chain", stamps)?,
             },
             ((None, None, None), None, (Some(chain), Some(identity)), (stamps, lists)) => {
+                CertificateVerifier::check_identity(&identity)
+                    .map_err(|error| error.to_string())?;
                 Believed::Certificate {
-                    chain: all(Some(chain)),
+                    chain: all("certificate_chain", Some(chain))?,
                     identity,
-                    stamps: all(stamps),
-                    lists: all(lists),
+                    stamps: all("timestamp_certificate_chain", stamps)?,
+                    lists: all("revocation_list", lists)?,
                 }
             }
             _ => {
@@ -317,17 +357,87 @@ impl Wire {
                 );
             }
         };
+        let max_age = self.max_age.map(|age| {
+            duration(&age)
+                .ok_or_else(|| format!("`max_age` is {age:?}, not such as 90m, 12h or 7d"))
+        });
+        let last_seen = self.last_seen.map(|path| here("last_seen", path));
         Ok(Rule {
-            models: globs,
+            models,
             signer,
-            expect_name: self.expect_name,
+            expect_name: expected(self.expect_name)?,
+            symlinks: self.symlinks.map(links).transpose()?,
+            ignore: inside(self.ignore_paths)?,
             freshness: Freshness {
-                run: self.run,
+                run: self.run.map(|run| said("run", run)).transpose()?,
                 min_step: self.min_step,
                 not_before: None,
             },
             max_age: max_age.transpose()?,
-            last_seen: self.last_seen.map(|path| LastSeen::new(folder.join(path))),
+            last_seen: last_seen.transpose()?.map(LastSeen::new),
         })
     }
+}
+
+fn globs(texts: &[String]) -> Result<Vec<Pattern>, String> {
+    if texts.is_empty() {
+        return Err("`models` is empty".to_owned());
+    }
+    let globs = texts.iter().map(|text| {
+        let wrong = |reason: &str| format!("`models` has {text:?}: {reason}");
+        // Paths are compared as a whole, and are absolute.
+        if text.is_empty() || (text.contains('/') && !text.starts_with(['/', '*'])) {
+            return Err(wrong("no path is so"));
+        }
+        Pattern::new(text).map_err(|error| wrong(error.msg))
+    });
+    globs.collect()
+}
+
+fn said(what: &str, text: String) -> Result<String, String> {
+    match text.as_str() {
+        "" => Err(format!("`{what}` is empty")),
+        _ => Ok(text),
+    }
+}
+
+fn expected(value: Option<Value>) -> Result<Option<Name>, String> {
+    Ok(match value {
+        None | Some(Value::Flag(false)) => None,
+        Some(Value::Flag(true)) => Some(Name::Own),
+        Some(Value::Text(name)) => Some(Name::Given(said("expect_name", name)?)),
+    })
+}
+
+fn links(value: Value) -> Result<Symlinks, String> {
+    let name = match value {
+        Value::Flag(flag) => flag.to_string(),
+        Value::Text(name) => name,
+    };
+    Symlinks::parse(&name).ok_or_else(|| {
+        let names = Symlinks::NAMES.join(", ");
+        format!("`symlinks` is {name:?}, not one of: {names}")
+    })
+}
+
+fn inside(paths: Option<Vec<String>>) -> Result<Vec<PathBuf>, String> {
+    let paths = paths.into_iter().flatten().map(|path| {
+        let whole = path.strip_suffix('/').unwrap_or(&path);
+        match RelPath::parse(whole) {
+            Ok(inside) => Ok(inside.as_str().into()),
+            Err(_) => Err(format!(
+                "`ignore_paths` has {path:?}, not a path inside a model"
+            )),
+        }
+    });
+    paths.collect()
+}
+
+/// Of an issuer: it is compared as it stands, so another form names none.
+fn is_url(text: &str) -> bool {
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }

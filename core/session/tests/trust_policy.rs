@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use autosign_session::{Config, Environment, Error, Keyless, TrustPolicy, saved};
 use autosign_signing::{
     AnnotationFault, CertificateSigner, Dialect, Error as SigningError, ErrorKind, Hashing, Ignore,
-    KeySigner, Manner, Signer, VerifiedModel, publish, seal, signature_path, state,
+    KeySigner, Manner, Signer, Symlinks, VerifiedModel, publish, seal, signature_path, state,
 };
 use common::key;
 use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose, SanType};
@@ -249,46 +249,170 @@ fn certificates_name_their_signer() {
 #[test]
 fn half_a_policy_is_none() {
     let place = Place::new();
-    for (text, told) in [
-        ("allow = 1", "line 1"),
-        ("[[allow]]\nmodels = ['*']\n", "rule 1: it must have one of"),
+    let model = place.model("a.pt", &signer("p256.pem"));
+    let one_of = "it must have one of";
+    let sigstore = "identity = 'a'\nidentity_provider = 'https://b'";
+    let chain = "certificate_chain = ['a.pem']";
+    for (rule, told) in [
+        (String::new(), one_of),
+        ("identity = 'a'".to_owned(), one_of),
         (
-            "[[allow]]\nmodels = ['*']\nidentity = 'a'\n",
-            "rule 1: it must have one of",
-        ),
-        (
-            "[[allow]]\nmodels = ['*']\nidentity = 're:('\nidentity_provider = 'b'\n",
+            "identity = 're:('\nidentity_provider = 'https://b'".to_owned(),
             "no pattern",
         ),
         (
-            "[[allow]]\nmodels = ['*']\ncertificate_chain = ['a.pem']\n",
-            "rule 1: it must have one of",
+            "identity = 'a'\nidentity_provider = 'not a url'".to_owned(),
+            "not a URL",
         ),
         (
-            "[[allow]]\nmodels = ['*']\npublic_key = 'a'\nidentity = 'b'\nidentity_provider = 'c'\n",
-            "rule 1: it must have one of",
+            "identity = 'a'\nidentity_provider = 'https://'".to_owned(),
+            "not a URL",
         ),
         (
-            "[[allow]]\nmodels = []\npublic_key = 'a'\n",
-            "rule 1: `models` is empty",
+            format!("{sigstore}\ntrust_config = ''"),
+            "`trust_config` is empty",
+        ),
+        (chain.to_owned(), one_of),
+        (
+            format!("{chain}\ncertificate_identity = 're:('"),
+            "no pattern",
+        ),
+        (format!("{chain}\ncertificate_identity = ''"), "no pattern"),
+        (
+            "certificate_chain = []\ncertificate_identity = 'b'".to_owned(),
+            "`certificate_chain` is empty",
         ),
         (
-            "[[allow]]\nmodels = ['[']\npublic_key = 'a'\n",
-            "rule 1: `models` has \"[\"",
+            "certificate_chain = ['']\ncertificate_identity = 'b'".to_owned(),
+            "`certificate_chain` is empty",
         ),
         (
-            "[[allow]]\nmodels = ['*']\npublic_key = 'a'\nmax_age = 'soon'\n",
-            "rule 1: `max_age` is \"soon\"",
+            format!("{chain}\ncertificate_identity = 'b'\nrevocation_list = []"),
+            "`revocation_list` is empty",
         ),
-        (
-            "[[allow]]\nmodels = ['*']\npublic_key = 'a'\nmin_steps = 1\n",
-            "line 4",
-        ),
-    ] {
-        let refused = place.policy(text).unwrap_err();
-        assert!(matches!(refused, Error::TrustPolicy { .. }), "{refused}");
-        assert!(refused.to_string().contains(told), "{refused}");
+        (format!("public_key = 'a'\n{sigstore}"), one_of),
+        ("public_key = ''".to_owned(), "`public_key` is empty"),
+    ]
+    .into_iter()
+    .chain(
+        [
+            (
+                "timestamp_certificate_chain = []",
+                "`timestamp_certificate_chain` is empty",
+            ),
+            ("max_age = 'soon'", "`max_age` is \"soon\""),
+            ("run = ''", "`run` is empty"),
+            ("expect_name = ''", "`expect_name` is empty"),
+            ("expect_name = 1", "neither true or false nor a text"),
+            ("last_seen = ''", "`last_seen` is empty"),
+            (
+                "symlinks = 'maybe'",
+                "`symlinks` is \"maybe\", not one of: false, true, hf-cache",
+            ),
+            ("ignore_paths = ['/a']", "`ignore_paths` has \"/a\""),
+            ("ignore_paths = ['a/../..']", "`ignore_paths` has"),
+            ("ignore_paths = ['.']", "`ignore_paths` has"),
+            ("min_steps = 1", "unknown field"),
+        ]
+        .map(|(more, told)| (format!("public_key = 'a'\n{more}"), told)),
+    ) {
+        // It is not the one for this model, and yet.
+        let text = format!("{RULES}\n[[allow]]\nmodels = ['other']\n{rule}\n");
+        let refused = place.verify(&text, &model).unwrap_err();
+        assert!(
+            matches!(refused, Error::TrustPolicy { .. }),
+            "{rule}: {refused}"
+        );
+        let refused = refused.to_string();
+        assert!(refused.contains(told), "{rule}: {refused}");
+        assert!(
+            refused.contains("rule 3: ") || refused.contains("line "),
+            "{refused}"
+        );
+        assert_eq!(refused.lines().count(), 1, "{refused}");
     }
+    for (models, told) in [
+        ("[]", "`models` is empty"),
+        ("['[']", "`models` has \"[\""),
+        ("['']", "no path is so"),
+        ("['models/*']", "no path is so"),
+    ] {
+        let text = format!("[[allow]]\nmodels = {models}\npublic_key = 'a'\n");
+        let refused = place.policy(&text).unwrap_err().to_string();
+        assert!(
+            refused.contains(told) && refused.contains("rule 1: "),
+            "{refused}"
+        );
+    }
+    let refused = place.policy("allow = 1").unwrap_err().to_string();
+    assert!(refused.contains("line 1"), "{refused}");
+    place.verify(RULES, &model).unwrap();
+}
+
+#[test]
+fn a_snapshot_of_a_hugging_face_cache_and_a_folder_from_there_are_models() {
+    let place = Place::new();
+    let repository = place.models.path().join("models--a--b");
+    let snapshot = repository.join("snapshots/r1");
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir(repository.join("blobs")).unwrap();
+    std::fs::write(repository.join("blobs/abc"), b"weights").unwrap();
+    symlink("../../blobs/abc", snapshot.join("model.safetensors")).unwrap();
+    let signature = repository.join("blobs/def");
+    let hashing = Hashing {
+        symlinks: Symlinks::HfCache,
+        ..Hashing::default()
+    };
+    let statement = state(Dialect::Oms, &snapshot, &Ignore::git(), hashing).unwrap();
+    let bundle = seal(&statement, &signer("p256.pem")).unwrap();
+    publish(&signature, &bundle, Manner::Plain).unwrap();
+    symlink("../../blobs/def", snapshot.join("model.sig")).unwrap();
+    let rule =
+        |more: &str| format!("[[allow]]\nmodels = ['*']\npublic_key = 'p256.pub.pem'\n{more}\n");
+    let refused = signing(place.verify(&rule(""), &snapshot).unwrap_err());
+    assert!(refused.hint().contains("`symlinks`"), "{refused}");
+    place
+        .verify(&rule("symlinks = 'hf-cache'"), &snapshot)
+        .unwrap();
+    place
+        .verify(&rule("symlinks = true"), &snapshot)
+        .unwrap_err();
+
+    let folder = place.models.path().join("local");
+    std::fs::create_dir_all(folder.join(".cache/huggingface")).unwrap();
+    std::fs::write(folder.join("weights"), b"1").unwrap();
+    Place::sign(&folder, &[folder.join(".cache")], &signer("p256.pem"));
+    std::fs::write(folder.join(".cache/huggingface/.gitignore"), b"*").unwrap();
+    place.verify(&rule(""), &folder).unwrap_err();
+    let spared = rule("ignore_paths = ['.cache/']");
+    place.verify(&spared, &folder).unwrap();
+    std::fs::write(folder.join("code.py"), b"2").unwrap();
+    place.verify(&spared, &folder).unwrap_err();
+}
+
+#[test]
+fn a_model_is_what_its_signer_called_it_where_a_rule_asks_for_it() {
+    let place = Place::new();
+    let model = place.models.path().join("granite-8b.pt");
+    std::fs::create_dir(&model).unwrap();
+    std::fs::write(model.join("weights"), b"1").unwrap();
+    Place::sign(&model, &[], &signer("p256.pem"));
+    let own = "[[allow]]\nmodels = ['*.pt']\npublic_key = 'p256.pub.pem'\nexpect_name = true\n";
+    place.verify(own, &model).unwrap();
+    let other = place.models.path().join("granite-3b.pt");
+    let refused = |path: &Path| {
+        let refused = signing(place.verify(own, path).unwrap_err());
+        assert!(
+            matches!(refused.root(), SigningError::ModelName { .. }),
+            "{refused}"
+        );
+    };
+    symlink(&model, &other).unwrap();
+    refused(&other);
+    std::fs::remove_file(&other).unwrap();
+    std::fs::rename(&model, &other).unwrap();
+    refused(&other);
+    place.verify(&own.replace("true", "false"), &other).unwrap();
 }
 
 #[test]
@@ -315,10 +439,42 @@ fn nobody_says_by_the_model_who_may_sign_it() {
     let policy = place.etc.path().join("policy.toml");
     std::fs::write(&policy, RULES).unwrap();
     verify(&policy).unwrap();
-    std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o666)).unwrap();
-    let refused = signing(verify(&policy).unwrap_err());
-    assert!(
-        matches!(refused, SigningError::TrustWritable { .. }),
-        "{refused}"
+    let refused = |path: &Path, mode: u32, told: &str| {
+        let before = path.metadata().unwrap().permissions();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let refused = signing(verify(&policy).unwrap_err());
+        std::fs::set_permissions(path, before).unwrap();
+        let refused = format!("{refused:?}");
+        assert!(refused.starts_with(told), "{refused}");
+    };
+    let key = place.etc.path().join("p256.pub.pem");
+    for path in [&policy, &key] {
+        refused(path, 0o666, "TrustWritable");
+        refused(path, 0o664, "TrustWritable");
+    }
+    let etc = place.etc.path();
+    refused(etc, 0o777, "TrustReplaceable");
+    for mode in [0o775, 0o1777] {
+        std::fs::set_permissions(etc, PermissionsExt::from_mode(mode)).unwrap();
+        verify(&policy).unwrap();
+    }
+    // A file that a rule names elsewhere, and one that a link leads to.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let moved = elsewhere.path().join("key.pem");
+    std::fs::rename(&key, &moved).unwrap();
+    symlink(&moved, &key).unwrap();
+    verify(&policy).unwrap();
+    refused(elsewhere.path(), 0o777, "TrustReplaceable");
+    let last_seen = RULES.replace(
+        "'p256.pub.pem'",
+        &format!(
+            "'p256.pub.pem'\nlast_seen = '{}'",
+            moved.with_file_name("seen").display()
+        ),
     );
+    std::fs::write(&policy, last_seen).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    std::fs::copy(&moved, &key).unwrap();
+    verify(&policy).unwrap();
+    refused(elsewhere.path(), 0o777, "TrustReplaceable");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::{
     AnnotationFault, CertificateFault, Difference, FileKind, IndexFault, Method, PortabilityFault,
@@ -482,8 +482,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A trust file that others may write to.
-    #[error("{path:?}, which says whom to trust, can be written by other users")]
+    /// A file on which trust rests, where everybody may put another in its place.
+    #[error(
+        "{path:?}, on which trust rests, can be replaced by other users, who may write to {folder:?}"
+    )]
+    TrustReplaceable {
+        /// The file.
+        path: PathBuf,
+        /// Its folder, or that of the file that it is a link to.
+        folder: PathBuf,
+    },
+    /// A file on which trust rests, and that others may write to.
+    #[error("{path:?}, on which trust rests, can be written by other users")]
     TrustWritable {
         /// The file.
         path: PathBuf,
@@ -546,53 +556,6 @@ impl Error {
         match self {
             Self::At { source, .. } => source.root(),
             other => other,
-        }
-    }
-
-    pub(crate) fn not_a_file(path: &Path, kind: impl Into<FileKind>) -> Self {
-        match kind.into() {
-            FileKind::SYMLINK => Self::Symlink {
-                path: path.into(),
-                target: path.read_link().unwrap_or_default(),
-            },
-            kind => Self::NotAFile {
-                path: path.into(),
-                kind,
-            },
-        }
-    }
-
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
-
-    /// Why the model at `path` cannot be opened.
-    pub(crate) fn cannot_open(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let prefix = path.to_owned();
-        move |source| {
-            let mut index = prefix.clone().into_os_string();
-            index.push(".index");
-            let index = PathBuf::from(index);
-            if source.kind() == io::ErrorKind::NotFound && index.is_file() {
-                return Self::CheckpointPrefix { prefix, index };
-            }
-            Self::io("open", prefix)(source)
-        }
-    }
-
-    pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(Self) -> Self {
-        let path = path.into();
-        move |source| Self::At {
-            path,
-            source: Box::new(source),
         }
     }
 }

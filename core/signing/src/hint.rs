@@ -83,7 +83,7 @@ impl Error {
                 "check that the signature was not taken from another model; a model may have been renamed since"
             }
             Self::Name { .. } | Self::NameNotUtf8 { .. } => {
-                "rename the file, or leave it out with --ignore-paths"
+                "rename the file, or leave it out with --ignore-paths (in a policy `ignore_paths`)"
             }
             Self::NoRekor { .. } => {
                 "set MODEL_SIGNING_REKOR_VERSION to a version that it has, or to `auto`"
@@ -102,7 +102,7 @@ impl Error {
                 "rename it, or leave it out with --ignore-paths; without --portable such names are taken"
             }
             Self::NotAFile { .. } => {
-                "name a regular file; where it lies in a model, it can be left out with --ignore-paths"
+                "name a regular file; where it lies in a model, it can be left out with --ignore-paths (in a policy `ignore_paths`)"
             }
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
             #[cfg(feature = "pkcs11")]
@@ -120,7 +120,7 @@ impl Error {
             Self::SigningFailed => "check the key with `openssl pkey -check -in KEY`",
             Self::SingleFileExpected { .. } => "name the file that was signed",
             Self::Symlink { .. } => {
-                "name the file itself, replace the link by a copy, leave it out with --ignore-paths, or follow links: --allow-symlinks, in a Hugging Face cache --allow-symlinks=hf-cache"
+                "name the file itself, replace the link by a copy, leave it out with --ignore-paths, or follow links: --allow-symlinks, in a Hugging Face cache --allow-symlinks=hf-cache (in a policy `ignore_paths`, `symlinks`)"
             }
             Self::SymlinkNotFollowed { fault, .. } => fault.hint(),
             Self::Token { .. } => "give a fresh identity token for the audience of this Fulcio",
@@ -137,6 +137,9 @@ impl Error {
             Self::TrustInModel { .. } => "take whom to trust from a place that you control",
             Self::TrustRefresh { .. } => {
                 "check the network and `model-signing trust refresh`; if it persists, ask the operator of the instance"
+            }
+            Self::TrustReplaceable { .. } => {
+                "run `chmod o-w` on that folder, after looking at who wrote to it, or keep the file elsewhere"
             }
             Self::TrustWritable { .. } => {
                 "run `chmod go-w` on it, after looking at who wrote to it"

@@ -115,6 +115,7 @@ impl Error {
             | Self::TrustGivenTwice { .. }
             | Self::TrustInModel { .. }
             | Self::TrustRefresh { .. }
+            | Self::TrustReplaceable { .. }
             | Self::TrustRootMissing
             | Self::TrustWritable { .. } => ErrorKind::Trust,
             #[cfg(feature = "pkcs11")]

@@ -47,6 +47,7 @@ mod pattern;
 mod pickle;
 mod portable;
 mod publish;
+mod raise;
 mod random;
 mod redacted;
 mod serialization;
@@ -97,7 +98,7 @@ pub use signer::{
 pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
 pub use statement::Statement;
 pub use symlinks::{SymlinkFault, Symlinks};
-pub use trust::{Known, TrustConfig, TufRepository, read_private};
+pub use trust::{Known, TrustConfig, TufRepository, read_private, refuse_writable};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
     KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,

@@ -29,9 +29,14 @@ impl Pattern {
             return Ok(Self::Exact(text.to_owned()));
         };
         let compile = |expression: &str| {
-            Regex::new(expression).map_err(|error| Error::IdentityPattern {
-                pattern: text.to_owned(),
-                reason: error.to_string(),
+            Regex::new(expression).map_err(|error| {
+                // The lines above the last one draw a picture of it.
+                let reason = error.to_string();
+                let last = reason.lines().last().unwrap_or_default();
+                Error::IdentityPattern {
+                    pattern: text.to_owned(),
+                    reason: last.trim_start_matches("error: ").to_owned(),
+                }
             })
         };
         // By itself first: `a)|(b` is sound only inside the parentheses, and there no anchor holds it.
@@ -89,8 +94,10 @@ mod tests {
             assert!(!matches(pattern, identity), "{pattern}");
         }
         assert!(!matches("re:.*", "") && !matches("glob:**", ""));
-        for pattern in ["", "re:(", "re:a)|(b"] {
-            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
+        for pattern in ["", "re:(", "re:a)|(b", "re:(\n(", "re:a{9999999}"] {
+            let refused = Pattern::parse(pattern).unwrap_err().to_string();
+            assert_eq!(refused.lines().count(), 1, "{refused}");
+            assert!(!refused.contains("error:"), "{refused}");
         }
     }
 }

@@ -40,6 +40,22 @@ pub enum Symlinks {
     HfCache,
 }
 
+impl Symlinks {
+    /// What users write, in this order: refused, within, Hugging Face's cache.
+    pub const NAMES: [&'static str; 3] = ["false", "true", "hf-cache"];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "false" => Some(Self::Refused),
+            "true" => Some(Self::Within),
+            "hf-cache" => Some(Self::HfCache),
+            _ => None,
+        }
+    }
+}
+
 /// Why a link is not followed.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +82,7 @@ impl SymlinkFault {
                 "remove the link, or leave it out with --ignore-paths"
             }
             Self::Escapes => {
-                "replace the link by a copy, or leave it out with --ignore-paths; in a Hugging Face cache give --allow-symlinks=hf-cache"
+                "replace the link by a copy, or leave it out with --ignore-paths; in a Hugging Face cache give --allow-symlinks=hf-cache (in a policy `ignore_paths`, `symlinks`)"
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use sigstore_trust_root::{
     SIGSTORE_PRODUCTION_SIGNING_CONFIG, SIGSTORE_PRODUCTION_TRUSTED_ROOT,
@@ -340,14 +341,41 @@ fn select<'a>(
 /// Reads a file that says whom to trust: whoever can write to it decides that. `what` it should be is for the error.
 ///
 /// # Errors
-/// [`Error::TrustWritable`], and those of [`read_capped`].
+/// Those of [`refuse_writable`] and of [`read_capped`].
 pub fn read_private(path: &Path, what: &'static str) -> Result<Vec<u8>, Error> {
     let bytes = read_capped(path, what, MAX_BYTES)?;
-    let found = rustix::fs::stat(path).map_err(|error| Error::io("stat", path)(error.into()))?;
-    if Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+    refuse_writable(path)?;
+    Ok(bytes)
+}
+
+/// Refuses a file on which trust rests where others than its owner may write to it, or everybody to the folder that it lies in, or
+/// where it is a link to. A folder of a group is taken, since under a umask of 002 each is one, and so is a sticky one, where
+/// nobody takes another's file away. The file need not exist.
+///
+/// # Errors
+/// [`Error::TrustWritable`], [`Error::TrustReplaceable`], [`Error::Io`].
+pub fn refuse_writable(path: &Path) -> Result<(), Error> {
+    let mode = |path: &Path| match rustix::fs::stat(path) {
+        Ok(found) => Ok(Mode::from_raw_mode(found.st_mode)),
+        Err(Errno::NOENT) => Ok(Mode::empty()),
+        Err(error) => Err(Error::io("stat", path)(error.into())),
+    };
+    if mode(path)?.intersects(Mode::WGRP | Mode::WOTH) {
         return Err(Error::TrustWritable { path: path.into() });
     }
-    Ok(bytes)
+    for place in [Some(path.to_path_buf()), path.canonicalize().ok()] {
+        let folder = match place.as_deref().and_then(Path::parent) {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if mode(folder)?.intersection(Mode::WOTH | Mode::SVTX) == Mode::WOTH {
+            return Err(Error::TrustReplaceable {
+                path: path.into(),
+                folder: folder.into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn wrong(reason: impl std::fmt::Display) -> Error {

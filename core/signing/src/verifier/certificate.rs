@@ -130,6 +130,14 @@ impl CertificateVerifier {
         Ok(self)
     }
 
+    /// Whether [`with_identity`](Self::with_identity) takes it.
+    ///
+    /// # Errors
+    /// [`Error::IdentityPattern`].
+    pub fn check_identity(identity: &str) -> Result<(), Error> {
+        Pattern::parse(identity).map(drop)
+    }
+
     /// Also believes the timestamps of some authorities: each PEM file of `chains` goes from the certificate that signs them
     /// (extended key usage timeStamping, ECDSA) to its root, which is at least two. Not one that signs models, too.
     ///
