@@ -247,8 +247,16 @@ fn tell_run(run: &str, chain: &Chain, out: &mut dyn Write) {
         0 => String::new(),
         count => format!(", {}", counted(count, "is missing", "are missing")),
     };
+    // One is what everybody expects.
+    let beginnings = match chain.beginnings.len() {
+        0 | 1 => String::new(),
+        count => format!(", {count} follow on none"),
+    };
     let count = counted(chain.links.len(), "signature", "signatures");
-    say(out, format_args!("run {}: {count}{missing}", shown(run)));
+    say(
+        out,
+        format_args!("run {}: {count}{beginnings}{missing}", shown(run)),
+    );
     for link in &chain.links {
         let saved = link
             .said
@@ -278,6 +286,7 @@ fn run_json(run: &str, chain: &Chain) -> Value {
     json!({
         "run": run,
         "signatures": chain.links.iter().map(link_json).collect::<Vec<_>>(),
+        "beginnings": digests(&chain.beginnings),
         "missing": digests(&chain.missing),
         "forks": digests(&chain.forks),
     })
@@ -307,6 +316,10 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     (
         "runs[].signatures",
         "in the order in which the run saved, a list as below",
+    ),
+    (
+        "runs[].beginnings",
+        "those that name no parent, one for each machine that signs, a list of `payload_digest`",
     ),
     (
         "runs[].missing",

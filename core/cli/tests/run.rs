@@ -146,6 +146,18 @@ fn an_audit_finds_what_is_wrong_in_a_run() {
         ["1 signature names no run", "Verification succeeded"]
     );
 
+    sign(&place, "rogue.pt", "--run tune-7");
+    let said = place.run(&format!("{AUDIT} --complete"));
+    assert!(
+        said.code == GOOD
+            && said
+                .out
+                .starts_with("run \"tune-7\": 4 signatures, 2 follow on none\n"),
+        "{}",
+        said.out
+    );
+    std::fs::remove_file(place.path("runs/rogue.pt.sig")).unwrap();
+
     std::fs::remove_file(place.path("runs/2.pt.sig")).unwrap();
     let said = place.run(AUDIT);
     assert_eq!(said.code, GOOD);
@@ -167,6 +179,8 @@ fn an_audit_finds_what_is_wrong_in_a_run() {
         }
     }
     let (run, last) = (&found["runs"][0], &found["runs"][0]["signatures"][1]);
+    let first = &run["signatures"][0]["payload_digest"];
+    assert_eq!(run["beginnings"], serde_json::json!([first]));
     assert_eq!(run["missing"][0], last["annotations"]["parent"]);
 
     let bundle = std::fs::read_to_string(place.path("runs/3.pt.sig")).unwrap();

@@ -24,6 +24,8 @@ pub struct Link {
 pub struct Chain {
     /// Those that are there, in the order in which the run saved.
     pub links: Vec<Link>,
+    /// Those that name none before them: the first of each machine, or of each spool. More than these are somebody else's.
+    pub beginnings: BTreeSet<Digest>,
     /// What one of them names, and is not there: it was removed together with its checkpoint, has been replaced, or was never
     /// published because signing failed.
     pub missing: BTreeSet<Digest>,
@@ -49,6 +51,7 @@ pub struct Chain {
 /// let (runs, _) = chains([link("one", None), link("two", Some("one")), link("four", Some("three"))]);
 /// assert_eq!(runs["tune-7"].missing.len(), 1);
 /// assert!(runs["tune-7"].forks.is_empty());
+/// assert_eq!(runs["tune-7"].beginnings, [Digest::of(b"one")].into());
 /// ```
 #[must_use]
 pub fn chains(links: impl IntoIterator<Item = Link>) -> (BTreeMap<String, Chain>, Vec<Link>) {
@@ -73,6 +76,7 @@ impl Chain {
         let mut named: BTreeMap<Digest, Digest> = BTreeMap::new();
         for link in &self.links {
             let Some(parent) = link.said.parent else {
+                self.beginnings.insert(link.payload);
                 continue;
             };
             if !there.contains(&parent) {
