@@ -22,7 +22,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _core, _session, frameworks
+from model_signing_autosign import _arguments, _core, _session, frameworks
 from model_signing_autosign._core import Status
 from model_signing_autosign._faults import contained
 from model_signing_autosign._saving import paused
@@ -157,7 +157,7 @@ def set_step(step: int | None) -> None:
 
     Raises:
         TypeError: If it is no whole number.
-        OverflowError: If it is less than 0, or has more than 64 bits.
+        ValueError: If it is less than 0, or has more than 64 bits.
         ConfigError: If a setting is unusable and MODEL_SIGNING_ON_ERROR is ``raise``.
 
     Examples:
@@ -166,6 +166,7 @@ def set_step(step: int | None) -> None:
         >>> # torch.save(model.state_dict(), "last.pt")
         >>> autosign.set_step(None)
     """
+    _arguments.counted(step=step)
     _session.current().set_step(step)
 
 
@@ -223,7 +224,7 @@ def sign(  # noqa: PLR0913 - every argument is a name
         Path of the signature.
 
     Raises:
-        TypeError: If arguments of both ways to sign are given.
+        TypeError: If arguments of both ways to sign are given, or one path for the list ``certificate_chain``.
         ConfigError: If there is neither a key nor a token, or the public instances are not to be used.
         SigningError: If key, certificate or token cannot be used, a service fails, the model cannot be read or the
             signature cannot be written.
@@ -233,6 +234,7 @@ def sign(  # noqa: PLR0913 - every argument is a name
         >>> autosign.sign("model.pt", private_key="key.pem").name
         'model.pt.sig'
     """
+    _arguments.several(certificate_chain=certificate_chain)
     with_key = password is not None or signing_certificate is not None or bool(certificate_chain)
     if not with_key and (private_key, identity_token, trust_config, signature) == (None,) * 4:
         return _session.current().sign(model)
@@ -345,7 +347,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
 
     Raises:
         TypeError: If it is not one of ``public_key``, ``identity`` with ``identity_provider``, ``certificate_chain``,
-            and ``policy``.
+            and ``policy``; or if one path is given for a list of them, or ``min_step`` is no whole number.
+        ValueError: If ``min_step`` is less than 0, or has more than 64 bits.
         UnsignedError: If there is no signature.
         VerificationError: If the signature is not theirs, or the model is not what was signed, or not what was asked
             for.
@@ -356,6 +359,12 @@ def verify(  # noqa: PLR0913 - every argument is a name
         >>> len(autosign.verify("model.pt", public_key="public.pem"))
         1
     """
+    _arguments.several(
+        certificate_chain=certificate_chain,
+        timestamp_certificate_chain=timestamp_certificate_chain,
+        revocation_list=revocation_list,
+    )
+    _arguments.counted(min_step=min_step)
     if policy is not None:
         given = (public_key, identity, identity_provider, trust_config, certificate_chain, certificate_identity, at)
         asked = (expect_name, run, min_step, max_age, last_seen)
