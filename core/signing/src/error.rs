@@ -482,16 +482,6 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A file on which trust rests, where everybody may put another in its place.
-    #[error(
-        "{path:?}, on which trust rests, can be replaced by other users, who may write to {folder:?}"
-    )]
-    TrustReplaceable {
-        /// The file.
-        path: PathBuf,
-        /// Its folder, or that of the file that it is a link to.
-        folder: PathBuf,
-    },
     /// A file on which trust rests, and that others may write to.
     #[error("{path:?}, on which trust rests, can be written by other users")]
     TrustWritable {

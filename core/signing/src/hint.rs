@@ -138,9 +138,6 @@ impl Error {
             Self::TrustRefresh { .. } => {
                 "check the network and `model-signing trust refresh`; if it persists, ask the operator of the instance"
             }
-            Self::TrustReplaceable { .. } => {
-                "run `chmod o-w` on that folder, after looking at who wrote to it, or keep the file elsewhere"
-            }
             Self::TrustWritable { .. } => {
                 "run `chmod go-w` on it, after looking at who wrote to it"
             }

@@ -115,7 +115,6 @@ impl Error {
             | Self::TrustGivenTwice { .. }
             | Self::TrustInModel { .. }
             | Self::TrustRefresh { .. }
-            | Self::TrustReplaceable { .. }
             | Self::TrustRootMissing
             | Self::TrustWritable { .. } => ErrorKind::Trust,
             #[cfg(feature = "pkcs11")]

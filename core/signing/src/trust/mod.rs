@@ -348,32 +348,19 @@ pub fn read_private(path: &Path, what: &'static str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Refuses a file on which trust rests where others than its owner may write to it, or everybody to the folder that it lies in, or
-/// where it is a link to. A folder of a group is taken, since under a umask of 002 each is one, and so is a sticky one, where
-/// nobody takes another's file away. The file need not exist.
+/// Refuses a file on which trust rests where others than its owner may write to it. The file need not exist. Of its folder nothing is
+/// asked: those that Kubernetes mounts are everybody's to write to, were they not of one pod alone.
 ///
 /// # Errors
-/// [`Error::TrustWritable`], [`Error::TrustReplaceable`], [`Error::Io`].
+/// [`Error::TrustWritable`], [`Error::Io`].
 pub fn refuse_writable(path: &Path) -> Result<(), Error> {
-    let mode = |path: &Path| match rustix::fs::stat(path) {
-        Ok(found) => Ok(Mode::from_raw_mode(found.st_mode)),
-        Err(Errno::NOENT) => Ok(Mode::empty()),
-        Err(error) => Err(Error::io("stat", path)(error.into())),
+    let mode = match rustix::fs::stat(path) {
+        Ok(found) => Mode::from_raw_mode(found.st_mode),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(Error::io("stat", path)(error.into())),
     };
-    if mode(path)?.intersects(Mode::WGRP | Mode::WOTH) {
+    if mode.intersects(Mode::WGRP | Mode::WOTH) {
         return Err(Error::TrustWritable { path: path.into() });
-    }
-    for place in [Some(path.to_path_buf()), path.canonicalize().ok()] {
-        let folder = match place.as_deref().and_then(Path::parent) {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        if mode(folder)?.intersection(Mode::WOTH | Mode::SVTX) == Mode::WOTH {
-            return Err(Error::TrustReplaceable {
-                path: path.into(),
-                folder: folder.into(),
-            });
-        }
     }
     Ok(())
 }
