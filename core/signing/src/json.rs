@@ -9,7 +9,9 @@ use std::ops::Deref;
 
 use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::Error;
 
@@ -71,6 +73,82 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+/// A list of at most `LIMIT`. What is more is counted while it is read, and not kept.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Few<T, const LIMIT: usize> {
+    first: Vec<T>,
+    #[serde(skip)]
+    found: usize,
+}
+
+impl<T, const LIMIT: usize> Few<T, LIMIT> {
+    /// # Errors
+    /// How many there are, where they are more than `LIMIT`.
+    pub(crate) fn all(&self) -> Result<&[T], usize> {
+        if self.found > LIMIT {
+            return Err(self.found);
+        }
+        Ok(&self.first)
+    }
+
+    /// The same, taken out.
+    pub(crate) fn into_all(self) -> Result<Vec<T>, usize> {
+        self.all().map(drop)?;
+        Ok(self.first)
+    }
+
+    /// How many there are.
+    pub(crate) fn found(&self) -> usize {
+        self.found
+    }
+}
+
+impl<T, const LIMIT: usize> Default for Few<T, LIMIT> {
+    fn default() -> Self {
+        Self::from_iter([])
+    }
+}
+
+impl<T, const LIMIT: usize> FromIterator<T> for Few<T, LIMIT> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let first: Vec<_> = all.into_iter().collect();
+        let found = first.len();
+        Self { first, found }
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const LIMIT: usize> Deserialize<'de> for Few<T, LIMIT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor(PhantomData))
+    }
+}
+
+struct FewVisitor<T, const LIMIT: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const LIMIT: usize> Visitor<'de> for FewVisitor<T, LIMIT> {
+    type Value = Few<T, LIMIT>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut few = Few::default();
+        while few.found < LIMIT {
+            let Some(one) = seq.next_element()? else {
+                return Ok(few);
+            };
+            few.first.push(one);
+            few.found += 1;
+        }
+        while let Some(IgnoredAny) = seq.next_element()? {
+            few.found += 1;
+        }
+        Ok(few)
     }
 }
 
