@@ -305,7 +305,7 @@ impl Wire {
             freshness: Freshness {
                 run: self.run,
                 min_step: self.min_step,
-                not_before: None,
+                ..Freshness::default()
             },
             max_age: max_age.transpose()?,
             last_seen: self.last_seen.map(|path| LastSeen::new(folder.join(path))),
