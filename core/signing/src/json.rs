@@ -18,6 +18,9 @@ use crate::Error;
 /// Nothing that is read here nests deeper.
 const MAX_DEPTH: usize = 64;
 
+/// Nothing that is read here has an object of more keys; they are all kept until its end.
+const MAX_KEYS: usize = 1 << 16;
+
 /// Parses `bytes`, which should be a `what`.
 pub(crate) fn read<'a, T: Deserialize<'a>>(
     what: &'static str,
@@ -31,6 +34,11 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
             Some(Fault::Deep) => Error::TooDeep {
                 what,
                 limit: MAX_DEPTH,
+            },
+            Some(Fault::Many) => Error::TooMany {
+                what: "keys of one object",
+                found: MAX_KEYS + 1,
+                limit: MAX_KEYS,
             },
             None => Error::Json { what, source },
         })
@@ -162,6 +170,7 @@ fn check(bytes: &[u8], fault: &Cell<Option<Fault>>) -> Result<(), serde_json::Er
 enum Fault {
     Twice(String),
     Deep,
+    Many,
 }
 
 /// Any value, looked through for keys given twice and for depth.
@@ -207,6 +216,10 @@ impl<'de> Visitor<'de> for Sound<'_> {
                 return Err(de::Error::custom(format_args!(
                     "key {key:?} is given twice"
                 )));
+            }
+            if keys.more.len() + FEW > MAX_KEYS {
+                self.fault.set(Some(Fault::Many));
+                return Err(de::Error::custom(format_args!("more than {MAX_KEYS} keys")));
             }
             map.next_value_seed(inside)?;
         }
@@ -314,6 +327,16 @@ mod tests {
             let error = parse::<Value>(twice.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("twice"), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_of_one_object_are_limited() {
+        let of = |keys: usize| {
+            let keys: Vec<_> = (0..keys).map(|key| format!(r#""{key}":0"#)).collect();
+            read::<serde::de::IgnoredAny>("bundle", format!("{{{}}}", keys.join(",")).as_bytes())
+        };
+        assert!(of(MAX_KEYS).is_ok());
+        assert!(matches!(of(MAX_KEYS + 1), Err(Error::TooMany { .. })));
     }
 
     #[test]
