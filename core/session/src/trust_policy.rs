@@ -371,7 +371,7 @@ impl Wire {
             freshness: Freshness {
                 run: self.run.map(|run| said("run", run)).transpose()?,
                 min_step: self.min_step,
-                not_before: None,
+                ..Freshness::default()
             },
             max_age: max_age.transpose()?,
             last_seen: last_seen.transpose()?.map(LastSeen::new),

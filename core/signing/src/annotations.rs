@@ -11,10 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::json::Object;
 use crate::{Digest, Error, Statement, VerifiedManifest};
 
+/// Two good clocks do not differ by more.
+const SLACK: Duration = Duration::from_secs(300);
+/// Room for any name that a person reads. Whoever remembers runs keeps the whole of it.
+const MAX_RUN_BYTES: usize = 256;
+
 /// What the signer says of a checkpoint beside its files. All of it is as true as the signer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations {
-    /// Which training saved it.
+    /// Which training saved it: at most 256 bytes.
     pub run: Option<String>,
     /// After how many training steps.
     pub step: Option<u64>,
@@ -51,15 +56,29 @@ pub struct Freshness {
     pub min_step: Option<u64>,
     /// At this time or later.
     pub not_before: Option<SystemTime>,
+    /// At this time or before, but for five minutes that a clock may be fast. Where it is proven when it was signed, that
+    /// counts in its place.
+    pub not_after: Option<SystemTime>,
 }
 
 impl Freshness {
-    /// What is older than `age` at the time `now` is not wanted; where it is nothing, the same as before.
+    /// What is older than `age` at the time `now` is not wanted, nor what is from later; where it is nothing, the same as
+    /// before.
     #[must_use]
     pub fn not_older_than(self, age: Option<Duration>, now: SystemTime) -> Self {
         let earliest = |age| now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         Self {
             not_before: age.map(earliest).or(self.not_before),
+            not_after: age.map(|_| now).or(self.not_after),
+            ..self
+        }
+    }
+
+    /// The same of what was signed at the time `proven`, if that is known: none was saved later.
+    pub(crate) fn signed_at(self, proven: Option<SystemTime>) -> Self {
+        let asked = self.not_before.or(self.not_after);
+        Self {
+            not_after: asked.and(proven).or(self.not_after),
             ..self
         }
     }
@@ -86,14 +105,22 @@ impl Freshness {
                 found: said.step,
             });
         }
-        match self.not_before {
-            Some(earliest) if said.created.is_none_or(|created| created < earliest) => {
-                Err(AnnotationFault::Created {
-                    earliest,
-                    found: said.created,
-                })
-            }
-            _ => Ok(()),
+        let found = said.created;
+        if let Some(earliest) = self.not_before
+            && found.is_none_or(|created| created < earliest)
+        {
+            return Err(AnnotationFault::Created { earliest, found });
+        }
+        let later = |latest: SystemTime| {
+            let limit = latest.checked_add(SLACK).unwrap_or(latest);
+            found.filter(|created| *created > limit)
+        };
+        match self
+            .not_after
+            .and_then(|latest| Some((latest, later(latest)?)))
+        {
+            Some((latest, found)) => Err(AnnotationFault::Future { latest, found }),
+            None => Ok(()),
         }
     }
 }
@@ -109,6 +136,14 @@ pub enum AnnotationFault {
         earliest: SystemTime,
         /// What is signed.
         found: Option<SystemTime>,
+    },
+    /// Saved when it cannot have been: later than now, or than it is proven to be signed.
+    #[error("the signed time is {}, which is after {}", rfc3339(*found), rfc3339(*latest))]
+    Future {
+        /// The latest that is taken, but for what clocks differ by.
+        latest: SystemTime,
+        /// What is signed.
+        found: SystemTime,
     },
     /// A time or a digest that is none.
     #[error("the annotation {field:?} cannot be read: {found:?}")]
@@ -138,6 +173,14 @@ pub enum AnnotationFault {
         /// Whose it is.
         found: Option<String>,
     },
+    /// The name of a run is longer than any.
+    #[error("the name of the run has {found} bytes, and {limit} are the most")]
+    RunTooLong {
+        /// How many bytes it has.
+        found: usize,
+        /// How many it may have.
+        limit: usize,
+    },
     /// From earlier in the training.
     #[error("{}, and {least} is the least", said("the signed step", found.as_ref()))]
     Step {
@@ -157,6 +200,10 @@ impl AnnotationFault {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Form { .. } => "the signature is damaged: get it again from the producer",
+            Self::Future { .. } => {
+                "set the clock of this machine if it is slow; else the signer's was fast, or it says so to be taken for new"
+            }
+            Self::RunTooLong { .. } => "give the run a shorter name, and sign again",
             Self::Created { found: None, .. }
             | Self::Run { found: None, .. }
             | Self::Step { found: None, .. }
@@ -228,10 +275,13 @@ struct Wire {
 }
 
 impl WireAnnotations {
-    pub(crate) fn new(said: &Annotations) -> Option<Object<Self>> {
+    /// # Errors
+    /// [`AnnotationFault::RunTooLong`].
+    pub(crate) fn new(said: &Annotations) -> Result<Option<Object<Self>>, Error> {
         if said.is_empty() {
-            return None;
+            return Ok(None);
         }
+        check_run(said.run.as_ref())?;
         let wire = Wire {
             run: said.run.clone(),
             step: said.step,
@@ -240,15 +290,16 @@ impl WireAnnotations {
             parent: said.parent.map(|digest| digest.to_string()),
         };
         let ours = Some(Object(wire));
-        Some(Object(Self { ours }))
+        Ok(Some(Object(Self { ours })))
     }
 
     /// # Errors
-    /// [`AnnotationFault::Form`] for a time or a digest that is none.
+    /// [`AnnotationFault::Form`] for a time or a digest that is none; [`AnnotationFault::RunTooLong`].
     pub(crate) fn parse(&self) -> Result<Annotations, Error> {
         let Some(Object(wire)) = &self.ours else {
             return Ok(Annotations::default());
         };
+        check_run(wire.run.as_ref())?;
         let time = |text: &String| text.parse::<Timestamp>().ok().map(SystemTime::from);
         Ok(Annotations {
             run: wire.run.clone(),
@@ -257,6 +308,16 @@ impl WireAnnotations {
             created: read("created", wire.created.as_ref(), time)?,
             parent: read("parent", wire.parent.as_ref(), |hex| Digest::from_hex(hex))?,
         })
+    }
+}
+
+fn check_run(run: Option<&String>) -> Result<(), AnnotationFault> {
+    match run.map_or(0, String::len) {
+        found if found > MAX_RUN_BYTES => Err(AnnotationFault::RunTooLong {
+            found,
+            limit: MAX_RUN_BYTES,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Sigstore bundle v0.3 around an envelope, as JSON on disk.
 //!
-//! Reading is strict: size, depth and counts are capped, no key stands twice, the top level holds known fields only.
+//! Reading is strict: size, depth and counts are capped, no key stands twice, the top level holds known fields only. Nobody has
+//! looked at the signature yet, so what is more than it may be is counted while it is read, and not kept.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,17 +12,21 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustix::fs::{Mode, OFlags};
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::envelope::IN_TOTO;
-use crate::json::{self, Object};
+use crate::json::{self, Few, Object};
 use crate::{Digest, Envelope, Error};
 
 /// A file costs some 125 bytes and 4/3 of its name, so this is room for a million files with names of 100 bytes.
 pub(crate) const MAX_BYTES: u64 = 256 << 20;
 /// More log entries or timestamps than any signer puts into a bundle.
 const MAX_PROOFS: usize = 8;
+/// Room for ten times the largest log entry that we know; what is made of one takes a hundred times its text.
+const MAX_ENTRY_BYTES: usize = 128 << 10;
 /// More certificates than any signer puts into a bundle.
 const MAX_CHAIN: usize = 10;
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -126,9 +131,9 @@ impl Bundle {
             });
         }
         let Object(envelope) = wire.dsse_envelope;
-        let [signature] = envelope.signatures.as_slice() else {
+        let Ok([signature]) = envelope.signatures.all() else {
             return Err(Error::SignatureCount {
-                found: envelope.signatures.len(),
+                found: envelope.signatures.found(),
             });
         };
         let envelope = Envelope::new(
@@ -141,11 +146,10 @@ impl Bundle {
         let log_entries = material.tlog_entries.unwrap_or_default();
         let stamps = material.timestamp_verification_data.unwrap_or_default();
         let stamps = stamps.0.rfc3161_timestamps.unwrap_or_default();
-        within("log entries", log_entries.len(), MAX_PROOFS)?;
-        within("timestamps", stamps.len(), MAX_PROOFS)?;
-        let stamps = stamps
-            .iter()
-            .map(|one| decode("signedTimestamp", &one.signed_timestamp));
+        let log_entries = within("log entries", MAX_PROOFS, log_entries.into_all())?;
+        let log_entries = log_entries.into_iter().map(|Entry(entry)| entry).collect();
+        let stamps = within("timestamps", MAX_PROOFS, stamps.all())?.iter();
+        let stamps = stamps.map(|one| decode("signedTimestamp", &one.signed_timestamp));
         let timestamps = stamps.collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new(envelope, signer).with_proofs(log_entries, timestamps))
     }
@@ -161,10 +165,10 @@ impl Bundle {
             dsse_envelope: Object(WireEnvelope {
                 payload: BASE64.encode(&self.envelope.payload).into(),
                 payload_type: IN_TOTO.to_owned(),
-                signatures: vec![Object(WireSignature {
+                signatures: Few::from_iter([Object(WireSignature {
                     sig: BASE64.encode(&self.envelope.signature),
                     keyid: Some(String::new()),
-                })],
+                })]),
             }),
         };
         serde_json::to_vec(&wire).map_err(|source| Error::Json {
@@ -181,7 +185,7 @@ impl Bundle {
         };
         let stamps = (!self.timestamps.is_empty()).then_some(&self.timestamps);
         let proofs = Material {
-            tlog_entries: Some(self.log_entries.clone()),
+            tlog_entries: Some(self.log_entries.iter().cloned().map(Entry).collect()),
             timestamp_verification_data: stamps.map(|stamps| Object(Timestamps::encode(stamps))),
             ..Material::default()
         };
@@ -279,11 +283,8 @@ pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
     Ok(bytes)
 }
 
-fn within(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
-    if found > limit {
-        return Err(Error::TooMany { what, found, limit });
-    }
-    Ok(())
+fn within<T>(what: &'static str, limit: usize, few: Result<T, usize>) -> Result<T, Error> {
+    few.map_err(|found| Error::TooMany { what, found, limit })
 }
 
 fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, Error> {
@@ -309,7 +310,7 @@ struct Material {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     certificate: Option<Object<Certificate>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    tlog_entries: Option<Vec<Value>>,
+    tlog_entries: Option<Few<Entry, MAX_PROOFS>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timestamp_verification_data: Option<Object<Timestamps>>,
 }
@@ -330,6 +331,27 @@ impl Material {
     }
 }
 
+/// A log entry, which is passed on to others as it is.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Entry(Value);
+
+impl<'de> Deserialize<'de> for Entry {
+    /// Nothing is made of one before it is known to be small.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        if text.len() > MAX_ENTRY_BYTES {
+            let limit = MAX_ENTRY_BYTES >> 10;
+            return Err(de::Error::custom(format_args!(
+                "a log entry is larger than {limit} KiB"
+            )));
+        }
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
 // Bundles from before upstream 1.1.0 hold the key itself (`rawBytes`, `keyDetails`) instead of a hint: no use to us.
 #[derive(Serialize, Deserialize)]
 struct PublicKey {
@@ -345,16 +367,16 @@ struct Certificate {
 
 #[derive(Serialize, Deserialize)]
 struct Chain {
-    certificates: Vec<Object<Certificate>>,
+    certificates: Few<Object<Certificate>, MAX_CHAIN>,
 }
 
 impl Chain {
     fn decode(&self) -> Result<Vec<Vec<u8>>, Error> {
-        within("certificates", self.certificates.len(), MAX_CHAIN)?;
-        if self.certificates.is_empty() {
+        let all = within("certificates", MAX_CHAIN, self.certificates.all())?;
+        if all.is_empty() {
             return Err(Error::Material);
         }
-        let all = self.certificates.iter();
+        let all = all.iter();
         all.map(|one| decode("rawBytes", &one.raw_bytes)).collect()
     }
 }
@@ -366,7 +388,7 @@ struct Timestamps {
         rename = "rfc3161Timestamps",
         skip_serializing_if = "Option::is_none"
     )]
-    rfc3161_timestamps: Option<Vec<Object<Timestamp>>>,
+    rfc3161_timestamps: Option<Few<Object<Timestamp>, MAX_PROOFS>>,
 }
 
 impl Timestamps {
@@ -395,7 +417,7 @@ struct WireEnvelope<'a> {
     #[serde(borrow)]
     payload: Cow<'a, str>,
     payload_type: String,
-    signatures: Vec<Object<WireSignature>>,
+    signatures: Few<Object<WireSignature>, 1>,
 }
 
 #[derive(Serialize, Deserialize)]

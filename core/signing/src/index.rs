@@ -8,9 +8,9 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::{Error, Manifest, Model, RelPath, pickle};
+use crate::{Error, Manifest, Model, RelPath, pickle, python};
 
 /// More than any index in JSON has; the largest of today have some 20 MB.
 const MAX_JSON_BYTES: u64 = 64 << 20;
@@ -18,6 +18,8 @@ const MAX_JSON_BYTES: u64 = 64 << 20;
 const MAX_PICKLE_BYTES: u64 = 1 << 30;
 /// Room for all names of one index.
 const MAX_NAMES_BYTES: usize = 64 << 20;
+/// Four files for each of 65,536 processes, which is more than any training has.
+const MAX_NAMES: usize = 1 << 18;
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// What an index names and must not.
@@ -184,12 +186,10 @@ impl Form {
     /// That which a file of this name has.
     fn of(name: &RelPath) -> Option<Self> {
         let name = name.components().next_back()?;
-        // `model.safetensors.index.json`, and of a variant `model.safetensors.index.fp16.json`; Keras' `model.weights.json`.
-        let mut parts = name.rsplit('.');
-        let end: [_; 4] = std::array::from_fn(|_| parts.next());
-        if let [Some("json"), Some("index"), Some(_), _]
-        | [Some("json"), Some(_), Some("index"), Some(_)] = end
-        {
+        // `model.safetensors.index.json`, and of the variant `non.ema` `model.safetensors.index.non.ema.json`; Keras'
+        // `model.weights.json`.
+        let is_json = name.strip_suffix(".json").is_some();
+        if is_json && name.contains(".index.") {
             return Some(Self::WeightMap);
         }
         if name.ends_with("weights.json") {
@@ -211,10 +211,14 @@ impl Form {
         if file.metadata().map_err(fail)?.len() > limit {
             return Ok(Names::default());
         }
-        let bytes = BufReader::with_capacity(BUFFER_BYTES, file.take(limit));
+        let mut bytes = BufReader::with_capacity(BUFFER_BYTES, file.take(limit));
         let mut names = Names::default();
         let read = match self {
-            Self::WeightMap => read_json(bytes, &mut names),
+            Self::WeightMap => {
+                let mut text = Vec::new();
+                bytes.read_to_end(&mut text).map_err(fail)?;
+                read_json(&mut text, &mut names)
+            }
             Self::DistributedCheckpoint => pickle::read(bytes, &mut names),
         };
         match read {
@@ -240,7 +244,7 @@ impl Names {
     pub(crate) fn add(&mut self, name: &str) -> io::Result<()> {
         if !self.all.contains(name) {
             self.bytes += name.len() + size_of::<String>();
-            if self.bytes > MAX_NAMES_BYTES {
+            if self.bytes > MAX_NAMES_BYTES || self.all.len() == MAX_NAMES {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             self.all.insert(name.to_owned());
@@ -259,8 +263,10 @@ impl IntoIterator for Names {
     }
 }
 
-fn read_json(bytes: impl Read, names: &mut Names) -> io::Result<()> {
-    let mut reader = serde_json::Deserializer::from_reader(bytes);
+/// Reads JSON as Python does, which all loaders of these do.
+fn read_json(text: &mut [u8], names: &mut Names) -> io::Result<()> {
+    python::tame(text);
+    let mut reader = serde_json::Deserializer::from_slice(text);
     reader.deserialize_map(Index(names))?;
     Ok(reader.end()?)
 }
@@ -306,27 +312,65 @@ impl<'de> Visitor<'de> for WeightMap<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some((IgnoredAny, files)) = map.next_entry()? {
-            let files = match files {
-                Files::One(file) => vec![file],
-                Files::Several(files) => files,
-                Files::None(IgnoredAny) => continue,
-            };
-            for file in files {
-                self.0.add(&file).map_err(de::Error::custom)?;
-            }
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            map.next_value_seed(Files(self.0))?;
         }
         Ok(())
     }
 }
 
-/// Where a tensor is. Keras has a list for a layer whose variables went to several files.
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum Files {
-    One(String),
-    Several(Vec<String>),
-    None(IgnoredAny),
+/// Where a tensor is. Keras has a list for a layer whose variables went to several files. What is no text is passed over, and
+/// nothing but the names is kept.
+struct Files<'n>(&'n mut Names);
+
+impl<'de> DeserializeSeed<'de> for Files<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Files<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a file or several")
+    }
+
+    fn visit_str<E: de::Error>(self, file: &str) -> Result<(), E> {
+        self.0.add(file).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<(), A::Error> {
+        while files.next_element_seed(Files(&mut *self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -335,15 +379,16 @@ mod tests {
 
     fn in_json(text: &str) -> Option<Vec<String>> {
         let mut names = Names::default();
-        let read = read_json(text.as_bytes(), &mut names);
+        let read = read_json(&mut text.as_bytes().to_vec(), &mut names);
         read.ok().map(|()| names.into_iter().collect())
     }
 
     #[test]
     fn json_names_what_its_weight_map_has() {
         let index = r#"{"metadata": {"total_size": 1}, "weight_map": {"x": "b", "y": "a", "z": "b",
-            "/layers/dense/vars": ["a", "c"], "odd": [1, "d"], "odder": null}, "more": [[{}]]}"#;
-        assert_eq!(in_json(index).unwrap(), ["a", "b", "c"]);
+            "/layers/dense/vars": ["a", "c"], "odd": [1, "d", null, {"e": "e"}], "odder": [null, 1, -1, 0.5, true]},
+            "more": [[{}]]}"#;
+        assert_eq!(in_json(index).unwrap(), ["a", "b", "c", "d"]);
         assert_eq!(
             in_json(r#"{"weight_map": {"x": "\u0061\/b"}}"#).unwrap(),
             ["a/b"]
@@ -353,6 +398,10 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+        // What Python writes and reads.
+        let odd = r#"{"metadata": {"loss": NaN, "best": [-Infinity], "\ud800": "\ud800"}, "\ud800": 1,
+            "weight_map": {"\udfff": "a", "x": NaN, "y": "\ud83d\ude00", "z": ["b", Infinity, "NaN"]}}"#;
+        assert_eq!(in_json(odd).unwrap(), ["NaN", "a", "b", "\u{1f600}"]);
         for other in [
             "",
             "[]",
@@ -376,6 +425,13 @@ mod tests {
         let name = "x".repeat(MAX_NAMES_BYTES / 2);
         assert!(names.add(&name).is_ok() && names.add(&name).is_ok());
         assert!(names.add(&format!("{name}x")).is_err());
+
+        let mut names = Names::default();
+        let mut numbers = (0..).map(|number: usize| number.to_string());
+        for name in numbers.by_ref().take(MAX_NAMES) {
+            names.add(&name).unwrap();
+        }
+        assert!(names.add("0").is_ok() && names.add(&numbers.next().unwrap()).is_err());
     }
 
     #[test]
@@ -408,6 +464,7 @@ mod tests {
             "model.safetensors.index.json",
             "unet/x.index.json",
             "model.safetensors.index.fp16.json",
+            "model.safetensors.index.non.ema.json",
             "m.weights.json",
             ".metadata",
             "a/__12.metadata",
@@ -418,6 +475,8 @@ mod tests {
             "index.json",
             "index.fp16.json",
             "x.index.json.bak",
+            "x.reindex.json",
+            "x.indexes.json",
             "config.json",
             "x.index.json/a",
             "ckpt-3.index",

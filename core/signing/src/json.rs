@@ -9,12 +9,17 @@ use std::ops::Deref;
 
 use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::Error;
 
 /// Nothing that is read here nests deeper.
 const MAX_DEPTH: usize = 64;
+
+/// Nothing that is read here has an object of more keys; they are all kept until its end.
+const MAX_KEYS: usize = 1 << 16;
 
 /// Parses `bytes`, which should be a `what`.
 pub(crate) fn read<'a, T: Deserialize<'a>>(
@@ -29,6 +34,11 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(
             Some(Fault::Deep) => Error::TooDeep {
                 what,
                 limit: MAX_DEPTH,
+            },
+            Some(Fault::Many) => Error::TooMany {
+                what: "keys of one object",
+                found: MAX_KEYS + 1,
+                limit: MAX_KEYS,
             },
             None => Error::Json { what, source },
         })
@@ -74,6 +84,82 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
+/// A list of at most `LIMIT`. What is more is counted while it is read, and not kept.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Few<T, const LIMIT: usize> {
+    first: Vec<T>,
+    #[serde(skip)]
+    found: usize,
+}
+
+impl<T, const LIMIT: usize> Few<T, LIMIT> {
+    /// # Errors
+    /// How many there are, where they are more than `LIMIT`.
+    pub(crate) fn all(&self) -> Result<&[T], usize> {
+        if self.found > LIMIT {
+            return Err(self.found);
+        }
+        Ok(&self.first)
+    }
+
+    /// The same, taken out.
+    pub(crate) fn into_all(self) -> Result<Vec<T>, usize> {
+        self.all().map(drop)?;
+        Ok(self.first)
+    }
+
+    /// How many there are.
+    pub(crate) fn found(&self) -> usize {
+        self.found
+    }
+}
+
+impl<T, const LIMIT: usize> Default for Few<T, LIMIT> {
+    fn default() -> Self {
+        Self::from_iter([])
+    }
+}
+
+impl<T, const LIMIT: usize> FromIterator<T> for Few<T, LIMIT> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let first: Vec<_> = all.into_iter().collect();
+        let found = first.len();
+        Self { first, found }
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const LIMIT: usize> Deserialize<'de> for Few<T, LIMIT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FewVisitor(PhantomData))
+    }
+}
+
+struct FewVisitor<T, const LIMIT: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const LIMIT: usize> Visitor<'de> for FewVisitor<T, LIMIT> {
+    type Value = Few<T, LIMIT>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut few = Few::default();
+        while few.found < LIMIT {
+            let Some(one) = seq.next_element()? else {
+                return Ok(few);
+            };
+            few.first.push(one);
+            few.found += 1;
+        }
+        while let Some(IgnoredAny) = seq.next_element()? {
+            few.found += 1;
+        }
+        Ok(few)
+    }
+}
+
 fn check(bytes: &[u8], fault: &Cell<Option<Fault>>) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let depth = 0;
@@ -84,6 +170,7 @@ fn check(bytes: &[u8], fault: &Cell<Option<Fault>>) -> Result<(), serde_json::Er
 enum Fault {
     Twice(String),
     Deep,
+    Many,
 }
 
 /// Any value, looked through for keys given twice and for depth.
@@ -129,6 +216,10 @@ impl<'de> Visitor<'de> for Sound<'_> {
                 return Err(de::Error::custom(format_args!(
                     "key {key:?} is given twice"
                 )));
+            }
+            if keys.more.len() + FEW > MAX_KEYS {
+                self.fault.set(Some(Fault::Many));
+                return Err(de::Error::custom(format_args!("more than {MAX_KEYS} keys")));
             }
             map.next_value_seed(inside)?;
         }
@@ -236,6 +327,16 @@ mod tests {
             let error = parse::<Value>(twice.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("twice"), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_of_one_object_are_limited() {
+        let of = |keys: usize| {
+            let keys: Vec<_> = (0..keys).map(|key| format!(r#""{key}":0"#)).collect();
+            read::<serde::de::IgnoredAny>("bundle", format!("{{{}}}", keys.join(",")).as_bytes())
+        };
+        assert!(of(MAX_KEYS).is_ok());
+        assert!(matches!(of(MAX_KEYS + 1), Err(Error::TooMany { .. })));
     }
 
     #[test]

@@ -73,7 +73,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::At { source, .. } => source.kind(),
-            Self::Annotation(AnnotationFault::Form { .. }) => ErrorKind::Malformed,
+            Self::Annotation(AnnotationFault::Form { .. } | AnnotationFault::RunTooLong { .. }) => {
+                ErrorKind::Malformed
+            }
             Self::Annotation(_) => ErrorKind::Stale,
             Self::Differs(_)
             | Self::Index(_)

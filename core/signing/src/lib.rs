@@ -47,6 +47,7 @@ mod pattern;
 mod pickle;
 mod portable;
 mod publish;
+mod python;
 mod raise;
 mod random;
 mod redacted;

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -99,6 +100,13 @@ impl fmt::Display for FileKind {
             _ => "special file",
         })
     }
+}
+
+/// A folder that is yet to be listed.
+struct Pending {
+    name: RelPath,
+    /// What it lies in: the way from the root to a deep one is long. Nothing where it is a link.
+    parent: Option<Rc<OwnedFd>>,
 }
 
 /// The files of a model, listed but not read.
@@ -285,11 +293,21 @@ impl Model {
 
     fn tree(root: PathBuf, ignore: &Ignore, symlinks: Symlinks, side: Side) -> Result<Self, Error> {
         let mut model = Self::new(root.clone(), root, symlinks)?;
-        let mut folders: Vec<Option<RelPath>> = vec![None];
-        while let Some(folder) = folders.pop() {
-            if let Err(error) = model.read_folder(folder.as_ref(), ignore, side, &mut folders) {
+        let mut folders = Vec::new();
+        let folder = model.open_below(&model.folder, ".", None)?;
+        model.read_folder(folder, None, ignore, side, &mut folders)?;
+        while let Some(Pending { name, parent }) = folders.pop() {
+            let component = name.components().next_back().unwrap_or_default();
+            let opened = match parent {
+                Some(parent) => model.open_below(&parent, component, Some(&name)),
+                None => model.open_at(&name, FOLDER),
+            };
+            let read = opened.and_then(|opened| {
+                model.read_folder(opened, Some(&name), ignore, side, &mut folders)
+            });
+            if let Err(error) = read {
                 // What is left out may be unreadable or odd: nothing of it is signed.
-                if !folder.is_some_and(|folder| ignore.covers(&folder)) {
+                if !ignore.covers(&name) {
                     return Err(error);
                 }
             }
@@ -299,24 +317,36 @@ impl Model {
         Ok(model)
     }
 
+    /// Opens a folder that is no link; `name` is its name in the model.
+    fn open_below(
+        &self,
+        parent: &OwnedFd,
+        component: &str,
+        name: Option<&RelPath>,
+    ) -> Result<OwnedFd, Error> {
+        rustix::fs::openat(parent, component, FOLDER, Mode::empty())
+            .map_err(|e| Error::io("open", self.shown(name))(e.into()))
+    }
+
+    fn shown(&self, folder: Option<&RelPath>) -> PathBuf {
+        folder.map_or_else(|| self.base.clone(), |folder| self.path_of(folder))
+    }
+
     fn read_folder(
         &mut self,
+        opened: OwnedFd,
         folder: Option<&RelPath>,
         ignore: &Ignore,
         side: Side,
-        folders: &mut Vec<Option<RelPath>>,
+        folders: &mut Vec<Pending>,
     ) -> Result<(), Error> {
-        let shown = folder.map_or_else(|| self.base.clone(), |folder| folder.under(&self.base));
+        let shown = self.shown(folder);
         let fail = |action| {
             let shown = shown.clone();
             move |e: Errno| Error::io(action, shown)(e.into())
         };
-        let opened = match folder {
-            Some(folder) => self.open_at(folder, FOLDER)?,
-            None => rustix::fs::openat(&self.folder, ".", FOLDER, Mode::empty())
-                .map_err(fail("open"))?,
-        };
-        for entry in Dir::read_from(&opened).map_err(fail("read"))? {
+        let opened = Rc::new(opened);
+        for entry in Dir::read_from(&*opened).map_err(fail("read"))? {
             let entry = entry.map_err(fail("read"))?;
             let component = entry.file_name().to_bytes();
             if matches!(component, b"." | b"..")
@@ -327,7 +357,7 @@ impl Model {
             let path = shown.join(OsStr::from_bytes(component));
             let name = RelPath::child(folder, utf8(&path, OsStr::from_bytes(component))?)?;
             let mut stat =
-                rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                rustix::fs::statat(&*opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|e| Error::io("look at", &path)(e.into()))?;
             let ignored = ignore.covers(&name);
             let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
@@ -335,7 +365,10 @@ impl Model {
                 stat = self.follow_entry(&name)?;
             }
             match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => folders.push(Some(name)),
+                FileType::Directory => {
+                    let parent = (!is_link).then(|| opened.clone());
+                    folders.push(Pending { name, parent });
+                }
                 FileType::RegularFile => {
                     let state = FileState::of(&stat);
                     let list = if ignored {

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
+/// As long as a path may be on Linux (`PATH_MAX`). No loader opens a longer one, and what looks at each folder on the way to a
+/// file costs as much as the square of that.
+const MAX_BYTES: usize = 4096;
+/// So many characters of one that is too long are told.
+const SHOWN: usize = 60;
+
 /// A relative path with `/` between its components, none of them empty, `.` or `..` (OMS v1.0).
 ///
 /// Sorts and compares byte by byte, which for UTF-8 is the order of code points that OMS asks for.
@@ -26,7 +32,8 @@ impl RelPath {
     /// Parses a name.
     ///
     /// # Errors
-    /// [`Error::Name`] where `name` is empty, absolute, holds NUL, or has a component that is empty, `.` or `..`.
+    /// [`Error::Name`] where `name` is empty, absolute, longer than 4096 bytes, holds NUL, or has a component that is empty,
+    /// `.` or `..`.
     ///
     /// ```
     /// use autosign_signing::RelPath;
@@ -34,6 +41,13 @@ impl RelPath {
     /// assert!(RelPath::parse("../secret").is_err());
     /// ```
     pub fn parse(name: &str) -> Result<Self, Error> {
+        if name.len() > MAX_BYTES {
+            let shown: String = name.chars().take(SHOWN).collect();
+            return Err(Error::Name {
+                name: format!("{shown}..."),
+                reason: "it is longer than 4096 bytes, which no system opens",
+            });
+        }
         let reason = if name.is_empty() {
             "it is empty"
         } else if name.contains('\0') {
@@ -108,6 +122,15 @@ mod tests {
         ] {
             assert!(RelPath::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_no_longer_than_a_path() {
+        let mut name = "a/".repeat(MAX_BYTES / 2 - 1) + "ab";
+        assert!(RelPath::parse(&name).is_ok());
+        name.push('c');
+        let error = RelPath::parse(&name).unwrap_err().to_string();
+        assert!(error.contains("4096") && error.len() < 200, "{error}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ const ENDING: &str = ".distcp";
 const BARE: &[u8] = b"(012NQRabd}el]ost)u";
 /// No system has longer paths.
 const MAX_TEXT: usize = 4096;
+/// A pickler puts one text into the memo once, and one that was put there under as many numbers is of none.
+const MAX_ATTRIBUTES: usize = 1 << 16;
 /// Numbers, classes and texts of the oldest protocols are lines.
 const MAX_LINE: u64 = 1 << 16;
 
@@ -65,9 +67,9 @@ impl<R: BufRead> Walk<'_, R> {
                 .number(4)
                 .map(|place| self.attributes.contains(&place))?,
             // MEMOIZE, BINPUT, LONG_BINPUT: of what was pushed last, which stays so.
-            0x94 => self.put(self.memo),
-            b'q' => self.number(1).map(|place| self.put(place))?,
-            b'r' => self.number(4).map(|place| self.put(place))?,
+            0x94 => self.put(self.memo)?,
+            b'q' => self.number(1).and_then(|place| self.put(place))?,
+            b'r' => self.number(4).and_then(|place| self.put(place))?,
             // PROTO, FRAME: they may stand anywhere.
             0x80 => self.number(1).and(Ok(self.is_attribute))?,
             0x95 => self.number(8).and(Ok(self.is_attribute))?,
@@ -98,14 +100,17 @@ impl<R: BufRead> Walk<'_, R> {
         }
     }
 
-    fn put(&mut self, place: u64) -> bool {
+    fn put(&mut self, place: u64) -> io::Result<bool> {
         self.memo += 1;
         if self.is_attribute {
             self.attributes.insert(place);
         } else {
             self.attributes.remove(&place);
         }
-        self.is_attribute
+        if self.attributes.len() > MAX_ATTRIBUTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(self.is_attribute)
     }
 
     /// Whether the text of `length` bytes is [`ATTRIBUTE`]; behind one, it is a file's name.
@@ -222,6 +227,23 @@ mod tests {
         ] {
             assert_eq!(pickle(body), Some(Vec::new()), "{body:?}");
         }
+    }
+
+    #[test]
+    fn a_text_is_not_put_into_the_memo_without_end() {
+        let memoized = |times: usize| {
+            let memo = b"\x94".repeat(times);
+            names(
+                &[
+                    b"\x8c\x0drelative_path",
+                    memo.as_slice(),
+                    b"\x8c\x08a.distcp.",
+                ]
+                .concat(),
+            )
+        };
+        assert_eq!(memoized(MAX_ATTRIBUTES), Some(vec!["a.distcp".to_owned()]));
+        assert_eq!(memoized(MAX_ATTRIBUTES + 1), None);
     }
 
     #[test]

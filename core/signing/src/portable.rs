@@ -1,8 +1,6 @@
 //! Names that are good on every system: asked for by whoever ships a model to other ones, and refused by nobody else, since
 //! OMS compares names byte by byte.
 
-use std::collections::HashMap;
-
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{Error, RelPath};
@@ -51,32 +49,50 @@ pub enum PortabilityFault {
 /// Whether all of `names` can lie in one folder on every system.
 ///
 /// # Errors
-/// [`Error::NotPortable`] for the first that cannot.
+/// [`Error::NotPortable`] for one that cannot.
 pub(crate) fn check<'a>(names: impl IntoIterator<Item = &'a RelPath>) -> Result<(), Error> {
-    let mut seen: HashMap<String, &str> = HashMap::new();
+    let refused = |name: &RelPath, fault| {
+        let name = name.to_string();
+        Err(Error::NotPortable { name, fault })
+    };
+    let mut all = Vec::new();
     for name in names {
-        let refused = |fault| {
-            let name = name.to_string();
-            Err(Error::NotPortable { name, fault })
-        };
-        for component in name.components() {
-            if let Some(fault) = fault_of(component) {
-                return refused(fault);
-            }
+        if let Some(fault) = name.components().find_map(fault_of) {
+            return refused(name, fault);
         }
-        // A folder can have a twin, too.
-        let text = name.as_str();
-        let ends = text.match_indices('/').map(|(end, _)| end);
-        for end in ends.chain([text.len()]) {
-            let path = text.get(..end).unwrap_or(text);
-            let other = seen.entry(folded(path)).or_insert(path);
-            if *other != path {
-                let other = (*other).to_owned();
-                return refused(PortabilityFault::Twin { other });
-            }
+        // With NUL, which is in no name and before all that is, the names below one folder stand together when sorted.
+        all.push((folded(name.as_str()).replace('/', "\0"), name));
+    }
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for pair in all.windows(2) {
+        let [one, other] = pair else { continue };
+        if let Some(twin) = twin(one, other) {
+            let fault = PortabilityFault::Twin {
+                other: twin.to_owned(),
+            };
+            return refused(other.1, fault);
         }
     }
     Ok(())
+}
+
+/// What of the first name, the whole of it or a folder, is one with as much of the second when both are folded.
+fn twin<'a>(
+    (one, name): &(String, &'a RelPath),
+    (other, named): &(String, &RelPath),
+) -> Option<&'a str> {
+    let folded = one.split('\0').zip(other.split('\0'));
+    let written = name.components().zip(named.components());
+    let same = folded.zip(written).take_while(|((a, b), _)| a == b);
+    let mut end = 0;
+    for (_, (a, b)) in same {
+        end += a.len();
+        if a != b {
+            return name.as_str().get(..end);
+        }
+        end += 1;
+    }
+    None
 }
 
 fn fault_of(component: &str) -> Option<PortabilityFault> {
@@ -166,6 +182,12 @@ mod tests {
         assert_eq!(
             fault(&["a/x", "a/y", "b/x", "größe", "grosse2", "ab"]),
             None
+        );
+        // Others that sort between the two by bytes.
+        let other = "a".to_owned();
+        assert_eq!(
+            fault(&["A/z", "a", "a!/x", "a.b", "a/a"]),
+            Some(PortabilityFault::Twin { other })
         );
     }
 

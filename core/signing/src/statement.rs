@@ -114,7 +114,8 @@ impl Statement {
     /// The payload: compact JSON, resources sorted by name (code points, OMS v1.0).
     ///
     /// # Errors
-    /// [`Error::Json`], which only a broken serializer could give.
+    /// [`Error::Annotation`] for the name of a run that is too long; [`Error::Json`], which only a broken serializer could
+    /// give.
     pub fn to_json(&self) -> Result<Vec<u8>, Error> {
         let label = self.dialect.label(self.manifest.serialization());
         let resources = self.manifest.resources().iter();
@@ -127,7 +128,7 @@ impl Statement {
                     "sha256".to_owned(),
                     self.manifest.root_digest().to_string(),
                 )]),
-                annotations: WireAnnotations::new(&self.annotations),
+                annotations: WireAnnotations::new(&self.annotations)?,
             })],
             predicate_type: PREDICATE_TYPE.to_owned(),
             predicate: Object(WirePredicate {

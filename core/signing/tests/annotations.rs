@@ -100,6 +100,7 @@ fn an_older_or_another_checkpoint_is_refused_on_request() {
         run: said().run,
         min_step: Some(1500),
         not_before: Some(created()),
+        not_after: Some(created()),
     };
     let policy = Policy {
         freshness: wanted.clone(),
@@ -152,6 +153,54 @@ fn an_older_or_another_checkpoint_is_refused_on_request() {
     // Older than time itself: anything is younger.
     let forever = Freshness::default().not_older_than(Some(Duration::MAX), later);
     assert_eq!(forever.check(&said()), Ok(()));
+}
+
+#[test]
+fn a_time_that_is_yet_to_come_is_refused_where_the_age_is_asked_for() {
+    let fixture = signed(said());
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let asked = |now| Freshness::default().not_older_than(Some(minutes(1)), now);
+    // The clocks of two machines differ.
+    let slow = asked(created() - minutes(5));
+    assert_eq!(slow.check(&said()), Ok(()));
+    let now = created() - minutes(5) - Duration::from_secs(1);
+    let fault = refused(&fixture, asked(now));
+    assert!(
+        matches!(fault, AnnotationFault::Future { latest, found } if (latest, found) == (now, created()))
+    );
+    assert!(fault.to_string().contains("which is after"), "{fault}");
+    // Nobody asked for it.
+    fixture.verify().unwrap();
+    let since = Freshness {
+        not_before: Some(created()),
+        ..Freshness::default()
+    };
+    assert_eq!(since.check(&said()), Ok(()));
+}
+
+#[test]
+fn a_run_has_a_name_of_some_length_where_it_is_written_and_read() {
+    let named = |bytes: usize| Annotations {
+        run: Some("x".repeat(bytes)),
+        ..said()
+    };
+    let fixture = signed(named(256));
+    let mut statement = fixture.verify().unwrap().manifest().statement().clone();
+    let written = String::from_utf8(statement.to_json().unwrap()).unwrap();
+    let longer = written.replace(&"x".repeat(256), &"x".repeat(257));
+    statement.annotate(named(257));
+    let written = seal(&statement, &signer("p256.pem")).map(drop);
+    for error in [written, Statement::parse(longer.as_bytes()).map(drop)] {
+        let error = error.unwrap_err();
+        let Error::Annotation(AnnotationFault::RunTooLong {
+            found: 257,
+            limit: 256,
+        }) = error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(error.kind(), ErrorKind::Malformed);
+    }
 }
 
 #[test]

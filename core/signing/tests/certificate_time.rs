@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
-    CertificateFault as Fault, CertificateSigner, CertificateVerifier, Clock, Connection, Error,
-    Freshness, Hashing, Ignore, JudgedAt, KeySigner, KeyVerifier, Policy, SystemClock, Timestamped,
-    VerifiedModel, sign, verify as verify_model,
+    AnnotationFault, Annotations, CertificateFault as Fault, CertificateSigner,
+    CertificateVerifier, Clock, Connection, Dialect, Error, Freshness, Hashing, Ignore, JudgedAt,
+    KeySigner, KeyVerifier, Manner, Policy, SystemClock, Timestamped, VerifiedModel, publish, seal,
+    sign, state, verify as verify_model,
 };
 use pki::{AS_IT_IS, Leaf, Signed, alone, edit, root};
 use rcgen::date_time_ymd;
@@ -49,6 +50,10 @@ fn authority(stack: &Stack) -> (String, String) {
 }
 
 fn stamped(leaf: &Leaf, url: &str) -> Result<Signed, Error> {
+    stamped_and_said(leaf, url, Annotations::default())
+}
+
+fn stamped_and_said(leaf: &Leaf, url: &str, said: Annotations) -> Result<Signed, Error> {
     let place = Signed::not_yet();
     let (key, certificate) = (
         place.file("key.pem", &leaf.key),
@@ -58,13 +63,9 @@ fn stamped(leaf: &Leaf, url: &str) -> Result<Signed, Error> {
     let signer = CertificateSigner::read::<&str>(&key, None, &certificate, &[])?;
     let signer = Timestamped::new(Box::new(signer), connection, url.to_owned());
     let hashing = Hashing::default();
-    sign(
-        &place.model,
-        &place.signature,
-        &Ignore::git(),
-        &signer,
-        hashing,
-    )?;
+    let mut statement = state(Dialect::Oms, &place.model, &Ignore::git(), hashing)?;
+    statement.annotate(said);
+    publish(&place.signature, &seal(&statement, &signer)?, Manner::Plain)?;
     Ok(place)
 }
 
@@ -98,6 +99,43 @@ fn where_a_signer_says_no_time_the_proven_one_counts() {
         let (model, signature) = (&signed.model, &signed.signature);
         let found = verify_model(model, signature, &believed, &policy, Hashing::default());
         assert_eq!(found.is_ok(), good);
+    }
+}
+
+#[test]
+fn none_is_saved_after_it_is_proven_to_be_signed() {
+    let (top, (url, chain)) = (root("Root", AS_IT_IS), authority(&STACK));
+    let leaf = top.leaf(&|params| params.not_after = date_time_ymd(2040, 1, 1));
+    let hour = Duration::from_secs(3600);
+    for (ahead, good) in [(Duration::from_secs(60), true), (hour, false)] {
+        let created = Some(SystemTime::now() + ahead);
+        let said = Annotations {
+            created,
+            ..Annotations::default()
+        };
+        let signed = stamped_and_said(&leaf, &url, said).unwrap();
+        let chain = signed.file("authority.pem", &chain);
+        let believed = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
+        let believed = believed.with_timestamp_authorities([&chain]).unwrap();
+        // A day later it would not be from the future.
+        let later = SystemTime::now() + 24 * hour;
+        let freshness = Freshness::default().not_older_than(Some(48 * hour), later);
+        for (freshness, good) in [(freshness, good), (Freshness::default(), true)] {
+            let policy = Policy {
+                freshness,
+                ..Policy::default()
+            };
+            let (model, signature) = (&signed.model, &signed.signature);
+            let found = verify_model(model, signature, &believed, &policy, Hashing::default());
+            assert_eq!(found.is_ok(), good);
+            if let Err(error) = found {
+                let fault = error.root();
+                assert!(
+                    matches!(fault, Error::Annotation(AnnotationFault::Future { .. })),
+                    "{error}"
+                );
+            }
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use autosign_signing::{
 use common::{Fixture, signer, verifier};
 
 const INDEX: &str = "model.safetensors.index.json";
+/// Of the variant `non.ema`.
+const VARIANT: &str = "model.safetensors.index.non.ema.json";
 const ONE: &str = "model-00001-of-00002.safetensors";
 const TWO: &str = "model-00002-of-00002.safetensors";
 /// Of two ranks, as torch wrote it.
@@ -77,11 +79,16 @@ fn a_file_that_nobody_signed_is_not_to_be_named() {
         },
         Policy::default(),
     ];
+    // As Python writes it where the loss is none.
+    let odd =
+        format!(r#"{{"metadata": {{"loss": NaN}}, "weight_map": {{"\ud800": ["{TWO}", 1]}}}}"#);
+    let odd = odd.into_bytes();
     for (name, content, shard) in [
         (INDEX, index(&[ONE, TWO]), TWO),
         ("__0.metadata", METADATA.to_vec(), "__1_0.distcp"),
         (".metadata", METADATA.to_vec(), "__1_0.distcp"),
         ("w.weights.json", index(&[TWO]), TWO),
+        (VARIANT, odd, TWO),
     ] {
         // Signed where the shard was not yet there; the second policy has it in its own list.
         for (round, mut policy) in policies.clone().into_iter().enumerate() {

@@ -149,8 +149,9 @@ impl VerifiedManifest {
             });
         }
         let mut said = self.annotations().clone();
-        said.created = said.created.or(self.proven_time());
-        policy.freshness.check(&said)?;
+        let proven = self.proven_time();
+        said.created = said.created.or(proven);
+        policy.freshness.clone().signed_at(proven).check(&said)?;
         if policy.portable {
             portable::check(self.manifest().files())?;
         }
