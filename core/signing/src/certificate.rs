@@ -169,6 +169,8 @@ impl Certificate {
     pub(crate) fn alternative_names(&self) -> impl Iterator<Item = &str> {
         let names = self.alternative.iter().flat_map(|names| &names.0);
         names.filter_map(|name| match name {
+            // An authority that lets anybody have any text for a host would make email addresses and URIs of them.
+            GeneralName::DnsName(text) if text.as_str().contains(['@', '/', ':']) => None,
             GeneralName::Rfc822Name(text)
             | GeneralName::DnsName(text)
             | GeneralName::UniformResourceIdentifier(text) => Some(text.as_str()),

@@ -281,4 +281,21 @@ fn who_signed_is_told_and_can_be_required() {
         "{shown}"
     );
     assert!(!shown.contains("Mallory,O"), "{shown}");
+
+    // Nor is the name of a host an email address or a URI.
+    let odd = top.leaf(&|params| {
+        named(params, "Mallory");
+        let names = [
+            "alice@example.com",
+            "https://example.com/alice",
+            "example.com",
+        ];
+        let names = names.map(|name| SanType::DnsName(name.try_into().unwrap()));
+        params.subject_alt_names = names.into();
+    });
+    let shown = Signed::by(&odd, &[]).verify(&[&top.pem]).unwrap();
+    assert_eq!(
+        shown.manifest().signer().to_string(),
+        "example.com (by CN=Root)"
+    );
 }
