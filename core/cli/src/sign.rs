@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use autosign_session::{Config, Error, PUBLIC_LOG, Settings, saved};
+use autosign_session::{Config, Error, PUBLIC_LOG, Settings, run_name, saved};
 use autosign_signing::{
     CertificateSigner, Dialect, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Signer, Sources,
     Timestamped, publish, read_password, seal, state,
@@ -45,7 +45,7 @@ struct Model {
     #[command(flatten)]
     hashing: HashingArgs,
     /// Also sign which training saved it, and when: for `verify --run` and others that refuse an older checkpoint.
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = named_run)]
     run: Option<String>,
     /// And at which step of the training.
     #[arg(long, value_name = "STEP", requires = "run")]
@@ -297,6 +297,11 @@ impl PrivateKey {
             None => self.password.clone().map(Zeroizing::new),
         })
     }
+}
+
+fn named_run(text: &str) -> Result<String, &'static str> {
+    let name = run_name(text).ok_or("no text of 1 to 256 bytes without control characters")?;
+    Ok(name.to_owned())
 }
 
 impl Model {

@@ -29,6 +29,16 @@ fn sign(place: &Place, name: &str, more: &str) {
 #[test]
 fn another_or_an_older_one_is_refused() {
     let place = Place::new();
+    // Before anything is hashed.
+    let said = place.run(&format!(
+        "sign key @nowhere --private-key x --run {}",
+        "x".repeat(257)
+    ));
+    assert!(
+        said.code == USAGE && said.err.contains("1 to 256 bytes"),
+        "{}",
+        said.err
+    );
     let said = place.run(&format!("{SIGN} --run tune-7 --step 1500"));
     assert_eq!(said.code, GOOD, "{}", said.err);
     let good = "--run tune-7 --min-step 1500 --max-age 1h --last-seen @seen.json";

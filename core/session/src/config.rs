@@ -315,7 +315,7 @@ mod tests {
         let run = |name: &str| read(&[("MODEL_SIGNING_RUN", name)]);
         let (config, _) = run("tune 7/a");
         assert_eq!(config.run.as_deref(), Some("tune 7/a"));
-        for name in ["a\nb", &"x".repeat(201)] {
+        for name in ["a\nb", &"x".repeat(257)] {
             let (config, errors) = run(name);
             assert_eq!((config.run, errors.len()), (None, 1));
         }

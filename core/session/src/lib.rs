@@ -55,4 +55,4 @@ pub use session::{Session, Status, Ticket};
 pub use settings::{SETTINGS, Setting, every_setting};
 pub use spool::{Record, Spool, Spooled};
 pub use trust_policy::{Judgement, TrustPolicy};
-pub use values::duration;
+pub use values::{duration, run_name};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autosign_signing::Rate;
+use autosign_signing::{MAX_RUN_BYTES, Rate};
 
 use crate::RateLimit;
 
@@ -43,6 +43,13 @@ pub(crate) fn size(text: &str) -> Option<u64> {
         (None, None) => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(bytes)
+}
+
+/// The name of a run: 1 to [`MAX_RUN_BYTES`] bytes that move no cursor; nothing for any other text.
+#[must_use]
+pub fn run_name(text: &str) -> Option<&str> {
+    let good = (1..=MAX_RUN_BYTES).contains(&text.len()) && !text.contains(char::is_control);
+    good.then_some(text)
 }
 
 /// A whole number of seconds, or of the unit `s`, `m`, `h` or `d`; nothing for any other text.

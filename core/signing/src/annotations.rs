@@ -14,7 +14,7 @@ use crate::{Digest, Error, Statement, VerifiedManifest};
 /// Two good clocks do not differ by more.
 const SLACK: Duration = Duration::from_secs(300);
 /// Room for any name that a person reads. Whoever remembers runs keeps the whole of it.
-const MAX_RUN_BYTES: usize = 256;
+pub const MAX_RUN_BYTES: usize = 256;
 
 /// What the signer says of a checkpoint beside its files. All of it is as true as the signer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

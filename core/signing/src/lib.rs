@@ -64,7 +64,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 pub use algorithm::{HashAlgorithm, ResourceDigest};
-pub use annotations::{AnnotationFault, Annotations, Freshness};
+pub use annotations::{AnnotationFault, Annotations, Freshness, MAX_RUN_BYTES};
 pub use bundle::{Bundle, Method, read_capped};
 pub use claims::{CertificateClaims, CertificateContent, LogEntryClaims, StatementTypes};
 pub use dialect::Dialect;

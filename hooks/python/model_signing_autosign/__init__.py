@@ -207,7 +207,8 @@ def sign(  # noqa: PLR0913 - every argument is a name
     """Sign a model file or directory now: as the settings say, with a key, or in the name that a token gives.
 
     With the model alone it is signed as one that a framework has saved, at once, whatever is excluded and also where
-    hooks are off; a signature that was pending for it is this one then.
+    hooks are off; a signature that was pending for it is this one then. What cannot be signed stays in the spool, as
+    theirs does, and is signed by a flush.
 
     Args:
         model: The file or directory.

@@ -119,14 +119,12 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_RUN",
-        values: "text of at most 200 bytes",
+        values: "text of at most 256 bytes",
         default: "a random one for each process",
         about: "Which training this is, the same when it is started again: it is signed with each checkpoint, as are the step where the framework tells it, the time, and which one was signed before. `verify --run`, `--min-step`, `--max-age` and `--last-seen` then refuse an older one in the place of a newer.",
         show: Show::Whole,
         read: |config, value| {
-            let name = value.to_str()?;
-            let good = (1..=200).contains(&name.len()) && !name.contains(char::is_control);
-            config.run = Some(good.then(|| name.to_owned())?);
+            config.run = Some(values::run_name(value.to_str()?)?.to_owned());
             Some(())
         },
     },
