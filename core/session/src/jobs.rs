@@ -146,6 +146,8 @@ pub(crate) struct State {
     pub(crate) settling: Vec<Job>,
     /// What is being written anew, by root.
     pub(crate) overwriting: BTreeMap<PathBuf, Overwriting>,
+    /// Links that are being saved to, and where they led when that began: a save may replace the link itself.
+    pub(crate) begun: BTreeMap<PathBuf, PathBuf>,
     /// Folders that were saved: what belongs to them.
     pub(crate) folders: BTreeMap<PathBuf, Folder>,
     /// Renames and links that were announced.
@@ -317,6 +319,17 @@ impl State {
     /// Whether `moved` is still to be followed.
     pub(crate) fn has_move(&self, moved: &Move) -> bool {
         self.moves.iter().any(|other| other.id == moved.id)
+    }
+
+    /// What was at `root` has been written over. Returns the jobs for it.
+    pub(crate) fn overwritten(&mut self, root: &Path) -> Vec<Job> {
+        let gone = self.overwriting.remove(root).unwrap_or_default().parked;
+        // One that a thread is at is not to begin again.
+        let newest = self.newest.get(root);
+        if newest.is_some_and(|newest| newest.control.is_cancelled()) {
+            self.newest.remove(root);
+        }
+        gone
     }
 
     /// `moved` has been followed, or will not happen.

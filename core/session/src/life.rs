@@ -23,8 +23,16 @@ impl Queue {
     /// [`Queue::broken_off`], or the next job for it.
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
         self.follow_moves(); // what was linked or renamed a moment ago has happened
-        let root = settled(root);
+        let (name, root) = (named(root), settled(root));
+        if name != root {
+            self.lock().begun.insert(name, root.clone());
+        }
         self.touched_at(root.clone());
+        self.begins_at(root);
+    }
+
+    /// The same for a path without links on the way.
+    fn begins_at(&self, root: PathBuf) {
         // Whoever publishes there at this moment has done so when this can be had, and nobody does so afterwards.
         let order = self.publishing.at_one(&root);
         let mut state = self.lock();
@@ -55,23 +63,51 @@ impl Queue {
 
     /// The save that began has failed: what was there before is still to be signed, if it is still there.
     pub(crate) fn broken_off(self: &Arc<Self>, root: &Path) {
-        let root = settled(root);
-        let Some(overwriting) = self.lock().overwriting.remove(&root) else {
+        let name = named(root);
+        let led = self.lock().begun.remove(&name);
+        self.broken_off_at(&led.unwrap_or_else(|| settled(root)));
+    }
+
+    /// The save that began at `root` is complete. Where that was a link, and the link itself was replaced, what it led to is as it
+    /// was.
+    pub(crate) fn complete(self: &Arc<Self>, root: &Path) {
+        let name = named(root);
+        let led = self.lock().begun.remove(&name);
+        if let Some(led) = led.filter(|led| *led != settled(root)) {
+            self.broken_off_at(&led);
+        }
+    }
+
+    fn broken_off_at(self: &Arc<Self>, root: &Path) {
+        let Some(overwriting) = self.lock().overwriting.remove(root) else {
             return;
         };
         if let Some((before, bytes)) = overwriting.before
             && before.is_unchanged()
         {
-            let manner = Manner::With(&root);
+            let manner = Manner::With(root);
             let _ = publish(&before.signature(), &bytes, manner);
         }
-        if !overwriting.parked.is_empty() {
-            for job in &overwriting.parked {
+        let parked = overwriting.parked.into_iter();
+        let (alive, gone): (Vec<_>, Vec<_>) =
+            parked.partition(|job| job.record.checkpoint.is_unchanged());
+        self.supersede(&gone);
+        if !alive.is_empty() {
+            for job in &alive {
                 job.control.revive();
             }
-            self.lock().queue.extend(overwriting.parked);
-            self.changed.notify_all();
+            self.lock().queue.extend(alive);
             self.start_worker();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Ends jobs that no thread is at: what they are for has been written over by this process.
+    fn supersede(&self, gone: &[Job]) {
+        for job in gone {
+            job.control.cancel();
+            self.lock().superseded(job);
+            self.end_superseded(job);
         }
     }
 
@@ -80,9 +116,14 @@ impl Queue {
     pub(crate) fn put_back(&self, job: Job, busy: usize) -> Option<Job> {
         let cancelled = job.control.is_cancelled();
         let handed_over = job.control.take_handed_over() && !cancelled;
+        let changed = cancelled && !job.record.checkpoint.is_unchanged();
         let root = &job.record.checkpoint.root;
         let mut state = self.lock();
         if !(handed_over || (cancelled && state.is_newest(&job))) {
+            return Some(job);
+        }
+        if changed && !state.overwriting.contains_key(root) {
+            state.newest.remove(root); // the save that failed has left something else there
             return Some(job);
         }
         state.running -= 1;
@@ -101,20 +142,8 @@ impl Queue {
     /// What was saved at `root` is not signed by itself.
     pub(crate) fn overwritten(&self, root: &Path) {
         let root = settled(root);
-        let mut state = self.lock();
-        let parked = state.overwriting.remove(&root);
-        // One that a thread is at is not to begin again.
-        if let Some(newest) = state.newest.get(&root)
-            && newest.control.is_cancelled()
-        {
-            state.newest.remove(&root);
-        }
-        drop(state);
-        for job in parked.into_iter().flat_map(|gone| gone.parked) {
-            job.control.cancel();
-            self.lock().superseded(&job);
-            self.end_superseded(&job);
-        }
+        let gone = self.lock().overwritten(&root);
+        self.supersede(&gone);
     }
 
     /// The folder of this process that `root`, just saved, is a part of, and who saved it.
@@ -244,7 +273,9 @@ impl Queue {
         self.follow_moves();
         let (from, to) = (named(from), named(to));
         let mut roots = self.lock().roots_below(&from);
-        roots.retain(|root| !linked || root.is_file());
+        // Of what is gone already there is no rename.
+        roots.retain(|root| !is_gone(root) && (!linked || root.is_file()));
+        let mut replaced = Vec::new();
         let mut state = self.lock();
         for root in roots {
             if let Ok(inside) = root.strip_prefix(&from) {
@@ -253,6 +284,7 @@ impl Queue {
                 } else {
                     to.join(inside)
                 };
+                replaced.push(to.clone());
                 let id = state.next_id();
                 state.moves.push(Move {
                     id,
@@ -263,15 +295,15 @@ impl Queue {
                 });
             }
         }
-        let known = !state.moves.is_empty();
-        if known {
+        if !replaced.is_empty() {
             state.look_at = Some(Instant::now() + SOON);
         }
         drop(state);
-        if known && !linked {
-            // What was signed under that name is replaced.
-            self.begins(&to);
-            self.overwritten(&to);
+        if !linked {
+            // What was signed under that name is replaced, or is not, where it fails.
+            for to in replaced {
+                self.begins_at(to);
+            }
         }
         self.changed.notify_all();
         // A group without one of its files, or with another in its place, is not what was saved.
@@ -299,10 +331,21 @@ impl Queue {
                 state.look_at.get_or_insert(Instant::now() + SOON);
             } else {
                 state.end_move(&moved);
+                drop(state);
+                self.broken_off_at(&moved.to);
             }
         }
         if followed {
             self.start_worker();
+        }
+    }
+
+    /// Somebody wants all that can be signed: what has not been renamed by now is as it was. Where it is after all, it is followed
+    /// as before.
+    pub(crate) fn give_up_moves(self: &Arc<Self>) {
+        let moves = self.lock().moves.clone();
+        for moved in moves.iter().filter(|moved| !moved.linked) {
+            self.broken_off_at(&moved.to);
         }
     }
 
@@ -312,7 +355,11 @@ impl Queue {
             let known = self.lock().known_at(&moved.from);
             let (checkpoint, signed) = known.clone().unzip();
             let Some(new) = checkpoint.and_then(|known| known.moved(moved.to.clone())) else {
-                self.lock().end_move(moved);
+                let mut state = self.lock();
+                state.end_move(moved);
+                let gone = state.overwritten(&moved.to);
+                drop(state);
+                self.supersede(&gone);
                 return false;
             };
             // The signature of a folder has moved with it, and names nothing outside of it.
@@ -329,6 +376,7 @@ impl Queue {
                 continue; // another thread was faster, or it was signed meanwhile
             }
             state.end_move(moved);
+            let replaced = state.overwritten(&moved.to);
             let mut gone = Vec::new();
             if !moved.linked {
                 gone = state.renamed(&moved.from, &new, signature);
@@ -336,6 +384,7 @@ impl Queue {
             let taken = again
                 .map(|(record, spooled)| self.take_in(&mut state, record, spooled, Push::again()));
             drop(state);
+            self.supersede(&replaced);
             gone.iter().for_each(Job::close);
             return taken.map(|taken| self.end_older(&taken)).is_some();
         }

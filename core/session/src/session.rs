@@ -211,6 +211,7 @@ impl Session {
         if self.config.mode == Mode::Disabled || (is_special(root) && !by_hand) {
             return Ok(nothing);
         }
+        self.queue.complete(root);
         let passed_over = |setting| {
             self.queue.overwritten(root);
             (self.queue.listener)(&Event::PassedOver {

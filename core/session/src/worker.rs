@@ -141,6 +141,7 @@ impl Queue {
     /// Puts failed and held jobs back, and lets another thread help, of normal priority: somebody waits now.
     pub(crate) fn hurry(self: &Arc<Self>) {
         self.follow_moves();
+        self.give_up_moves();
         let mut state = self.lock();
         let again = std::mem::take(&mut state.failed);
         state.counts.failed -= again.len();
