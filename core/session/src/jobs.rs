@@ -337,6 +337,15 @@ impl State {
         self.moves.retain(|other| other.id != moved.id);
     }
 
+    /// `moved` has happened. Returns the jobs for what it has replaced; what is linked replaces nothing.
+    pub(crate) fn happened(&mut self, moved: &Move) -> Vec<Job> {
+        self.end_move(moved);
+        if moved.linked {
+            return Vec::new();
+        }
+        self.overwritten(&moved.to)
+    }
+
     /// What was at `from` is `new` now, and its signature, if it came along, is at `signature`. Else returns the jobs for it.
     pub(crate) fn renamed(
         &mut self,

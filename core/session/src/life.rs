@@ -23,9 +23,10 @@ impl Queue {
     /// [`Queue::broken_off`], or the next job for it.
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
         self.follow_moves(); // what was linked or renamed a moment ago has happened
-        let (name, root) = (named(root), settled(root));
-        if name != root {
-            self.lock().begun.insert(name, root.clone());
+        let link = root.is_symlink().then(|| named(root));
+        let root = settled(root);
+        if let Some(link) = link {
+            self.lock().begun.insert(link, root.clone());
         }
         self.touched_at(root.clone());
         self.begins_at(root);
@@ -71,6 +72,9 @@ impl Queue {
     /// The save that began at `root` is complete. Where that was a link, and the link itself was replaced, what it led to is as it
     /// was.
     pub(crate) fn complete(self: &Arc<Self>, root: &Path) {
+        if self.lock().begun.is_empty() {
+            return;
+        }
         let name = named(root);
         let led = self.lock().begun.remove(&name);
         if let Some(led) = led.filter(|led| *led != settled(root)) {
@@ -355,11 +359,8 @@ impl Queue {
             let known = self.lock().known_at(&moved.from);
             let (checkpoint, signed) = known.clone().unzip();
             let Some(new) = checkpoint.and_then(|known| known.moved(moved.to.clone())) else {
-                let mut state = self.lock();
-                state.end_move(moved);
-                let gone = state.overwritten(&moved.to);
-                drop(state);
-                self.supersede(&gone);
+                let replaced = self.lock().happened(moved);
+                self.supersede(&replaced);
                 return false;
             };
             // The signature of a folder has moved with it, and names nothing outside of it.
@@ -375,8 +376,7 @@ impl Queue {
                 }
                 continue; // another thread was faster, or it was signed meanwhile
             }
-            state.end_move(moved);
-            let replaced = state.overwritten(&moved.to);
+            let replaced = state.happened(moved);
             let mut gone = Vec::new();
             if !moved.linked {
                 gone = state.renamed(&moved.from, &new, signature);
@@ -494,5 +494,45 @@ pub(crate) fn named(path: &Path) -> PathBuf {
     ) {
         (Some(parent), Some(name)) => parent.join(name),
         _ => path.to_path_buf(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::jobs::Push;
+    use crate::{Config, Environment};
+
+    #[test]
+    fn a_rename_that_was_told_long_ago_has_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = "../signing/tests/keys/p256.pem";
+        let settings = Environment::from_iter([("MODEL_SIGNING_PRIVATE_KEY", key)]);
+        let queue = Queue::new(&Config::read(&settings.into()).0, None, Box::new(|_| ()));
+        let [one, other] = ["one.pt", "other.pt"].map(|name| folder.path().join(name));
+        for file in [&one, &other] {
+            std::fs::write(file, b"weights").unwrap();
+            let checkpoint = Checkpoint::observe(file, "test", true, &[]).unwrap();
+            queue.push(queue.record(checkpoint), None, Push::again());
+        }
+        queue.hurry();
+        assert!(queue.idle_within(Duration::from_secs(30)));
+        let signature = autosign_signing::signature_path(&other);
+        let signed = std::fs::read(&signature).unwrap();
+
+        queue.moving(&one, &other, false);
+        queue.follow_moves();
+        assert!(!signature.exists(), "it may go on");
+        let long_ago = Instant::now().checked_sub(NEVER).unwrap();
+        queue.lock().moves[0].told = long_ago;
+        queue.follow_moves();
+        // Where the worker was faster, it is at it.
+        let end = Instant::now() + Duration::from_secs(30);
+        while is_gone(&signature) && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        assert_eq!(std::fs::read(&signature).unwrap(), signed);
+        assert!(queue.lock().moves.is_empty());
     }
 }

@@ -36,50 +36,47 @@ fn either(test: impl Fn(&Fixture, &Session, &dyn Fn())) {
     }
 }
 
-#[test]
-fn what_a_link_led_to_stays_signed_when_a_save_replaces_the_link() {
+/// A save to `last.pt`, a link to what was saved before: that is signed afterwards.
+fn over_a_link(test: impl Fn(&Fixture, &Session, &Path)) {
     either(|fixture, session, before| {
         let (best, last) = (fixture.path("best.pt"), fixture.path("last.pt"));
         save(session, &best, b"best");
         before();
         symlink("best.pt", &last).unwrap();
-        session.begins(&last);
-        // Written beside it and renamed by what no hook is told of, as safetensors does.
-        std::fs::write(fixture.path("temp"), b"last").unwrap();
-        std::fs::rename(fixture.path("temp"), &last).unwrap();
-        session.saved(&last, "test").unwrap().wait().unwrap();
+        test(fixture, session, &last);
         session.flush(PATIENCE);
         verified(&best).unwrap();
-        verified(&last).unwrap();
+    });
+}
+
+#[test]
+fn what_a_link_led_to_stays_signed_when_a_save_replaces_the_link() {
+    over_a_link(|fixture, session, last| {
+        session.begins(last);
+        // Written beside it and renamed by what no hook is told of, as safetensors does.
+        std::fs::write(fixture.path("temp"), b"last").unwrap();
+        std::fs::rename(fixture.path("temp"), last).unwrap();
+        session.saved(last, "test").unwrap().wait().unwrap();
+        session.flush(PATIENCE);
+        verified(last).unwrap();
     });
 }
 
 #[test]
 fn so_it_does_when_that_save_fails() {
-    either(|fixture, session, before| {
-        let (best, last) = (fixture.path("best.pt"), fixture.path("last.pt"));
-        save(session, &best, b"best");
-        before();
-        symlink("best.pt", &last).unwrap();
-        session.begins(&last);
-        std::fs::remove_file(&last).unwrap();
-        session.broken_off(&last);
-        session.flush(PATIENCE);
-        verified(&best).unwrap();
+    over_a_link(|_, session, last| {
+        session.begins(last);
+        std::fs::remove_file(last).unwrap();
+        session.broken_off(last);
     });
 }
 
 #[test]
 fn a_save_through_a_link_is_one_of_what_it_leads_to() {
-    either(|fixture, session, before| {
-        let (best, last) = (fixture.path("best.pt"), fixture.path("last.pt"));
-        save(session, &best, b"best");
-        before();
-        symlink("best.pt", &last).unwrap();
-        save(session, &last, b"better");
+    over_a_link(|_, session, last| {
+        save(session, last, b"better");
         session.flush(PATIENCE);
-        verified(&best).unwrap();
-        assert!(!signature_path(&last).exists());
+        assert!(!signature_path(last).exists());
     });
 }
 
@@ -118,6 +115,19 @@ fn a_rename_that_fails_takes_no_signature() {
         verified(&other).unwrap();
         assert_eq!(std::fs::read(&other).unwrap(), b"one");
         assert!(!signature_path(&one).exists());
+    });
+}
+
+#[test]
+fn what_is_renamed_to_itself_stays_signed() {
+    either(|fixture, session, before| {
+        let last = fixture.path("last.pt");
+        save(session, &last, b"last");
+        before();
+        session.moving(&last, &last, false);
+        std::fs::rename(&last, &last).unwrap();
+        session.flush(PATIENCE);
+        verified(&last).unwrap();
     });
 }
 
