@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use autosign_session::{Config, Error, Mode, Session, Settings, Sink, Status, listener};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, config, say, shown};
+use crate::{BAD, GOOD, USAGE, config, say, shown, spools_exist};
 
 #[derive(Args)]
 pub(crate) struct Flush {
@@ -25,8 +25,7 @@ impl Flush {
         let Some(config) = config(settings, err) else {
             return USAGE;
         };
-        if let Some(missing) = self.spools.iter().find(|spool| !spool.is_dir()) {
-            say(err, format_args!("There is no spool {}", shown(missing)));
+        if !spools_exist(&self.spools, err) {
             return USAGE;
         }
         let spools = if self.spools.is_empty() {

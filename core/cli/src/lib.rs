@@ -32,7 +32,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Error as SessionError, Installed, Instance, Keyless, Settings};
+use autosign_session::{
+    Config, Error as SessionError, Installed, Instance, Keyless, LogLevel, Settings,
+};
 use autosign_signing::{Error, Ignore, Symlinks};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -181,12 +183,8 @@ fn obey<'a>(
 /// Upstream's levels to those of the setting.
 fn log_level() -> impl TypedValueParser<Value = &'static str> {
     let names = ["debug", "info", "warning", "error", "critical", "off"];
-    PossibleValuesParser::new(names).map(|name| match name.to_ascii_lowercase().as_str() {
-        "debug" => "debug",
-        "info" => "info",
-        "warning" | "error" => "warning",
-        _ => "off",
-    })
+    PossibleValuesParser::new(names)
+        .map(|name| LogLevel::parse(&name).unwrap_or(LogLevel::Off).name())
 }
 
 /// Which files of the model count.
@@ -275,6 +273,15 @@ fn config(settings: &Settings, err: &mut dyn Write) -> Option<Config> {
         say(err, format_args!("{error}"));
     }
     errors.is_empty().then_some(config)
+}
+
+/// Whether all of `spools`, which a person named, are there; says of the first that is not.
+fn spools_exist<'a>(spools: impl IntoIterator<Item = &'a PathBuf>, err: &mut dyn Write) -> bool {
+    let missing = spools.into_iter().find(|spool| !spool.is_dir());
+    if let Some(missing) = missing {
+        say(err, format_args!("There is no spool {}", shown(missing)));
+    }
+    missing.is_none()
 }
 
 /// One line. Where it cannot be written, [`Output`](output::Output) remembers it.

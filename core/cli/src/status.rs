@@ -8,7 +8,7 @@ use autosign_session::{Settings, Spool, Spooled};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{BAD, GOOD, USAGE, config, say, shown};
+use crate::{BAD, GOOD, USAGE, config, say, shown, spools_exist};
 
 #[derive(Args)]
 pub(crate) struct Status {
@@ -24,8 +24,7 @@ impl Status {
         let Some(config) = config(settings, err) else {
             return USAGE;
         };
-        if let Some(missing) = self.spool.as_ref().filter(|spool| !spool.is_dir()) {
-            say(err, format_args!("There is no spool {}", shown(missing)));
+        if !spools_exist(&self.spool, err) {
             return USAGE;
         }
         let Some(folder) = self.spool.or(config.spool) else {

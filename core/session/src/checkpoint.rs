@@ -141,13 +141,16 @@ impl Checkpoint {
 
     /// Whether it is this very checkpoint, whoever tells of it.
     pub(crate) fn is_again(&self, other: &Self) -> bool {
-        let (step, moment) = (self.step, self.moment);
-        *self
-            == Self {
-                step,
-                moment,
-                ..other.clone()
-            }
+        *self == other.clone().saved_as(self)
+    }
+
+    /// The same, saved when and at which step `other` was.
+    fn saved_as(self, other: &Self) -> Self {
+        Self {
+            step: other.step,
+            moment: other.moment,
+            ..self
+        }
     }
 
     /// The same of a file that was hashed while it was written.
@@ -190,12 +193,7 @@ impl Checkpoint {
             });
         }
         let again = Self::observe(&self.root, &self.framework, self.ignore_git_paths, apart)?;
-        let (step, moment) = (self.step, self.moment);
-        Ok(Self {
-            step,
-            moment,
-            ..again
-        })
+        Ok(again.saved_as(self))
     }
 
     /// Whether its files look now as they did then.

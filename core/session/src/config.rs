@@ -63,8 +63,21 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
+    /// The one that users write so, in any case: `error` is as `warning`, `critical` as `off`, since other tools have them.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "debug" => Some(Self::Debug),
+            "info" => Some(Self::Info),
+            "warning" | "error" => Some(Self::Warning),
+            "critical" | "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+
     /// As the setting has it.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::Warning => "warning",

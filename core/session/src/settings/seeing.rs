@@ -13,13 +13,7 @@ pub(super) const ROWS: &[Setting] = &[
         about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` or `error` only what went wrong, with `critical` or `off` none.",
         show: Show::Whole,
         read: |config, value| {
-            config.log_level = match value.to_str()?.to_ascii_lowercase().as_str() {
-                "debug" => LogLevel::Debug,
-                "info" => LogLevel::Info,
-                "warning" | "error" => LogLevel::Warning,
-                "critical" | "off" => LogLevel::Off,
-                _ => return None,
-            };
+            config.log_level = LogLevel::parse(value.to_str()?)?;
             Some(())
         },
     },

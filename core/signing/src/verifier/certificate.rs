@@ -147,10 +147,8 @@ impl CertificateVerifier {
         mut self,
         chains: impl IntoIterator<Item = P>,
     ) -> Result<Self, Error> {
-        for chain in chains {
-            self.authorities
-                .push(TimestampAuthority::read(chain.as_ref())?);
-        }
+        self.authorities
+            .extend(TimestampAuthority::read_all(chains)?);
         Ok(self)
     }
 

@@ -70,6 +70,14 @@ impl TimestampAuthority {
         Self::new(Certificate::read(path)?).map_err(Error::at(path))
     }
 
+    /// The same for each of some files.
+    pub(super) fn read_all<P: AsRef<Path>>(
+        chains: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Self>, Error> {
+        let all = chains.into_iter();
+        all.map(|chain| Self::read(chain.as_ref())).collect()
+    }
+
     fn new(chain: Vec<Certificate>) -> Result<Self, Error> {
         let der = |one: &Certificate| DerCertificate::from_bytes(one.der());
         let [leaf, between @ .., root] = chain.as_slice() else {
