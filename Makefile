@@ -19,7 +19,7 @@ SOFTHSM := build/softhsm
 RUST := build/rust
 # Folders of tests, those that take longest first.
 FOLDERS := sigstore lightning contract keras transformers tensorflow mlflow accelerate torch interop jax torch_distributed \
-	opt_in deepspeed launcher install wandb rust docs datasets safetensors
+	opt_in deepspeed launcher install filesystem wandb rust docs datasets safetensors
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 # What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).

@@ -5,10 +5,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Hashing, Manner, Statement, publish};
+use autosign_signing::{Hashing, Manner, Placed, Statement, publish};
 
 use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
@@ -42,6 +43,8 @@ pub(crate) struct Queue {
     patient: bool,
     raise: bool,
     settle: Duration,
+    /// Whether it was said that signatures are written in place.
+    in_place: AtomicBool,
     pub(crate) identity: Option<String>,
     pub(crate) run: Run,
 }
@@ -89,6 +92,7 @@ impl Queue {
             patient: !config.saves_wait(),
             raise: config.on_error == OnError::Raise,
             settle: config.settle,
+            in_place: AtomicBool::new(false),
             identity: config.signer(),
             run: Run::new(config.run.clone(), config.spool.clone()),
         })
@@ -475,7 +479,11 @@ impl Queue {
         if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }
-        publish(&signature, &bytes, Manner::With(&checkpoint.root))?;
+        let placed = publish(&signature, &bytes, Manner::With(&checkpoint.root))?;
+        if placed == Placed::Written && !self.in_place.swap(true, Ordering::Relaxed) {
+            let signature = signature.clone();
+            (self.listener)(&Event::InPlace { signature });
+        }
         let published = Published {
             root: checkpoint.root.clone(),
             checkpoint: checkpoint.clone(),

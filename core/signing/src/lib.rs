@@ -51,6 +51,7 @@ mod python;
 mod raise;
 mod random;
 mod redacted;
+mod rename;
 mod serialization;
 mod services;
 mod signer;
@@ -85,8 +86,9 @@ pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
 pub use portable::PortabilityFault;
-pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
+pub use publish::{Manner, Placed, publish, read_signature, retract, signature_path, take_back};
 pub use random::random;
+pub use rename::rename_or_copy;
 pub use serialization::{
     SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
 };

@@ -1,16 +1,19 @@
 //! Puts a signature in its place: whole or not at all.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
-use crate::Error;
 use crate::bundle::{MAX_BYTES, read_capped};
+use crate::{Error, rename};
 
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
@@ -37,14 +40,23 @@ pub enum Manner<'a> {
     With(&'a Path),
 }
 
+/// How a signature came to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// In one step: a reader saw the old one or the new one.
+    Whole,
+    /// Written where it is, because the file system knows no renames: a reader may have seen a part of it, which verifies for nobody.
+    Written,
+}
+
 /// Writes `bytes` to `path` by way of a new file in the same folder: written, synced, renamed. A reader sees the old
-/// signature or the new one.
+/// signature or the new one. Where the file system knows no renames, the old one is removed and the new one written in its place, and
+/// read again to see that it is whole.
 ///
 /// # Errors
-/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. The old
-/// content is untouched then and nothing is left behind.
-pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Error> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
+/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. Nothing is left behind
+/// then, and the old content is untouched where the file system knows renames.
+pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, Error> {
     let fail = |e: Errno| Error::io("write", path)(e.into());
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -56,25 +68,145 @@ pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Erro
     let times = rustix::fs::fstat(&folder).map_err(fail)?;
     replaceable(&folder, path)?;
 
-    let temp = format!(
-        "{}{}{TEMPORARY}",
-        own(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
-    let written = write_synced(folder.as_fd(), &temp, bytes, manner).and_then(|()| {
-        rustix::fs::renameat(&folder, &temp, &folder, name).map_err(io::Error::from)
-    });
-    if let Err(error) = written {
-        // The first error is the one to report; the temporary file may not even exist.
-        let _ = rustix::fs::unlinkat(&folder, &temp, AtFlags::empty());
-        return Err(Error::io("write", path)(error));
-    }
+    let new = New {
+        folder: folder.as_fd(),
+        bytes,
+        manner,
+    };
+    let placed = new.place(name).map_err(Error::io("write", path))?;
     // Not every file system can sync a folder; the content itself is synced.
     let _ = rustix::fs::fsync(&folder);
     if let Manner::With(_) = manner {
         restore_times(&folder, &times);
     }
-    Ok(())
+    Ok(placed)
+}
+
+/// A signature on its way to a folder.
+struct New<'a> {
+    folder: BorrowedFd<'a>,
+    bytes: &'a [u8],
+    manner: Manner<'a>,
+}
+
+impl New<'_> {
+    fn place(&self, name: &OsStr) -> io::Result<Placed> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        if FileSystem::of(self.folder).has_no_renames() {
+            return self.write_there(name);
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temp = format!("{}{number}{TEMPORARY}", own());
+        let temp = OsStr::new(&temp);
+        let create = OFlags::CREATE | OFlags::EXCL;
+        let rename = || rustix::fs::renameat(self.folder, temp, self.folder, name);
+        let renamed = self.write_synced(temp, create).map(|()| {
+            rename().or_else(|error| {
+                // Some rename only to where nothing is.
+                let known = !rename::is_unknown(error);
+                if known || self.remove(name).is_err() {
+                    return Err(error);
+                }
+                rename()
+            })
+        });
+        match renamed {
+            Ok(Ok(())) => return Ok(Placed::Whole),
+            Ok(Err(error)) if rename::is_unknown(error) => {}
+            Ok(Err(error)) => {
+                let _ = self.remove(temp);
+                return Err(error.into());
+            }
+            Err(error) => {
+                // The first error is the one to report; the temporary file may not even exist.
+                let _ = self.remove(temp);
+                return Err(error);
+            }
+        }
+        // Where nothing can be removed either, this is the one temporary file that stays.
+        let _ = self.remove(temp);
+        self.write_there(name)
+    }
+
+    fn remove(&self, name: &OsStr) -> Result<(), Errno> {
+        rustix::fs::unlinkat(self.folder, name, AtFlags::empty())
+    }
+
+    /// Writes it under its own name. Where what is there cannot be removed, it is written over.
+    fn write_there(&self, name: &OsStr) -> io::Result<Placed> {
+        let free = matches!(self.remove(name), Ok(()) | Err(Errno::NOENT));
+        let flags = if free { OFlags::EXCL } else { OFlags::TRUNC } | OFlags::CREATE;
+        let written = self.write_synced(name, flags).and_then(|()| {
+            let found = self.read(name)?;
+            if found != self.bytes {
+                let what = "the file system gave back something else than was written";
+                return Err(io::Error::other(what));
+            }
+            if free {
+                // Where it was not, the reason may have been that file alone.
+                FileSystem::of(self.folder).knows_no_renames();
+            }
+            Ok(Placed::Written)
+        });
+        written.inspect_err(|_| {
+            // No part of a signature stays: where it cannot be removed, it is emptied.
+            if self.remove(name).is_err() {
+                let _ = self.open(name, OFlags::WRONLY | OFlags::TRUNC);
+            }
+        })
+    }
+
+    fn open(&self, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(self.folder, name, flags, Mode::from_raw_mode(0o644))
+    }
+
+    fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
+        let mut found = Vec::new();
+        let most = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
+        std::fs::File::from(self.open(name, OFlags::RDONLY)?)
+            .take(most.saturating_add(1))
+            .read_to_end(&mut found)?;
+        Ok(found)
+    }
+
+    fn write_synced(&self, name: &OsStr, create: OFlags) -> io::Result<()> {
+        let opened = self.open(name, OFlags::WRONLY | create)?;
+        if let Manner::With(model) = self.manner {
+            follow(&opened, model);
+        }
+        let mut file = std::fs::File::from(opened);
+        file.write_all(self.bytes)?;
+        match rustix::fs::fsync(&file) {
+            Err(error) if !rename::is_no_sync(error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// File systems that know no renames, as this process has seen: a temporary file there would be of no use, and may stay for ever.
+static NO_RENAMES: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+
+/// The file system of a folder.
+struct FileSystem(Option<u64>);
+
+impl FileSystem {
+    fn of(folder: BorrowedFd<'_>) -> Self {
+        let stat = rustix::fs::fstat(folder).ok();
+        // The type differs between systems.
+        #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
+        Self(stat.and_then(|stat| stat.st_dev.try_into().ok()))
+    }
+
+    fn has_no_renames(&self) -> bool {
+        let known = NO_RENAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.is_some_and(|device| known.contains(&device))
+    }
+
+    fn knows_no_renames(&self) {
+        let mut known = NO_RENAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(self.0);
+    }
 }
 
 const TEMPORARY: &str = ".tmp";
@@ -187,22 +319,6 @@ fn is_signature(bytes: &[u8]) -> bool {
     let head = bytes.get(..usize::from(HEAD_BYTES)).unwrap_or(bytes);
     head.windows(BUNDLE_MARK.len())
         .any(|part| part == BUNDLE_MARK)
-}
-
-fn write_synced(
-    folder: BorrowedFd<'_>,
-    name: &str,
-    bytes: &[u8],
-    manner: Manner<'_>,
-) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?;
-    if let Manner::With(model) = manner {
-        follow(&opened, model);
-    }
-    let mut file = std::fs::File::from(opened);
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn restore_times(folder: &OwnedFd, was: &rustix::fs::Stat) {

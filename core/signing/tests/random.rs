@@ -1,5 +1,5 @@
 //! Where randomness comes from (docs/decisions/0046-randomness-of-the-kernel.md).
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::path::Path;
 
