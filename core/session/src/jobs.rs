@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use autosign_signing::retract;
+use autosign_signing::{retract, tidy_hidden};
 
 use crate::lock::touches_disk;
 use crate::signing::Control;
@@ -591,6 +591,7 @@ impl Published {
         if self.is_there() {
             // A signature that cannot be removed is stray, but true of what it signed.
             let _ = retract(&self.signature);
+            tidy_hidden(&self.signature);
         }
     }
 }

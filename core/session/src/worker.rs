@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Hashing, Manner, Placed, Statement, publish};
+use autosign_signing::{Hashing, Manner, Placed, Statement, publish, take_back};
 
 use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
@@ -483,6 +483,10 @@ impl Queue {
         if placed == Placed::Written && !self.in_place.swap(true, Ordering::Relaxed) {
             let signature = signature.clone();
             (self.listener)(&Event::InPlace { signature });
+        }
+        for other in checkpoint.other_signatures() {
+            // Where it cannot be removed, it is older than the model and verifies for nobody.
+            let _ = take_back(&other);
         }
         let published = Published {
             root: checkpoint.root.clone(),

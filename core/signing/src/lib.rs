@@ -45,6 +45,8 @@ mod model;
 mod name;
 mod pattern;
 mod pickle;
+mod placement;
+mod placing;
 mod portable;
 mod publish;
 mod python;
@@ -85,8 +87,12 @@ pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
+pub use placement::{
+    Placement, find_signature, prepare_hidden, signature_path, take_back_all, tidy_hidden,
+    unprepare_hidden,
+};
 pub use portable::PortabilityFault;
-pub use publish::{Manner, Placed, publish, read_signature, retract, signature_path, take_back};
+pub use publish::{Manner, Placed, publish, read_signature, retract, take_back};
 pub use random::random;
 pub use rename::rename_or_copy;
 pub use serialization::{

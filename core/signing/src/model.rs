@@ -15,7 +15,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::publish::is_being_published;
+use crate::placing::is_being_published;
 use crate::symlinks::{FILE, FOLDER, Fault, Follow, Opened, SymlinkFault, open_beneath};
 use crate::{Error, Ignore, RelPath, Symlinks};
 
