@@ -19,7 +19,7 @@ SOFTHSM := build/softhsm
 RUST := build/rust
 # Folders of tests, those that take longest first.
 FOLDERS := sigstore lightning contract keras transformers tensorflow mlflow accelerate torch interop jax torch_distributed \
-	opt_in deepspeed launcher install wandb rust docs datasets safetensors
+	opt_in deepspeed launcher install filesystem wandb rust docs datasets safetensors
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 # What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
@@ -28,7 +28,7 @@ SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.r
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) fuzz bench fix stubs docs bundles clean
+.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) fuzz bench bench-smoke fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -39,7 +39,7 @@ demo-key: $(ENV)/.wheel $(UPSTREAM)/.installed
 sigstore:
 	@$(PYTHON) $(START) --interactive
 
-test: sigstore-tools check test-rust rust-trainers test-python fuzz
+test: sigstore-tools check test-rust rust-trainers test-python bench-smoke fuzz
 
 # The Go programs that tests start, built here so that the minutes this takes the first time are nobody's test.
 sigstore-tools:
@@ -80,6 +80,12 @@ bench: $(ENV)/.wheel $(UPSTREAM)/.installed
 	$(ENV)/bin/python benches/save.py
 	$(ENV)/bin/python benches/flush.py
 	$(ENV)/bin/python benches/hooks.py
+
+# That each still runs, in seconds; its figures mean nothing. The Rust ones as tests are built, not as releases.
+bench-smoke: $(ENV)/.wheel $(UPSTREAM)/.installed $(RUST)/.installed
+	for bench in benches/*.py; do $(ENV)/bin/python $$bench --smoke || exit; done
+	cargo test --quiet --package autosign-signing --bench million -- --smoke
+	LIBTORCH=$(abspath $(RUST)/libtorch) cargo test --quiet --package autosign-hooks --features safetensors,tch --bench save -- --smoke
 
 fix:
 	cargo fmt --all

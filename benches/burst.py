@@ -102,7 +102,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=20, help="checkpoints a round")
     parser.add_argument("--burst", type=int, default=200, help="checkpoints of the last burst")
+    parser.add_argument("--smoke", action="store_true", help="as little as shows that it runs")
     options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.count, options.burst = 1, 2, 3
 
     start = [sys.executable, str(ROOT / "framework-tests/sigstore/start.py")]
     stack = subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -24,7 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bytes", type=float, default=200e6, help="size of the checkpoint")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true", help="as little as shows that it runs")
     options = parser.parse_args()
+    if options.smoke:
+        options.bytes, options.rounds = 1e6, 1
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"MODEL_SIGNING_PRIVATE_KEY": str(KEY), "MODEL_SIGNING_LOG_LEVEL": "warning"}
         os.environ |= {"MODEL_SIGNING_SPOOL": f"{folder}/spool"}

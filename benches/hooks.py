@@ -25,7 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--saves", type=int, default=300, help="in a round")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--smoke", action="store_true", help="as little as shows that it runs")
     options = parser.parse_args()
+    if options.smoke:
+        options.saves, options.rounds = 2, 1
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"MODEL_SIGNING_EXCLUDE": "*", "MODEL_SIGNING_SPOOL": "off"}
         for name, action in actions(folder).items():

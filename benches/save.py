@@ -46,7 +46,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--json", type=Path, help="also write every time here")
     parser.add_argument("--folder", type=Path, help="where to save; default: a temporary folder")
+    parser.add_argument("--smoke", action="store_true", help="as little as shows that it runs")
     options = parser.parse_args()
+    if options.smoke:
+        options.bytes, options.rounds = 1e6, 1
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         rounds = measure(Path(folder), int(options.bytes), options.rounds)
     if options.json:
@@ -98,10 +101,10 @@ def save(
     return [saved, time.perf_counter() - start, sum(inside)]
 
 
-def timed(saved: Callable[[str, str], None], inside: list[float]) -> Callable[[str, str], None]:
-    def timed(root: str, framework: str) -> None:
+def timed(saved: Callable[..., None], inside: list[float]) -> Callable[..., None]:
+    def timed(*told: Any) -> None:
         start = time.perf_counter()
-        saved(root, framework)
+        saved(*told)
         inside.append(time.perf_counter() - start)
 
     return timed

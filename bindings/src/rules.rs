@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use autosign_session::{Error, LastSeen, verify};
-use autosign_signing::{Freshness, Hashing, Policy, RelPath, Verifier, signature_path};
+use autosign_signing::{Freshness, Hashing, Policy, RelPath, Verifier, find_signature};
 use pyo3::prelude::*;
 
 use crate::session::seconds;
@@ -58,7 +58,7 @@ impl Rules {
         signature: Option<PathBuf>,
         verifier: &dyn Verifier,
     ) -> Result<Vec<String>, Error> {
-        let signature = signature.unwrap_or_else(|| signature_path(model));
+        let signature = signature.unwrap_or_else(|| find_signature(model));
         let mut policy = self.policy.clone();
         let now = SystemTime::now();
         policy.freshness = policy.freshness.not_older_than(self.max_age, now);

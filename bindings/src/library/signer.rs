@@ -158,9 +158,9 @@ impl Signer {
         let signed = py.detach(|| {
             hashed
                 .and_then(|statement| seal(&statement, &*self.signer))
-                .and_then(|sealed| publish(&signature, &sealed, Manner::Plain))
+                .and_then(|sealed| publish(&signature, &sealed, Manner::Plain).map(drop))
         });
-        signed.map(drop).map_err(error::library)
+        signed.map_err(error::library)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use autosign_session::{Config, Error, LastSeen, Settings, TrustPolicy, duration, verify};
 use autosign_signing::{
-    Bundle, Digest, Freshness, JudgedAt, Policy, VerifiedModel, Verifier, signature_path,
+    Bundle, Digest, Freshness, JudgedAt, Policy, VerifiedModel, Verifier, find_signature,
 };
 use clap::{Args, Subcommand};
 
@@ -196,7 +196,7 @@ impl Verify {
             Self::Certificate(certificate) => &certificate.model,
             Self::Policy(_) => return None,
         };
-        let other = signature_path(&model.model);
+        let other = find_signature(&model.model);
         let differs = default_signature().canonicalize().ok()? != other.canonicalize().ok()?;
         (differs && model.signature.is_none()).then_some(other)
     }
@@ -264,7 +264,7 @@ impl Model {
             if upstream.exists() {
                 upstream
             } else {
-                signature_path(&self.model)
+                find_signature(&self.model)
             }
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use autosign_signing::{
-    Digest, Ignore, Manifest, Model, ModelFile, RelPath, WrittenFile, indexed, signature_path,
+    Digest, Ignore, Manifest, Model, ModelFile, Placement, RelPath, WrittenFile, indexed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct Checkpoint {
     /// Whether it is a group: these files and no others, wherever else the folder has some.
     #[serde(default)]
     group: bool,
+    /// Where its signature belongs.
+    #[serde(default)]
+    placement: Placement,
     /// What lies in it and is a checkpoint of its own, with its signature: names.
     #[serde(default)]
     apart: Vec<RelPath>,
@@ -80,6 +83,7 @@ impl Checkpoint {
             moment: None,
             ignore_git_paths,
             group: false,
+            placement: Placement::default(),
             apart: names,
             files: Vec::new(),
             written: None,
@@ -121,6 +125,7 @@ impl Checkpoint {
             ignore_git_paths: true,
             folder: false,
             group: true,
+            placement: Placement::default(),
             apart: Vec::new(),
             written: None,
         })
@@ -129,6 +134,11 @@ impl Checkpoint {
     /// The same, saved at `step` of the training.
     pub(crate) fn at_step(self, step: Option<u64>) -> Self {
         Self { step, ..self }
+    }
+
+    /// The same, with its signature there.
+    pub(crate) fn placed(self, placement: Placement) -> Self {
+        Self { placement, ..self }
     }
 
     /// The same, saved anew at a moment to come.
@@ -149,6 +159,7 @@ impl Checkpoint {
         Self {
             step: other.step,
             moment: other.moment,
+            placement: other.placement,
             ..self
         }
     }
@@ -252,14 +263,21 @@ impl Checkpoint {
     #[must_use]
     pub fn signature(&self) -> PathBuf {
         touches_disk();
-        signature_path(&self.root)
+        self.placement.signature_of(&self.root)
+    }
+
+    /// Where else one may lie, which is not its own any more.
+    pub(crate) fn other_signatures(&self) -> impl Iterator<Item = PathBuf> {
+        let own = self.signature();
+        let all = Placement::ALL.map(|placement| placement.signature_of(&self.root));
+        all.into_iter().filter(move |path| *path != own)
     }
 
     /// What of it is not signed: git's own files, unless they are to be, the signature, and what is apart.
     pub(crate) fn ignore(&self) -> Result<Ignore, autosign_signing::Error> {
         let mut ignore = Ignore::new(
             &self.root,
-            Some(&signature_path(&self.root)),
+            Some(&self.placement.signature_of(&self.root)),
             &[],
             self.ignore_git_paths,
         )?;

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use autosign_signing::Placement;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -135,6 +136,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `MODEL_SIGNING_SETTLE`
     pub settle: Duration,
+    /// Where the signatures of files go.
+    pub placement: Placement,
     /// `MODEL_SIGNING_LOG_LEVEL`
     pub log_level: LogLevel,
     /// `MODEL_SIGNING_LOG_FORMAT`
@@ -185,6 +188,7 @@ impl Config {
             ),
             drain_timeout: Duration::from_secs(120),
             settle: Duration::from_secs(2),
+            placement: Placement::default(),
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             events: None,

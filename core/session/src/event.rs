@@ -59,6 +59,11 @@ pub enum Event {
         /// How many there are.
         missing: usize,
     },
+    /// Signatures are written in place, where the file system knows no renames; said once, after the first.
+    InPlace {
+        /// The first.
+        signature: PathBuf,
+    },
     /// The session ends with checkpoints unsigned.
     Left {
         /// How many.
@@ -133,6 +138,7 @@ pub type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 impl Event {
     /// The line for people, and the level from which it is shown.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one arm an event")]
     pub fn line(&self) -> (LogLevel, String) {
         use LogLevel::{Debug, Info, Warning};
         match self {
@@ -176,6 +182,12 @@ impl Event {
                     ),
                 )
             }
+            Self::InPlace { signature } => (
+                Info,
+                format!(
+                    "the file system of {signature:?} knows no renames: signatures are written in place there, and whoever reads one at that moment finds a part of it"
+                ),
+            ),
             Self::Left {
                 count,
                 spool: Some(spool),
@@ -287,6 +299,7 @@ impl Event {
                 "incomplete",
                 json!({"path": text(root), "framework": framework, "index": index, "file": file, "missing": missing}),
             ),
+            Self::InPlace { signature } => ("in_place", json!({"signature": text(signature)})),
             Self::Left { count, spool } => (
                 "left",
                 json!({"count": count, "spool": spool.as_deref().map(text)}),
@@ -392,7 +405,10 @@ mod tests {
                 file: "__1_0.distcp".to_owned(),
                 missing: 2,
             },
-            Some(Event::Incomplete { .. }) => Event::Failed {
+            Some(Event::Incomplete { .. }) => Event::InPlace {
+                signature: "/runs/last.pt.sig".into(),
+            },
+            Some(Event::InPlace { .. }) => Event::Failed {
                 root,
                 framework,
                 error,

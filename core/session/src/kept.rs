@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use autosign_signing::rename_or_copy;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::getpid;
@@ -68,7 +69,7 @@ where
     let written = rustix::fs::open(&temp, flags | OFlags::TRUNC, own)
         .map_err(io::Error::from)
         .and_then(|file| fs::File::from(file).write_all(&bytes))
-        .and_then(|()| fs::rename(&temp, path));
+        .and_then(|()| rename_or_copy(&temp, path));
     written.inspect_err(|_| {
         let _ = fs::remove_file(&temp);
     })?;

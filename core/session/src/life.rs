@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Manner, publish, take_back};
+use autosign_signing::{Manner, Placement, find_signature, publish, take_back_all};
 
 use crate::jobs::{Job, Move, Push, is_gone};
 use crate::lock::{Locked, touches_disk};
@@ -49,7 +49,7 @@ impl Queue {
         }
         drop(state);
         drop(order);
-        let Ok(Some(bytes)) = take_back(&autosign_signing::signature_path(&root)) else {
+        let Some((placement, bytes)) = take_back_all(&root) else {
             return;
         };
         let state = self.lock();
@@ -57,6 +57,7 @@ impl Queue {
         let signed = signed.map(|published| published.checkpoint.clone());
         drop(state);
         let before = signed.or_else(|| Checkpoint::observe(&root, "", true, &[]).ok());
+        let before = before.map(|before| before.placed(placement));
         if let Some(before) = before {
             let mut state = self.lock();
             state.overwriting.entry(root).or_default().before = Some((before, bytes));
@@ -173,7 +174,10 @@ impl Queue {
         let roots = self.lock().roots_below(root);
         let inside = roots.iter().filter(|path| *path != root);
         inside
-            .flat_map(|path| [path.clone(), autosign_signing::signature_path(path)])
+            .flat_map(|path| {
+                let signature = |placement: Placement| placement.signature_of(path);
+                std::iter::once(path.clone()).chain(Placement::ALL.map(signature))
+            })
             .collect()
     }
 
@@ -484,7 +488,7 @@ impl Queue {
         if let Some(reason) = reason {
             return Some(Err(Error::NotSigned { path: root, reason }));
         }
-        let signature = autosign_signing::signature_path(&root);
+        let signature = find_signature(&root);
         Some(if is_gone(&signature) {
             Err(autosign_signing::Error::Unsigned { signature }.into())
         } else {

@@ -63,7 +63,7 @@ impl Queue {
 
     /// The signature of a file that an earlier process saved, and this one is about to remove, goes with it.
     fn watch_stranger(&self, path: &Path) {
-        let signature = autosign_signing::signature_path(path);
+        let signature = autosign_signing::find_signature(path);
         if is_gone(&signature) || !path.is_file() {
             return;
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{WrittenFile, random};
+use autosign_signing::{Placement, WrittenFile, prepare_hidden, random, unprepare_hidden};
 
 use crate::jobs::Push;
 use crate::life::named;
@@ -215,6 +215,7 @@ impl Session {
         self.queue.complete(root);
         let passed_over = |setting| {
             self.queue.overwritten(root);
+            self.unprepare(root);
             (self.queue.listener)(&Event::PassedOver {
                 root: root.into(),
                 framework: framework.to_owned(),
@@ -250,7 +251,7 @@ impl Session {
             Extent::All | Extent::Group(_) => observed,
         };
         let checkpoint = match observed {
-            Ok(checkpoint) => checkpoint.at_step(step),
+            Ok(checkpoint) => checkpoint.at_step(step).placed(self.config.placement),
             Err(error) if by_hand || (self.config.on_error == OnError::Raise && root.exists()) => {
                 return Err(error);
             }
@@ -265,6 +266,9 @@ impl Session {
                 return Ok(nothing);
             }
         };
+        if checkpoint.is_folder() {
+            self.unprepare(root);
+        }
         let bytes = checkpoint.bytes();
         if let Some(setting) = selection.and_then(|selection| selection.by_size(bytes)) {
             passed_over(setting);
@@ -291,12 +295,24 @@ impl Session {
     pub fn begins(&self, root: &Path) {
         if self.config.mode != Mode::Disabled {
             self.queue.begins(root);
+            if self.config.placement == Placement::Hidden && !root.is_dir() {
+                // Where it cannot be made now, it is tried again for the signature.
+                let _ = prepare_hidden(root);
+            }
+        }
+    }
+
+    /// What was about to be saved at `root` gets no signature of a file.
+    fn unprepare(&self, root: &Path) {
+        if self.config.placement == Placement::Hidden {
+            unprepare_hidden(root);
         }
     }
 
     /// Notes that the save that began at `root` has failed. The signature comes back if nothing there has changed.
     pub fn broken_off(&self, root: &Path) {
         self.queue.broken_off(root);
+        self.unprepare(root);
     }
 
     /// Notes that this process is about to write to the file at `path`, which may be in a folder that was signed.

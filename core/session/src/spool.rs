@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use autosign_signing::Digest;
+use autosign_signing::{Digest, rename_or_copy};
 use once_cell::sync::OnceCell;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
@@ -284,7 +284,7 @@ fn replace(path: &Path, record: &impl Serialize) -> Result<(), Error> {
     let written = rustix::fs::open(&temp, flags, Mode::RUSR | Mode::WUSR)
         .map_err(io::Error::from)
         .and_then(|file| fs::File::from(file).write_all(&bytes))
-        .and_then(|()| fs::rename(&temp, path));
+        .and_then(|()| rename_or_copy(&temp, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&temp);
         fail("write to", path)(error)

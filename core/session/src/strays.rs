@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Digest, read_signature, retract};
+use autosign_signing::{Digest, hidden_folders, read_signature, retract, tidy_hidden};
 use serde::{Deserialize, Serialize};
 
 use crate::folder_times::FolderTimes;
@@ -112,8 +112,9 @@ impl Stray {
         })
     }
 
+    /// The folder that it lies in, or in a hidden folder below.
     fn folder(&self) -> &Path {
-        self.signature.parent().unwrap_or(Path::new("/"))
+        self.root.parent().unwrap_or(Path::new("/"))
     }
 }
 
@@ -268,7 +269,7 @@ impl Queue {
 
     /// The signature of a checkpoint that is gone; nothing where its folder is gone, too.
     fn stray(&self, published: &Published) -> Option<Stray> {
-        let folder = published.signature.parent().unwrap_or(Path::new("/"));
+        let folder = published.root.parent().unwrap_or(Path::new("/"));
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Some(Stray {
             root: published.root.clone(),
@@ -361,8 +362,7 @@ impl Queue {
         let _order = self.publishing.at_one(&stray.root);
         // Else it was saved again, or signed by somebody else.
         if is_gone(&stray.root) && is_there(&stray.signature, &stray.digest) {
-            // One that cannot be removed is left behind, and true of what it signed.
-            let _ = retract(&stray.signature);
+            remove(&stray.signature);
         }
     }
 
@@ -376,24 +376,39 @@ impl Queue {
     /// The folder `path` is about to be removed, which works only if it is empty. Where nothing is left in it but signatures
     /// of this session, they go first.
     pub(crate) fn clear(&self, path: &Path) {
-        let listed = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let mut ours = Vec::new();
-        for entry in listed.unwrap_or_default() {
-            let signature = entry.path();
+        let (hidden, inside) = hidden_folders(path);
+        let mut listed = list(path);
+        if listed.contains(&hidden) {
+            listed.retain(|entry| *entry != hidden);
+            listed.extend(list(&inside));
+        }
+        let is_ours = |signature: &PathBuf| {
             let state = self.lock();
-            let published = state.published.iter().find(|it| it.signature == signature);
+            let mut published = state.published.iter();
+            let published = published.find(|it| it.signature == *signature);
             let published = published.map(|it| Digest::of(&it.bytes).to_string());
-            let known = published.or_else(|| state.strays.digest(&signature));
+            let known = published.or_else(|| state.strays.digest(signature));
             drop(state);
-            match known.filter(|digest| is_there(&signature, digest)) {
-                Some(_) => ours.push(signature),
-                None => return, // the folder is not going to be removed
+            known.is_some_and(|digest| is_there(signature, &digest))
+        };
+        // Where something else is there, the folder is not going to be removed.
+        if listed.iter().all(is_ours) {
+            for signature in &listed {
+                remove(signature);
             }
         }
-        for signature in ours {
-            let _ = retract(&signature);
-        }
     }
+}
+
+fn list(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// One that cannot be removed is left behind, and true of what it signed.
+fn remove(signature: &Path) {
+    let _ = retract(signature);
+    tidy_hidden(signature);
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use autosign_signing::{
     CertificateVerifier, Error as SigningError, ExpectedSigner, Freshness, Hashing, KeyVerifier,
-    KeylessVerifier, Policy, RelPath, Symlinks, VerifiedModel, Verifier, read_private,
-    refuse_writable, signature_path,
+    KeylessVerifier, Policy, RelPath, Symlinks, VerifiedModel, Verifier, find_signature,
+    read_private, refuse_writable,
 };
 use glob::Pattern;
 use serde::Deserialize;
@@ -212,7 +212,7 @@ pub struct Judgement<'a> {
 impl Judgement<'_> {
     /// Verifies the model as the rule says: of what lies there all must be signed, but for git's own files, what the rule leaves
     /// out and files without a byte where shards are, whatever its signer left out, and nothing old is taken. Without `signature` it lies where
-    /// [`signature_path`] has it; where the rule names no instance of Sigstore, that of `keyless` is believed.
+    /// [`find_signature`] finds it; where the rule names no instance of Sigstore, that of `keyless` is believed.
     ///
     /// # Errors
     /// Those of [`verify`], and of the files that the rule names.
@@ -238,8 +238,8 @@ impl Judgement<'_> {
             freshness: rule.freshness.clone().not_older_than(rule.max_age, now),
             ..Policy::default()
         };
-        let beside = signature_path(model);
-        let signature = signature.unwrap_or(&beside);
+        let found = find_signature(model);
+        let signature = signature.unwrap_or(&found);
         let last_seen = rule.last_seen.as_ref();
         verify(model, signature, &*verifier, &policy, last_seen, hashing)
     }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Hashing, Manner, Statement, publish};
+use autosign_signing::{Hashing, Manner, Placed, Statement, publish, take_back};
 
 use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
@@ -48,6 +49,8 @@ pub(crate) struct Queue {
     patient: bool,
     raise: bool,
     settle: Duration,
+    /// Whether it was said that signatures are written in place.
+    in_place: AtomicBool,
     pub(crate) identity: Option<String>,
     pub(crate) run: Run,
 }
@@ -100,6 +103,7 @@ impl Queue {
             patient: !config.saves_wait(),
             raise: config.on_error == OnError::Raise,
             settle: config.settle,
+            in_place: AtomicBool::new(false),
             identity: config.signer(),
             run: Run::new(config.run.clone(), config.spool.clone()),
         })
@@ -501,10 +505,18 @@ impl Queue {
         if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }
-        match publish(&signature, &bytes, Manner::With(&checkpoint.root)) {
+        let placed = match publish(&signature, &bytes, Manner::With(&checkpoint.root)) {
             // Another process has removed it at this moment, and its folder with it.
             Err(_) if is_gone(&checkpoint.root) => return Ok(Outcome::Superseded),
             other => other?,
+        };
+        if placed == Placed::Written && !self.in_place.swap(true, Ordering::Relaxed) {
+            let signature = signature.clone();
+            (self.listener)(&Event::InPlace { signature });
+        }
+        for other in checkpoint.other_signatures() {
+            // Where it cannot be removed, it is older than the model and verifies for nobody.
+            let _ = take_back(&other);
         }
         // Known to be ours before anybody else can be at this root: whoever removes its folder next asks for it.
         self.lock().published(Published {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::algorithm::Hasher;
-use crate::model::{FileState, Model, ModelFile};
+use crate::model::{Model, ModelFile};
 use crate::{
     Error, HashAlgorithm, Ignore, Manifest, RelPath, Resource, ResourceDigest, Serialization,
     SerializationFault, SerializationMethod, Shard, Symlinks, portable,
@@ -246,7 +246,7 @@ fn hash_part(
     let opened = model.open_file(&file.name)?;
     let state = || {
         rustix::fs::fstat(opened.as_fd())
-            .map(|stat| FileState::of(&stat))
+            .map(|stat| model.state(&stat))
             .map_err(|e| Error::io("look at", path())(e.into()))
     };
     let changed = || Error::ChangedWhileHashing { path: path() };

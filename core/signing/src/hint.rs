@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::Error;
 
 impl Error {
@@ -46,7 +48,7 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 "choose another name, or move what is there away"
             }
-            Self::Io { .. } => "check that the path exists and that you may use it",
+            Self::Io { source, .. } => hint_of_system(source),
             Self::KeyDerivation { .. } => {
                 "encrypt it anew with `openssl pkcs8 -topk8 -in KEY -out key.pem`, if it is a key of yours"
             }
@@ -167,5 +169,22 @@ impl Error {
                 "the signature file is damaged or no OMS v1.0 signature: get it again from the producer"
             }
         }
+    }
+}
+
+/// What to do after what a file system has answered.
+fn hint_of_system(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{
+        InvalidInput, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported,
+    };
+    if Errno::from_io_error(error) == Some(Errno::IO) {
+        return "look at the disk or the mount, which failed, and try again";
+    }
+    match error.kind() {
+        StorageFull | QuotaExceeded => "make room there, and try again",
+        InvalidInput | ReadOnlyFilesystem | Unsupported => {
+            "this file system does not do that: use another, or ask who mounts it"
+        }
+        _ => "check that the path exists and that you may use it",
     }
 }

@@ -45,12 +45,15 @@ mod model;
 mod name;
 mod pattern;
 mod pickle;
+mod placement;
+mod placing;
 mod portable;
 mod publish;
 mod python;
 mod raise;
 mod random;
 mod redacted;
+mod rename;
 mod serialization;
 mod services;
 mod signer;
@@ -84,9 +87,14 @@ pub use kind::ErrorKind;
 pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
+pub use placement::{
+    Placement, find_signature, hidden_folders, prepare_hidden, signature_path, take_back_all,
+    tidy_hidden, unprepare_hidden,
+};
 pub use portable::PortabilityFault;
-pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
+pub use publish::{Manner, Placed, publish, read_signature, retract, take_back};
 pub use random::random;
+pub use rename::rename_or_copy;
 pub use serialization::{
     SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
 };

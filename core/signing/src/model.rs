@@ -15,7 +15,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::publish::is_being_published;
+use crate::placing::is_being_published;
 use crate::symlinks::{FILE, FOLDER, Fault, Follow, Opened, SymlinkFault, open_beneath};
 use crate::{Error, Ignore, RelPath, Symlinks};
 
@@ -27,7 +27,7 @@ const MAX_LINKED: usize = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileState {
     dev: u64,
-    /// Inode number.
+    /// Inode number; 0 where files do not keep theirs, and it tells nothing.
     pub ino: u64,
     /// Size in bytes.
     pub size: u64,
@@ -116,6 +116,7 @@ pub struct Model {
     /// What names are relative to.
     base: PathBuf,
     folder: OwnedFd,
+    inodes: Inodes,
     symlinks: Symlinks,
     follow: Follow,
     /// Folders reached through links.
@@ -203,8 +204,10 @@ impl Model {
 
     /// No file yet; names are relative to the resolved path `base`.
     fn new(root: PathBuf, base: PathBuf, symlinks: Symlinks) -> Result<Self, Error> {
+        let folder = open_folder(&base)?;
         Ok(Self {
-            folder: open_folder(&base)?,
+            inodes: Inodes::of(&folder),
+            folder,
             follow: Follow::new(symlinks, &base)?,
             symlinks,
             linked: 0,
@@ -248,7 +251,7 @@ impl Model {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => model.files.push(ModelFile {
                     name: name.clone(),
-                    state: FileState::of(&stat),
+                    state: model.state(&stat),
                 }),
                 kind => return Err(Error::not_a_file(&path, kind)),
             }
@@ -267,10 +270,8 @@ impl Model {
         let (base, name) = place(root)?;
         let mut model = Self::new(root.into(), base, Symlinks::Refused)?;
         model.single = true;
-        model.files.push(ModelFile {
-            name,
-            state: FileState::of(entry),
-        });
+        let state = model.state(entry);
+        model.files.push(ModelFile { name, state });
         Ok(model)
     }
 
@@ -283,7 +284,7 @@ impl Model {
         match opened.kind() {
             FileType::RegularFile => model.files.push(ModelFile {
                 name,
-                state: FileState::of(&opened.stat),
+                state: model.state(&opened.stat),
             }),
             kind => return Err(Error::not_a_file(path, kind)),
         }
@@ -370,7 +371,7 @@ impl Model {
                     folders.push(Pending { name, parent });
                 }
                 FileType::RegularFile => {
-                    let state = FileState::of(&stat);
+                    let state = self.state(&stat);
                     let list = if ignored {
                         &mut self.ignored
                     } else {
@@ -422,6 +423,11 @@ impl Model {
             }
         }
         Ok(false)
+    }
+
+    /// How a file of this model is, of which that was told.
+    pub(crate) fn state(&self, stat: &Stat) -> FileState {
+        FileState::of(stat, self.inodes)
     }
 
     /// What of links was followed.
@@ -501,12 +507,15 @@ impl FileState {
         content(self) == content(other)
     }
 
-    pub(crate) fn of(stat: &Stat) -> Self {
+    pub(crate) fn of(stat: &Stat, inodes: Inodes) -> Self {
         // The types of these fields differ between systems; none is ever negative or wider than 64 bits.
         #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
         Self {
             dev: stat.st_dev.try_into().unwrap_or(u64::MAX),
-            ino: stat.st_ino.into(),
+            ino: match inodes {
+                Inodes::Kept => stat.st_ino.into(),
+                Inodes::Changing => 0,
+            },
             size: stat.st_size.try_into().unwrap_or(0),
             modified: (
                 stat.st_mtime.into(),
@@ -518,6 +527,40 @@ impl FileState {
             ),
             links: stat.st_nlink.into(),
         }
+    }
+}
+
+/// Whether a file keeps its inode number while nothing happens to it (docs/decisions/0047-file-systems-of-clusters.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inodes {
+    Kept,
+    Changing,
+}
+
+impl Inodes {
+    /// Those of FUSE and of SMB: where the server gives no numbers, the client makes them up, and makes up others when it
+    /// has forgotten them.
+    #[cfg(target_os = "linux")]
+    const CHANGING: [u32; 4] = [0x6573_5546, 0xff53_4d42, 0xfe53_4d42, 0x517b];
+
+    /// Those of the file system that `file` is on.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of(file: impl AsFd) -> Self {
+        let kind = rustix::fs::fstatfs(file).map(|found| found.f_type);
+        // Its width differs between systems, and its sign; the numbers have 32 bits.
+        #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
+        let is =
+            |magic: &u32| kind.is_ok_and(|kind| i64::from(kind) & 0xffff_ffff == i64::from(*magic));
+        if Self::CHANGING.iter().any(is) {
+            Self::Changing
+        } else {
+            Self::Kept
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn of(_: impl AsFd) -> Self {
+        Self::Kept
     }
 }
 

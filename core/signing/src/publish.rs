@@ -1,94 +1,66 @@
 //! Puts a signature in its place: whole or not at all.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::Error;
 use crate::bundle::{MAX_BYTES, read_capped};
+use crate::placement::open_for;
+use crate::placing::{New, set_times};
 
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
 const HEAD_BYTES: u16 = 4096;
-
-/// Where a model's signature lies: `model.sig` inside a folder, `NAME.sig` beside a file.
-#[must_use]
-pub fn signature_path(model: &Path) -> PathBuf {
-    if model.is_dir() {
-        return model.join("model.sig");
-    }
-    let mut name = model.file_name().unwrap_or_default().to_owned();
-    name.push(".sig");
-    model.with_file_name(name)
-}
 
 /// How a signature appears in its folder.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner<'a> {
     /// As any new file.
     Plain,
-    /// As if it had come with the model at this path: it has its mode and owner, and the folder has the times that it
-    /// had before, because trainers rotate by them.
+    /// As if it had come with the model at this path: it has its mode and owner, looks a second older, and the folder has the times that
+    /// it had before, because trainers rotate by them, and resume from what is newest.
     With(&'a Path),
 }
 
+/// How a signature came to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// In one step: a reader saw the old one or the new one.
+    Whole,
+    /// Written where it is, because the file system knows no renames: a reader may have seen a part of it, which verifies for nobody.
+    Written,
+}
+
 /// Writes `bytes` to `path` by way of a new file in the same folder: written, synced, renamed. A reader sees the old
-/// signature or the new one.
+/// signature or the new one. Where the file system knows no renames, the old one is removed and the new one written in its place, and
+/// read again to see that it is whole.
 ///
 /// # Errors
-/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. The old
-/// content is untouched then and nothing is left behind.
-pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Error> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
+/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. Nothing is left behind
+/// then, and the old content is untouched where the file system knows renames.
+pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, Error> {
     let fail = |e: Errno| Error::io("write", path)(e.into());
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let name = path.file_name().ok_or(Errno::ISDIR).map_err(fail)?;
-    let folder_flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(parent, folder_flags, Mode::empty()).map_err(fail)?;
+    let folder = open_for(path.parent().unwrap_or(Path::new("."))).map_err(fail)?;
     let times = rustix::fs::fstat(&folder).map_err(fail)?;
     replaceable(&folder, path)?;
 
-    let temp = format!(
-        "{}{}{TEMPORARY}",
-        own(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    );
-    let written = write_synced(folder.as_fd(), &temp, bytes, manner).and_then(|()| {
-        rustix::fs::renameat(&folder, &temp, &folder, name).map_err(io::Error::from)
-    });
-    if let Err(error) = written {
-        // The first error is the one to report; the temporary file may not even exist.
-        let _ = rustix::fs::unlinkat(&folder, &temp, AtFlags::empty());
-        return Err(Error::io("write", path)(error));
-    }
+    let new = New {
+        folder: folder.as_fd(),
+        bytes,
+        manner,
+    };
+    let placed = new.place(name).map_err(Error::io("write", path))?;
     // Not every file system can sync a folder; the content itself is synced.
     let _ = rustix::fs::fsync(&folder);
     if let Manner::With(_) = manner {
-        restore_times(&folder, &times);
+        set_times(&folder, &times, |time| time);
     }
-    Ok(())
-}
-
-const TEMPORARY: &str = ".tmp";
-
-/// What the names of this process's temporary files begin with.
-fn own() -> String {
-    format!(".signature-{}-", rustix::process::getpid().as_raw_nonzero())
-}
-
-/// Whether a file of this name is a signature that this process has not renamed to its place yet.
-pub(crate) fn is_being_published(name: &[u8]) -> bool {
-    name.starts_with(b".signature-")
-        && name.starts_with(own().as_bytes())
-        && name.ends_with(TEMPORARY.as_bytes())
+    Ok(placed)
 }
 
 /// Removes the signature at `path`, keeping the folder's times; a signature that is gone already is no error.
@@ -112,26 +84,10 @@ pub fn retract(path: &Path) -> Result<(), Error> {
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(fail(error.into())),
         Ok(()) => {
-            restore_times(&folder, &times);
+            set_times(&folder, &times, |time| time);
             Ok(())
         }
     }
-}
-
-/// Gives the signature the owner and the permissions of its model, but none to execute. Where that is not allowed, it is
-/// the writer's own, as any other file of it.
-fn follow(signature: &OwnedFd, model: &Path) {
-    let (Ok(model), Ok(own)) = (rustix::fs::stat(model), rustix::fs::fstat(signature)) else {
-        return;
-    };
-    if (model.st_uid, model.st_gid) != (own.st_uid, own.st_gid) {
-        let (user, group) = (Uid::from_raw(model.st_uid), Gid::from_raw(model.st_gid));
-        if rustix::fs::fchown(signature, Some(user), Some(group)).is_err() {
-            let _ = rustix::fs::fchown(signature, None, Some(group));
-        }
-    }
-    let mode = Mode::from_raw_mode(model.st_mode & 0o666);
-    let _ = rustix::fs::fchmod(signature, mode);
 }
 
 /// The bytes of the signature at `path`; nothing where there is none, or something else.
@@ -187,36 +143,4 @@ fn is_signature(bytes: &[u8]) -> bool {
     let head = bytes.get(..usize::from(HEAD_BYTES)).unwrap_or(bytes);
     head.windows(BUNDLE_MARK.len())
         .any(|part| part == BUNDLE_MARK)
-}
-
-fn write_synced(
-    folder: BorrowedFd<'_>,
-    name: &str,
-    bytes: &[u8],
-    manner: Manner<'_>,
-) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?;
-    if let Manner::With(model) = manner {
-        follow(&opened, model);
-    }
-    let mut file = std::fs::File::from(opened);
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn restore_times(folder: &OwnedFd, was: &rustix::fs::Stat) {
-    #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions)]
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: was.st_atime.into(),
-            tv_nsec: was.st_atime_nsec.try_into().unwrap_or(0),
-        },
-        last_modification: Timespec {
-            tv_sec: was.st_mtime.into(),
-            tv_nsec: was.st_mtime_nsec.try_into().unwrap_or(0),
-        },
-    };
-    // Only the owner may set times; where we are not, the signature still stands.
-    let _ = rustix::fs::futimens(folder, &times);
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{FileState, Model};
+use crate::model::{FileState, Inodes, Model};
+use crate::rename::rename_or_copy;
 use crate::{Digest, Error, Manifest, Resource, Serialization, random};
 
 /// A piece as large as this is hashed beside the write of it; for a smaller one a thread costs more than it saves.
@@ -65,7 +66,7 @@ impl NewFile {
             return Err(error);
         }
         if let Some(temp) = &self.temp {
-            fs::rename(temp, &self.path)?;
+            rename_or_copy(temp, &self.path)?;
         }
         self.temp = None;
         Ok(())
@@ -139,7 +140,8 @@ impl HashedFile {
     /// # Errors
     /// Those of [`NewFile::finish`].
     pub fn finish(self) -> io::Result<WrittenFile> {
-        let state = FileState::of(&rustix::fs::fstat(&self.file.file)?);
+        let file = &self.file.file;
+        let state = FileState::of(&rustix::fs::fstat(file)?, Inodes::of(file));
         self.file.finish()?;
         Ok(WrittenFile {
             state,

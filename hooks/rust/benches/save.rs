@@ -1,5 +1,6 @@
 //! How long a save in Rust waits, until when it is signed, and what is read for that. Each figure is a ratio to the plain save
-//! of the same round; rounds alternate. `cargo bench -p autosign-hooks --features safetensors,tch --bench save`
+//! of the same round; rounds alternate. `cargo bench -p autosign-hooks --features safetensors,tch --bench save`;
+//! with `-- --smoke` as little as shows that it runs.
 #![allow(
     missing_docs,
     clippy::cast_possible_truncation,
@@ -23,26 +24,46 @@ use safetensors::tensor::{Dtype, TensorView};
 use tch::Device;
 use tch::nn::{Init, VarStore};
 
-const TENSORS: usize = 125;
-const TENSOR_BYTES: usize = 8_000_000;
-const ROUNDS: usize = 11;
-
 /// Seconds until the save returned, until the signature was there; bytes read meanwhile.
 type Run = [f64; 3];
 
+/// How much is saved, and how often.
+struct Size {
+    tensors: usize,
+    tensor_bytes: usize,
+    rounds: usize,
+}
+
+const WHOLE: Size = Size {
+    tensors: 125,
+    tensor_bytes: 8_000_000,
+    rounds: 11,
+};
+const SMOKE: Size = Size {
+    tensors: 2,
+    tensor_bytes: 8000,
+    rounds: 1,
+};
+
 fn main() {
+    let smoke = std::env::args().any(|word| word == "--smoke");
+    let Size {
+        tensors,
+        tensor_bytes,
+        rounds: count,
+    } = if smoke { SMOKE } else { WHOLE };
     let folder = tempfile::tempdir().unwrap();
     let variables = VarStore::new(Device::Cpu);
-    let bytes: Vec<Vec<u8>> = (0..TENSORS).map(|n| vec![n as u8; TENSOR_BYTES]).collect();
-    for n in 0..TENSORS {
+    let bytes: Vec<Vec<u8>> = (0..tensors).map(|n| vec![n as u8; tensor_bytes]).collect();
+    for n in 0..tensors {
         let (name, init) = (format!("layer{n}"), Init::Const(n as f64));
         let _ = variables
             .root()
-            .var(&name, &[TENSOR_BYTES as i64 / 4], init);
+            .var(&name, &[tensor_bytes as i64 / 4], init);
     }
     let views = || {
         bytes.iter().enumerate().map(|(n, bytes)| {
-            let view = TensorView::new(Dtype::F32, vec![TENSOR_BYTES / 4], bytes).unwrap();
+            let view = TensorView::new(Dtype::F32, vec![tensor_bytes / 4], bytes).unwrap();
             (format!("layer{n}"), view)
         })
     };
@@ -74,7 +95,7 @@ fn main() {
         }),
     ];
     let mut rounds: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
-    for round in 0..=ROUNDS {
+    for round in 0..=count {
         for place in 0..saves.len() {
             // Every other round the other way around: what went before is not always the same.
             let place = if round % 2 == 0 {
@@ -98,7 +119,7 @@ fn main() {
             [
                 run[0] / plain[0],
                 run[1] / plain[0],
-                run[2] / (TENSORS * TENSOR_BYTES) as f64,
+                run[2] / (tensors * tensor_bytes) as f64,
             ]
         });
         let all: Vec<Run> = cells.by_ref().collect();

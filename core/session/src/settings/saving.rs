@@ -1,5 +1,7 @@
 //! What is signed, and when.
 
+use autosign_signing::Placement;
+
 use super::Setting;
 use crate::config::{Mode, OnError};
 use crate::selection::globs;
@@ -103,6 +105,21 @@ pub(super) const ROWS: &[Setting] = &[
         show: Show::Whole,
         read: |config, value| {
             config.selection.every = value.to_str()?.parse().ok()?;
+            Some(())
+        },
+    },
+    Setting {
+        variable: "MODEL_SIGNING_SIGNATURE",
+        values: "beside, hidden",
+        default: "beside",
+        about: "Where the signature of a file goes: `NAME.sig` beside it, or `.signatures/files/NAME.sig`, for scripts that resume from whatever is the newest file of a folder. Verifying finds both. That of a folder is `model.sig` in it.",
+        show: Show::Whole,
+        read: |config, value| {
+            config.placement = match value.to_str()? {
+                "beside" => Placement::Beside,
+                "hidden" => Placement::Hidden,
+                _ => return None,
+            };
             Some(())
         },
     },
