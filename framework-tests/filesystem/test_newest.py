@@ -73,13 +73,15 @@ WAYS = {
 # Beside its file a signature has a longer name and a younger change time, which nobody can set.
 BESIDE = {"newest_by_mtime", "sorted_by_mtime"}
 
+# 40 MB each: what takes less than a tick of the clock to write has the same time as the folder that is made before.
 SAVE = """
 import sys
 import model_signing.autosign as autosign
-import torch
+import numpy
+from safetensors.numpy import save_file
 
 for step in map(int, sys.argv[2:]):
-    torch.save({"step": torch.tensor(step)}, f"{sys.argv[1]}/model-{step}.ckpt")
+    save_file({"step": numpy.full(5_000_000, step)}, f"{sys.argv[1]}/model-{step}.ckpt")
     autosign.flush()
 """
 
@@ -106,3 +108,31 @@ def test_a_signature_looks_older_than_its_checkpoint(run_script: Run, tmp_path: 
     run_script(SAVE, str(tmp_path), "1")
     model, signature = (tmp_path / name for name in ("model-1.ckpt", "model-1.ckpt.sig"))
     assert signature.stat().st_mtime_ns < model.stat().st_mtime_ns
+
+
+KERAS = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "torch"
+import model_signing.autosign as autosign
+import keras
+import numpy
+
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+model.compile(loss="mse")
+saves = keras.callbacks.ModelCheckpoint(sys.argv[1] + "/ckpt-{epoch}.keras", save_freq="epoch")
+model.fit(numpy.zeros((8, 4)), numpy.zeros((8, 2)), epochs=1, verbose=0, callbacks=[saves])
+autosign.flush()
+"""
+
+
+def test_keras_resumes_from_its_checkpoint(run_script: Run, tmp_path: Path, keys: Keys) -> None:
+    import model_signing_autosign
+
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    ran = run_script(KERAS, str(folder), SIGNATURE="hidden")
+    assert ran.returncode == 0, ran.stderr
+    checkpoint = folder / "ckpt-1.keras"
+    assert as_in_the_guide_of_keras(str(folder)) == str(checkpoint)
+    model_signing_autosign.verify(checkpoint, public_key=keys.public)
+    assert (folder / ".signatures/files/ckpt-1.keras.sig").exists()

@@ -35,7 +35,7 @@ _FIRST_WAIT: Final = 0.2
 
 Beside: TypeAlias = Callable[[Callable[..., Any], Call, Any, str], object]
 """Uploads a file's signature to the place of the file: called with the function, its call, what it returned, and the
-path of the file, which has a signature beside it."""
+path of the file, which has a signature."""
 
 
 class _Thread(threading.local):
@@ -73,7 +73,7 @@ def uploads(
         result = original(*args, **kwargs)
         if path and beside is not None:
             with contained(f"upload the signature of {path}"):
-                if _is_signed(path):
+                if signature_of(path):
                     beside(original, call, result, path)
         return result
 
@@ -112,13 +112,13 @@ def signature_as(path: str, name: str) -> Iterator[str | None]:
         name: The name, without folders.
     """
     if os.path.basename(path) == name:
-        yield f"{path}.sig"
+        yield signature_of(path)
         return
     with tempfile.TemporaryDirectory(prefix=".autosign-", dir=os.path.dirname(path)) as folder:
         link = os.path.join(folder, name)
         os.link(path, link)
         _wait(link)
-        yield f"{link}.sig" if _is_signed(link) else None
+        yield signature_of(link)
 
 
 def _wait(path: str) -> None:
@@ -165,10 +165,31 @@ def _below(path: str) -> Iterator[str]:
         yield from (os.path.join(folder, name) for name in (*folders, *files))
 
 
-def _is_signed(path: str) -> bool:
-    """Tell whether a file has a signature like ours: other programs' are called ``.sig``, too."""
+def signature_of(path: str) -> str | None:
+    """Return the path of a file's signature; None where it has none.
+
+    Args:
+        path: Absolute path of the file.
+    """
+    if not os.path.isfile(path):
+        return None
+    return next(filter(_is_signature, signatures_of(path)), None)
+
+
+def signatures_of(path: str) -> tuple[str, str]:
+    """Return where the signature of a file may lie, as the core has it: beside it, or hidden.
+
+    Args:
+        path: Absolute path of the file.
+    """
+    folder, name = os.path.split(path)
+    return f"{path}.sig", os.path.join(folder, ".signatures", "files", f"{name}.sig")
+
+
+def _is_signature(path: str) -> bool:
+    """Tell a signature like ours: other programs' are called ``.sig``, too."""
     try:
-        with open(f"{path}.sig", "rb") as signature:
-            return os.path.isfile(path) and b"vnd.dev.sigstore.bundle" in signature.read(1 << 20)
+        with open(path, "rb") as signature:
+            return b"vnd.dev.sigstore.bundle" in signature.read(1 << 20)
     except OSError:
         return False

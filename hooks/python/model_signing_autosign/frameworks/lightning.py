@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from model_signing_autosign._faults import contained
 from model_signing_autosign._patch import Framework, Patch
 from model_signing_autosign._saving import Call, local, saves
+from model_signing_autosign._uploads import signatures_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,8 +63,9 @@ def _link(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     with contained("take back the signature of a checkpoint that is a link now"):
         link = _local(Call(args, kwargs).argument("linkpath", 2))
         if link is not None and os.path.islink(link):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{link}.sig")
+            for signature in signatures_of(link):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(signature)
     return result
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from model_signing_autosign._patch import Framework, Patch
 from model_signing_autosign._saving import Call, argument
-from model_signing_autosign._uploads import fills_and_uploads, uploads
+from model_signing_autosign._uploads import fills_and_uploads, signature_of, uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ _CLIENT: Final = "mlflow.tracking._tracking_service.client:TrackingServiceClient
 def _beside(original: Callable[..., Any], call: Call, _: Any, path: str) -> None:
     # self, run_id or model_id, local_path, artifact_path
     owner = call.argument("run_id", 1) or call.argument("model_id", 1)
-    original(call.args[0], owner, f"{path}.sig", call.argument("artifact_path", 3))
+    original(call.args[0], owner, signature_of(path), call.argument("artifact_path", 3))
 
 
 def _is_model(folder: str) -> bool:
