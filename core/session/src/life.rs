@@ -330,8 +330,9 @@ impl Queue {
         self.changed.notify_all();
         // A group without one of its files, or with another in its place, is not what was saved.
         let state = self.lock();
-        let (left, replaced) = (state.groups_with(&from), state.groups_with(&to));
+        let (mut left, replaced) = (state.groups_with(&from), state.groups_with(&to));
         drop(state);
+        left.retain(|root| !root.starts_with(&from)); // else it is followed
         self.end(&if linked { replaced } else { &left | &replaced });
         self.touched(&from);
         self.touched(&to);

@@ -420,6 +420,37 @@ fn a_group_is_signed_as_its_files_and_nothing_else() {
 }
 
 #[test]
+fn a_group_keeps_its_signature_when_it_is_renamed() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let inner = folder(&fixture, "tmp");
+        let model = fixture.write("tmp/x.onnx", b"graph");
+        let data = fixture.write("tmp/x.onnx.data", b"weights");
+        let files = [model.clone(), data.clone()];
+        let saved = session.saved_group(&model, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        // The graph names the file with its weights, so that one keeps its name ...
+        let best = inner.join("zoo.onnx");
+        session.moving(&model, &best, false);
+        std::fs::rename(&model, &best).unwrap();
+        session.flush(PATIENCE);
+        assert_eq!(names(verified(&best)), "x.onnx.data zoo.onnx");
+        // ... and all of them go with their folder.
+        let kept = fixture.path("kept");
+        session.moving(&inner, &kept, false);
+        std::fs::rename(&inner, &kept).unwrap();
+        session.flush(PATIENCE);
+        let best = kept.join("zoo.onnx");
+        assert_eq!(names(verified(&best)), "x.onnx.data zoo.onnx");
+        assert!(!kept.join("x.onnx.sig").exists());
+    }
+}
+
+#[test]
 fn a_group_that_its_own_process_takes_apart_is_not_signed_and_nothing_is_said() {
     type Change = fn(&Session, &Path, &Path);
     let changes: [Change; 3] = [
