@@ -155,7 +155,7 @@ impl Checkpoint {
     }
 
     /// The same, saved when and at which step `other` was.
-    fn saved_as(self, other: &Self) -> Self {
+    pub(crate) fn saved_as(self, other: &Self) -> Self {
         Self {
             step: other.step,
             moment: other.moment,
@@ -234,6 +234,11 @@ impl Checkpoint {
         }
         new.root = root;
         Some(new)
+    }
+
+    /// Whether it is one file.
+    pub(crate) fn is_one_file(&self) -> bool {
+        !self.folder && !self.group
     }
 
     /// Whether it is all of a folder.

@@ -545,3 +545,48 @@ fn one_can_wait_for_a_signature_and_ask_for_one() {
     assert!(!error.to_string().is_empty());
     assert!(session.signature_within(&model, patience).unwrap().is_err());
 }
+
+#[test]
+fn a_copy_of_what_was_saved_is_signed_under_its_own_name() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[("MODEL_SIGNING_EXCLUDE", "*.tmp")]);
+        let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+        let (note, passed_over) = (fixture.write("note", b"1"), fixture.path("last.tmp"));
+        for content in [b"one", b"two"] {
+            save(&session, &last, content);
+            if flushed {
+                session.flush(PATIENCE);
+            }
+            for (from, to) in [
+                (&last, &best),
+                (&last, &passed_over),
+                (&note, &fixture.path("other")),
+            ] {
+                session.copying(from, to);
+                std::fs::copy(from, to).unwrap();
+            }
+        }
+        session.removing(&last);
+        std::fs::remove_file(&last).unwrap();
+        session.flush(PATIENCE);
+        verified(&best).unwrap();
+        assert!(verified(&passed_over).is_err());
+        assert!(verified(&fixture.path("other")).is_err());
+        assert_eq!((session.status().pending, fixture.records().len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_what_was_signed_is_not_signed() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+    save(&session, &last, b"one");
+    session.flush(PATIENCE);
+    session.copying(&last, &best);
+    std::fs::write(&best, b"two").unwrap();
+    session.flush(PATIENCE);
+    assert!(verified(&best).is_err());
+    assert_eq!(fixture.said("was altered after it was saved"), 1);
+}
