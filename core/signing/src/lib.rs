@@ -87,13 +87,14 @@ pub use name::RelPath;
 pub use portable::PortabilityFault;
 pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
 pub use random::random;
+pub use redacted::{as_far_as_there, is_secret, url_shown, without_secrets};
 pub use serialization::{
     SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
 };
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
     AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer, Timestamped,
-    generate_key, read_password,
+    generate_key, key_text, read_password,
 };
 #[cfg(feature = "pkcs11")]
 pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
