@@ -14,6 +14,8 @@ mod signing;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::error::without_secrets;
+    #[pymodule_export]
     use super::library::{Hashing, Signer, Verifier, fingerprints};
     #[pymodule_export]
     use super::rules::Rules;

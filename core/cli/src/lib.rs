@@ -20,6 +20,7 @@ mod output;
 mod progress;
 mod reference;
 mod run;
+mod secrets;
 mod show;
 mod sign;
 mod spelling;
@@ -143,11 +144,22 @@ fn obey<'a>(
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
-    let args = spelling::spelled(args.into_iter().collect(), &Cli::command());
+    let args: Vec<_> = args.into_iter().collect();
+    let own = args.split(|arg| arg == "run").next().unwrap_or_default();
+    if let Some(what) = secrets::misplaced(own) {
+        say(
+            err,
+            format_args!(
+                "{what} is a private key or a token, which does not belong there: it is not repeated"
+            ),
+        );
+        return USAGE;
+    }
+    let args = spelling::spelled(args, &Cli::command());
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            let text = without_pins(&error.to_string());
+            let text = secrets::clean(&error.to_string());
             say(
                 if error.use_stderr() { err } else { out },
                 format_args!("{}", text.trim_end()),
@@ -210,6 +222,11 @@ struct Selection {
 }
 
 impl Selection {
+    /// What is said of git's own files, if anything.
+    fn git_chosen(&self) -> Option<bool> {
+        (self.ignore_git_paths || self.no_ignore_git_paths).then_some(self.ignores_git())
+    }
+
     fn ignores_git(&self) -> bool {
         self.ignore_git_paths || !self.no_ignore_git_paths
     }
@@ -243,16 +260,17 @@ fn instance(name: &str) -> Result<Instance, &'static str> {
 }
 
 impl InstanceArgs {
+    fn chosen(self) -> Option<Instance> {
+        if self.use_staging {
+            return Some(Instance::Staging);
+        }
+        let files = self.trust_config.map(Instance::trust_config);
+        files.or(self.instance)
+    }
+
     fn apply(self, keyless: &mut Keyless, settings: &Settings) -> Result<(), SessionError> {
-        let chosen = if self.use_staging {
-            Some(Instance::Staging)
-        } else {
-            self.trust_config
-                .map(Instance::trust_config)
-                .or(self.instance)
-        };
-        if let Some(instance) = chosen {
-            settings.unlocked("MODEL_SIGNING_INSTANCE")?;
+        if let Some(instance) = self.chosen() {
+            settings.unlocked(instance.variable())?;
             keyless.instance = instance;
         }
         Ok(())
@@ -300,20 +318,6 @@ fn failed(err: &mut dyn Write, what: &str, error: &SessionError) -> u8 {
     } else {
         BAD
     }
-}
-
-/// `text` without the PINs of PKCS#11 URIs: what is wrong on a command line is often repeated, and kept in logs.
-fn without_pins(text: &str) -> String {
-    const PIN: &str = "pin-value=";
-    let mut parts = text.split(PIN);
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(['&', '\n']).unwrap_or(part.len());
-        clean.push_str(PIN);
-        clean.push('…');
-        clean.push_str(part.get(end..).unwrap_or_default());
-    }
-    clean
 }
 
 /// Text that cannot move the cursor or fool a reader.

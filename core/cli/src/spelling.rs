@@ -5,10 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::Command;
 
+use crate::secrets::takes_secret;
+
 /// The option of the whole command that takes a value.
 const WITH_VALUE: &str = "--log-level";
-/// Those whose value may look like an option.
-const SECRETS: [&str; 3] = ["--client-secret", "--identity-token", "--password"];
 
 /// `args` with `-` for `_` in the names of options, and with the default method. What follows `run` is not ours to
 /// spell.
@@ -27,7 +27,7 @@ pub(crate) fn spelled(args: Vec<OsString>, cli: &Command) -> Vec<OsString> {
             return arg;
         }
         let arg = hyphens(arg);
-        is_secret = SECRETS.iter().any(|secret| arg == *secret);
+        is_secret = takes_secret(&arg);
         arg
     });
     with_method(args.collect(), place, cli)

@@ -153,7 +153,9 @@ fn settings_that_answer_one_question_overrule_each_other() {
         panic!("{lines:?}")
     };
     assert!(
-        line.contains("MODEL_SIGNING_INSTANCE is locked by"),
+        line.contains(
+            "MODEL_SIGNING_INSTANCE cannot be chosen: MODEL_SIGNING_TRUST_CONFIG is locked by"
+        ),
         "{line}"
     );
 }
@@ -178,6 +180,32 @@ fn nothing_leaves_an_instance_that_is_locked() {
     ] {
         assert_eq!(settings.unlocked(variable).is_ok(), free, "{variable}");
     }
+}
+
+#[test]
+fn a_path_may_begin_in_the_home_folder_wherever_it_stands() {
+    let machine = Machine::new()
+        .own("private_key = \"~/keys/own.pem\"\ncertificate = \"~other/own.pem\"\nrun = \"~/tune\"\n")
+        .with("SPOOL", "~/spool")
+        .with("EVENTS", "a/~/b");
+    let (config, lines) = machine.read();
+    assert_eq!(lines, [""; 0]);
+    let home = machine.path("home");
+    let key = Some(PrivateKey::File(home.join("keys/own.pem")));
+    assert!(config.private_key == key);
+    assert_eq!(config.spool, Some(home.join("spool")));
+    let own = home.join(".config/model-signing");
+    assert_eq!(config.certificate, Some(own.join("~other/own.pem")));
+    assert_eq!(config.run.as_deref(), Some("~/tune"), "no path");
+    assert!(
+        config
+            .events
+            .is_some_and(|sink| format!("{sink:?}").contains("a/~/b"))
+    );
+    let named = machine
+        .file("home/job.toml", "threads = 3\n")
+        .with("CONFIG", "~/job.toml");
+    assert_eq!(named.read().0.threads.map(usize::from), Some(3));
 }
 
 #[test]

@@ -336,6 +336,16 @@ pub enum Error {
         /// The method in the statement.
         found: String,
     },
+    /// No file where one with a secret in it should be.
+    #[error("the file of the {what} cannot be read, {path:?}: {source}")]
+    SecretFile {
+        /// "password" or "token".
+        what: &'static str,
+        /// Its path as far as it is there: what was given may be the secret itself.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
     /// A DSSE envelope must hold exactly one signature.
     #[error("the envelope holds {found} signatures, not one")]
     SignatureCount {

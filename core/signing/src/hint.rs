@@ -106,6 +106,9 @@ impl Error {
             Self::NotAFile { .. } => {
                 "name a regular file; where it lies in a model, it can be left out with --ignore-paths (in a policy `ignore_paths`)"
             }
+            Self::SecretFile { .. } => {
+                "give the path of a file that holds it, not the secret itself: of a path that is not there only its folders are shown"
+            }
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
             #[cfg(feature = "pkcs11")]
             Self::Pkcs11(fault) => fault.hint(),

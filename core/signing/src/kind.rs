@@ -81,7 +81,9 @@ impl Error {
             | Self::Index(_)
             | Self::ModelName { .. }
             | Self::SingleFileExpected { .. } => ErrorKind::Differs,
-            Self::CheckpointPrefix { .. } | Self::Io { .. } => ErrorKind::Io,
+            Self::CheckpointPrefix { .. } | Self::Io { .. } | Self::SecretFile { .. } => {
+                ErrorKind::Io
+            }
             Self::MethodMismatch { .. } => ErrorKind::Method,
             Self::Unsigned { .. } => ErrorKind::Unsigned,
             Self::Algorithm { .. } | Self::LegacyFormat | Self::SerializationMethod { .. } => {

@@ -94,6 +94,7 @@ pub use placement::{
 pub use portable::PortabilityFault;
 pub use publish::{Manner, Placed, publish, read_signature, retract, take_back};
 pub use random::random;
+pub use redacted::{as_far_as_there, is_secret, url_shown, without_secrets};
 pub use rename::rename_or_copy;
 pub use serialization::{
     SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
@@ -101,7 +102,7 @@ pub use serialization::{
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
     AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer, Timestamped,
-    generate_key, read_password,
+    generate_key, key_text, read_password,
 };
 #[cfg(feature = "pkcs11")]
 pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};

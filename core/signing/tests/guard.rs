@@ -167,7 +167,7 @@ fn a_source_that_fails_stops_no_other_one() {
     };
     assert_eq!(attempts.len(), 6);
     for reason in [
-        "missing",
+        "the file of the token",
         "expired",
         "sts.amazonaws.com",
         "bob",

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn"]
+__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn", "without_secrets"]
 
 @final
 class Hashing:
@@ -353,4 +353,9 @@ def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provi
 def warn(line: str) -> None:
     """
     Write a line to stderr, if the settings of this process want warnings.
+    """
+
+def without_secrets(text: str) -> str:
+    """
+    `text` without private keys and tokens, to be repeated in a message.
     """
