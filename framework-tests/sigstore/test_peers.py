@@ -122,6 +122,17 @@ def test_ours_verifies_what_is_signed_by(parties: Parties, signer: str, log: str
     assert "c.bin" in parties.verify("ours", bundle, log, code=1)
 
 
+def test_a_username_is_read_as_by(parties: Parties, run: Callable[..., str], stack: Any) -> None:
+    """Of issuers of type `username` Fulcio puts the name in a certificate's `otherName`."""
+    bundle, given = parties.model.with_name("user.sig"), ["--trust-config", stack.trust_config]
+    run(OURS, "sign", parties.model, "--signature", bundle, *given, "--identity-token", stack.token("username"))
+    parties.provider, trainer = stack.provider("username"), "trainer!127.0.0.1"
+    for verifier in ("ours", "cosign", "sigstore-go"):
+        parties.verify(verifier, bundle, identity=trainer)
+        assert trainer in parties.verify(verifier, bundle, identity="bob!127.0.0.1", code=1)
+    assert trainer in run(OURS, "show", bundle)
+
+
 @pytest.mark.parametrize("verifier", ["ours", "upstream"])
 def test_a_changed_model_is_refused_by(parties: Parties, verifier: str) -> None:
     bundle = parties.sign("ours")

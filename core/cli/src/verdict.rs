@@ -29,7 +29,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("format.predicate_type", "that of the statement, a URI"),
     (
         "signer.identity",
-        "method `sigstore`: who signed, an email address or URI",
+        "method `sigstore`: who signed, an email address, URI or username",
     ),
     (
         "signer.identity_provider",

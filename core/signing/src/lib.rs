@@ -25,6 +25,7 @@ mod algorithm;
 mod annotations;
 mod bundle;
 mod certificate;
+mod certified;
 mod claims;
 mod dialect;
 mod digest;

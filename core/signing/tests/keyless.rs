@@ -112,6 +112,9 @@ fn every_kind_of_token_gets_its_name() {
             "kubernetes",
             "https://kubernetes.io/namespaces/ml/serviceaccounts/trainer",
         ),
+        ("spiffe", "spiffe://example.test/ns/ml/sa/trainer"),
+        ("uri", "http://127.0.0.1/trainer"),
+        ("username", "trainer!127.0.0.1"),
         (
             "github",
             "https://github.com/acme/train/.github/workflows/t.yml@refs/heads/main",
@@ -132,7 +135,14 @@ fn every_kind_of_token_gets_its_name() {
         let bytes = seal(&statement(issuer.as_bytes()), &signer.unwrap()).unwrap();
         let expected = ExpectedSigner::new(identity, &STACK.provider(issuer)).unwrap();
         let verifier = KeylessVerifier::new(&STACK.trust("trust_config"), expected).unwrap();
-        verifier.verify(&Bundle::parse(&bytes).unwrap()).unwrap();
+        let bundle = Bundle::parse(&bytes).unwrap();
+        verifier.verify(&bundle).unwrap();
+        let claimed = bundle.certificates().remove(0).content.unwrap();
+        assert_eq!(claimed.names, [identity]);
+        let somebody = ExpectedSigner::new("somebody!127.0.0.1", &STACK.provider(issuer));
+        let verifier = KeylessVerifier::new(&STACK.trust("trust_config"), somebody.unwrap());
+        let error = verifier.unwrap().verify(&bundle).unwrap_err();
+        assert!(matches!(&error, Error::Identity { found, .. } if found.starts_with(identity)));
         if issuer == "github" {
             claims_can_be_required(&bytes, identity);
         }

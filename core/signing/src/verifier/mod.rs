@@ -17,7 +17,6 @@ pub use compare::{Difference, Policy, VerifiedModel};
 pub use format::Format;
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
-pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
 pub use signed_by::SignedBy;
 pub use timestamp::JudgedAt;
