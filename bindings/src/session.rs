@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use autosign_session::Error as SessionError;
 use pyo3::prelude::*;
 
 use crate::blocking::until;
@@ -127,7 +128,12 @@ impl Session {
     fn sign(&self, py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
         let mut ticket = py.detach(|| self.0.sign(&path)).map_err(error::session)?;
         until(py, |slice| ticket.poll(slice))?.map_err(error::session)?;
-        self.wait_for(py, path, None)
+        py.detach(|| self.0.hurry());
+        let signature = until(py, |slice| self.0.signature_within(&path, slice))?;
+        signature.map_err(|error| match error {
+            SessionError::Signing(unsigned) => error::signing(unsigned),
+            error => error::session(error),
+        })
     }
 
     /// Wait at most `timeout` seconds for what was saved at `path`, and return the path of its signature.

@@ -11,8 +11,8 @@ use autosign_session::{
     Settings, TrustPolicy, refuse_trust_in,
 };
 use autosign_signing::{
-    CertificateSigner, CertificateVerifier, Error, ExpectedSigner, Hashing, Ignore, KeySigner,
-    KeyVerifier, KeylessVerifier, RelPath, Signer, sign, signature_path,
+    Bundle, CertificateSigner, CertificateVerifier, Error, ExpectedSigner, Hashing, Ignore,
+    KeySigner, KeyVerifier, KeylessVerifier, RelPath, Signer, sign, signature_path,
 };
 use pyo3::prelude::*;
 
@@ -97,6 +97,19 @@ pub(crate) fn sign_sigstore(
         Ok::<_, SessionError>(signed(&model, signature, &signer)?)
     });
     signed.map_err(error::session)
+}
+
+/// Say how the signature of `model` is verified, as it says of itself; nothing where none can be read.
+#[pyfunction]
+#[pyo3(signature = (model, *, signature=None))]
+pub(crate) fn way_to_verify(
+    py: Python<'_>,
+    model: PathBuf,
+    signature: Option<PathBuf>,
+) -> Option<&'static str> {
+    let signature = signature.unwrap_or_else(|| signature_path(&model));
+    let bundle = py.detach(|| Bundle::read(&signature));
+    bundle.ok().map(|bundle| bundle.method().way())
 }
 
 /// Verify `model` with the PEM key `public_key` and return the names of its verified files. Each of

@@ -173,6 +173,8 @@ struct TokenKey {
 
 impl Sign {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let model = self.model();
+        model.selection.tell_unmatched(&model.model, err);
         let signed = match self {
             Self::Key(key) => key.sign(settings),
             Self::Certificate(certificate) => certificate.sign(settings),
@@ -189,6 +191,16 @@ impl Sign {
                 GOOD
             }
             Err(error) => failed(err, "Signing", &error),
+        }
+    }
+
+    fn model(&self) -> &Model {
+        match self {
+            Self::Key(key) => &key.model,
+            Self::Certificate(certificate) => &certificate.model,
+            Self::Pkcs11Key(key) => &key.model,
+            Self::Pkcs11Certificate(certificate) => &certificate.model,
+            Self::Sigstore(sigstore) => &sigstore.model,
         }
     }
 }

@@ -86,7 +86,9 @@ pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
 pub use portable::PortabilityFault;
-pub use publish::{Manner, publish, read_signature, retract, signature_path, take_back};
+pub use publish::{
+    Manner, check_name, publish, read_signature, retract, signature_path, take_back,
+};
 pub use random::random;
 pub use serialization::{
     SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
@@ -103,7 +105,7 @@ pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository, read_private, refuse_writable};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
-    KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
+    KeylessVerifier, Policy, Renamed, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
 pub use written::{HashedFile, NewFile, WrittenFile};
 
@@ -118,6 +120,7 @@ pub fn sign(
     signer: &dyn Signer,
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
+    check_name(signature)?;
     let statement = state(Dialect::Oms, model, ignore, hashing)?;
     publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
     Ok(statement.manifest().clone())

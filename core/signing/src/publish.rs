@@ -1,5 +1,6 @@
 //! Puts a signature in its place: whole or not at all.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,25 @@ pub fn signature_path(model: &Path) -> PathBuf {
     model.with_file_name(name)
 }
 
+/// As long as a name may be on Linux (`NAME_MAX`), in bytes.
+const MAX_NAME: usize = 255;
+
+/// Whether a file may have the name of the signature at `path`: nothing need be hashed for one that it may not.
+///
+/// # Errors
+/// [`Error::SignatureName`].
+pub fn check_name(path: &Path) -> Result<(), Error> {
+    let length = path.file_name().map_or(0, OsStr::len);
+    if length > MAX_NAME {
+        return Err(Error::SignatureName {
+            path: path.into(),
+            length,
+            limit: MAX_NAME,
+        });
+    }
+    Ok(())
+}
+
 /// How a signature appears in its folder.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner<'a> {
@@ -41,10 +61,12 @@ pub enum Manner<'a> {
 /// signature or the new one.
 ///
 /// # Errors
-/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. The old
+/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`], [`Error::SignatureName`],
+/// [`Error::Io`]. The old
 /// content is untouched then and nothing is left behind.
 pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<(), Error> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    check_name(path)?;
     let fail = |e: Errno| Error::io("write", path)(e.into());
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use autosign_signing::{
-    Bundle, Error, ExpectedSigner, JudgedAt, KeylessVerifier, SignedBy, Signer, Verifier, seal,
+    Bundle, Error, ErrorKind, ExpectedSigner, JudgedAt, KeylessVerifier, SignedBy, Signer,
+    Verifier, seal,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -357,7 +358,10 @@ fn the_trusted_root_decides() {
     let judged = |root: &Value| verify_with(&json!(root), &V2[0]).unwrap_err();
 
     let wrong = judged(&other["trustedRoot"]);
-    assert!(matches!(wrong, Error::LogEntry { .. }), "{wrong}");
+    assert!(matches!(wrong, Error::OtherInstance), "{wrong}");
+    assert_eq!(wrong.kind(), ErrorKind::Signer);
+    let hint = wrong.hint();
+    assert!(hint.contains("--trust-config") && hint.contains("never from where the model"));
     let mut root = trust["trustedRoot"].clone();
     root["certificateAuthorities"] = other["trustedRoot"]["certificateAuthorities"].clone();
     assert!(matches!(judged(&root), Error::Certificate { .. }));
@@ -372,7 +376,7 @@ fn the_trusted_root_decides() {
 
     let mut root = trust["trustedRoot"].clone();
     root["tlogs"] = other["trustedRoot"]["tlogs"].clone();
-    assert!(matches!(judged(&root), Error::LogEntry { .. }));
+    assert!(matches!(judged(&root), Error::OtherInstance));
 
     let mut root = trust["trustedRoot"].clone();
     root["timestampAuthorities"] = other["trustedRoot"]["timestampAuthorities"].clone();

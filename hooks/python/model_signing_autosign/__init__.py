@@ -415,7 +415,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
             rules=rules,
         )
     message = "give public_key, or identity and identity_provider, or certificate_chain, or policy"
-    raise TypeError(message)
+    way = _core.way_to_verify(model, signature=signature)
+    raise TypeError(message if way is None else f"{message}; {way}")
 
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for a str
