@@ -221,7 +221,13 @@ impl Verifier for KeylessVerifier {
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
             if !self.root.tlogs.iter().any(|log| log.log_id == entry.log_id) {
-                return Err(Error::OtherInstance);
+                return Err(match self.expected {
+                    Some(_) => Error::OtherInstance,
+                    // It was signed a moment ago, at the instance that is believed.
+                    None => Error::LogEntry {
+                        reason: "its log is not in the trusted root".to_owned(),
+                    },
+                });
             }
         }
         let signer = self.prove(digest, &bundle)?;
