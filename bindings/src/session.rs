@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use autosign_session::Error as SessionError;
+use autosign_session::{Error as SessionError, Mode};
+use autosign_signing::Error as SigningError;
 use pyo3::prelude::*;
 
 use crate::blocking::until;
@@ -80,7 +81,7 @@ impl Session {
     /// False where `MODEL_SIGNING_MODE` is `disabled`.
     #[getter]
     fn enabled(&self) -> bool {
-        self.0.config().mode != autosign_session::Mode::Disabled
+        self.0.config().mode != Mode::Disabled
     }
 
     /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
@@ -124,15 +125,22 @@ impl Session {
     /// Sign what is at `path` now, and return the path of the signature.
     ///
     /// Raises:
-    ///     AutosignError: There is no signature.
+    ///     SigningError: There is no signature, or not of what was there.
     fn sign(&self, py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
         let mut ticket = py.detach(|| self.0.sign(&path)).map_err(error::session)?;
         until(py, |slice| ticket.poll(slice))?.map_err(error::session)?;
         py.detach(|| self.0.hurry());
         let signature = until(py, |slice| self.0.signature_within(&path, slice))?;
-        signature.map_err(|error| match error {
-            SessionError::Signing(unsigned) => error::signing(unsigned),
-            error => error::session(error),
+        signature.map_err(|error| {
+            let SessionError::Signing(SigningError::Unsigned { .. }) = error else {
+                return error::session(error);
+            };
+            let reason = match self.0.config().mode {
+                Mode::Offline => "it is hashed, and a flush is to sign it",
+                _ => "it was replaced or removed meanwhile",
+            };
+            let reason = reason.to_owned();
+            error::session(SessionError::NotSigned { path, reason })
         })
     }
 

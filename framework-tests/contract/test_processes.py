@@ -182,3 +182,18 @@ def test_a_file_that_another_process_writes_to_is_not_signed_by_hand(
             writer.kill()
     assert failed.value.hint == "sign again when nothing writes to the model"
     assert autosign.sign(model).exists()
+
+
+def test_a_signature_by_hand_in_mode_offline_is_still_to_come(
+    run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "last.pt").write_bytes(b"weights")
+    script = """
+import model_signing.autosign as autosign
+try:
+    autosign.sign("last.pt")
+except autosign.SigningError as failed:
+    print(failed)
+"""
+    said = run_script(script, MODE="offline").stdout
+    assert "it is hashed, and a flush is to sign it\nhint: it stays in the spool" in said

@@ -111,7 +111,7 @@ class Session:
         Sign what is at `path` now, and return the path of the signature.
 
         Raises:
-            AutosignError: There is no signature.
+            SigningError: There is no signature, or not of what was there.
         """
     def status(self, /) -> Status:
         """
