@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use autosign_session::{Error as SessionError, Mode};
+use autosign_session::Error as SessionError;
 use autosign_signing::Error as SigningError;
 use pyo3::prelude::*;
 
@@ -81,7 +81,7 @@ impl Session {
     /// False where `MODEL_SIGNING_MODE` is `disabled`.
     #[getter]
     fn enabled(&self) -> bool {
-        self.0.config().mode != Mode::Disabled
+        self.0.config().mode != autosign_session::Mode::Disabled
     }
 
     /// `MODEL_SIGNING_HOOKS`: names of hooks, or `auto`, or `none`.
@@ -135,11 +135,7 @@ impl Session {
             let SessionError::Signing(SigningError::Unsigned { .. }) = error else {
                 return error::session(error);
             };
-            let reason = match self.0.config().mode {
-                Mode::Offline => "it is hashed, and a flush is to sign it",
-                _ => "it was replaced or removed meanwhile",
-            };
-            let reason = reason.to_owned();
+            let reason = "it was replaced or removed meanwhile".to_owned();
             error::session(SessionError::NotSigned { path, reason })
         })
     }
