@@ -24,6 +24,6 @@ mod _core {
     #[pymodule_export]
     use super::signing::{
         doctor, run, sign_certificate, sign_key, sign_sigstore, verify_certificate, verify_key,
-        verify_policy, verify_sigstore,
+        verify_policy, verify_sigstore, way_to_verify,
     };
 }

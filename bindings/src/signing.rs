@@ -12,8 +12,8 @@ use autosign_session::{
     PUBLIC_LOG, Report, Settings, TrustPolicy, refuse_trust_in,
 };
 use autosign_signing::{
-    CertificateVerifier, ExpectedSigner, Hashing, Ignore, KeyVerifier, KeylessVerifier, RelPath,
-    Signer, sign, signature_path,
+    Bundle, CertificateVerifier, ExpectedSigner, Hashing, Ignore, KeyVerifier, KeylessVerifier,
+    RelPath, Signer, find_signature, sign, signature_path,
 };
 use pyo3::prelude::*;
 
@@ -94,6 +94,19 @@ pub(crate) fn sign_sigstore(
     };
     let signed = py.detach(|| signed(&model, signature, by_hand));
     signed.map_err(error::session)
+}
+
+/// Say how the signature of `model` is verified, as it says of itself; nothing where none can be read.
+#[pyfunction]
+#[pyo3(signature = (model, *, signature=None))]
+pub(crate) fn way_to_verify(
+    py: Python<'_>,
+    model: PathBuf,
+    signature: Option<PathBuf>,
+) -> Option<&'static str> {
+    let signature = signature.unwrap_or_else(|| find_signature(&model));
+    let bundle = py.detach(|| Bundle::read(&signature));
+    bundle.ok().map(|bundle| bundle.method().way())
 }
 
 /// Verify `model` with the PEM key `public_key` and return the names of its verified files. Each of

@@ -38,6 +38,7 @@ use autosign_session::{
 };
 use autosign_signing::{Error, Ignore, Symlinks};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use login::LoginArgs;
@@ -156,9 +157,19 @@ fn obey<'a>(
         return USAGE;
     }
     let args = spelling::spelled(args, &Cli::command());
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
+            if error.kind() == ErrorKind::MissingRequiredArgument {
+                let lenient = Cli::command()
+                    .ignore_errors(true)
+                    .try_get_matches_from(&args);
+                let other = lenient.ok().and_then(|given| verify::other_method(&given));
+                if let Some(other) = other {
+                    say(err, format_args!("{other}"));
+                    return USAGE;
+                }
+            }
             let text = secrets::clean(&error.to_string());
             say(
                 if error.use_stderr() { err } else { out },
@@ -202,7 +213,7 @@ fn log_level() -> impl TypedValueParser<Value = &'static str> {
 /// Which files of the model count.
 #[derive(Args)]
 struct Selection {
-    /// Leave out this file or folder; may be given several times.
+    /// Leave out this file or folder, a path from the working directory and not from the model; may be given several times.
     #[arg(long, value_name = "PATH", num_args = 1)]
     ignore_paths: Vec<PathBuf>,
     /// Leave out .git, .gitattributes, .github and .gitignore (the default).
@@ -229,6 +240,40 @@ impl Selection {
 
     fn ignores_git(&self) -> bool {
         self.ignore_git_paths || !self.no_ignore_git_paths
+    }
+
+    /// Says of each of `--ignore-paths` that leaves out nothing of `model`.
+    fn tell_unmatched(&self, model: &Path, err: &mut dyn Write) {
+        let Ok(root) = model.canonicalize() else {
+            return; // that is told by what comes next
+        };
+        for path in &self.ignore_paths {
+            let found = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let found = found.unwrap_or(Path::new(".")).canonicalize().ok();
+            let is_inside = found.is_some_and(|folder| folder.starts_with(&root));
+            if is_inside && path.symlink_metadata().is_ok() {
+                continue;
+            }
+            let within = model.join(path);
+            let why = match (path.is_absolute(), within.symlink_metadata().is_ok()) {
+                (true, _) => String::new(),
+                (false, false) => ": it is a path from the working directory".to_owned(),
+                (false, true) => format!(
+                    ": it is a path from the working directory; did you mean {}?",
+                    shown(within)
+                ),
+            };
+            say(
+                err,
+                format_args!(
+                    "--ignore-paths {} leaves out nothing of {}{why}",
+                    shown(path),
+                    shown(model),
+                ),
+            );
+        }
     }
 
     fn ignore(&self, model: &Path, signature: Option<&Path>) -> Result<Ignore, Error> {

@@ -173,6 +173,8 @@ impl Sign {
         if config(settings, err).is_none() {
             return USAGE;
         }
+        let model = self.model();
+        model.selection.tell_unmatched(&model.model, err);
         let signed = match self {
             Self::Key(Key { model, key, stamp }) => {
                 let by_hand = stamp.with(key.with(by(Method::Key)));
@@ -198,6 +200,16 @@ impl Sign {
                 GOOD
             }
             Err(error) => failed(err, "Signing", &error),
+        }
+    }
+
+    fn model(&self) -> &Model {
+        match self {
+            Self::Key(key) => &key.model,
+            Self::Certificate(certificate) => &certificate.model,
+            Self::Pkcs11Key(key) => &key.model,
+            Self::Pkcs11Certificate(certificate) => &certificate.model,
+            Self::Sigstore(sigstore) => &sigstore.model,
         }
     }
 }

@@ -300,3 +300,58 @@ fn nothing_is_read_from_the_working_directory() {
     let settings = Settings::read(environment, machine.root.path());
     assert!(settings.warnings().is_empty() && Config::read(&settings).1.is_empty());
 }
+
+/// The page of what to lock is true: whatever a user sets, all that it names stays.
+#[test]
+fn what_the_guide_locks_no_user_changes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/guide/locked.md")).unwrap();
+    let (_, block) = page.split_once("```toml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let tries = [
+        ("MODE", "disabled"),
+        ("METHOD", "key"),
+        ("PRIVATE_KEY", "/home/me/key.pem"),
+        ("TRUST_CONFIG", "/home/me/other.json"),
+        ("INSTANCE", "production"),
+        ("PUBLIC_LOG", "allow"),
+        ("EXPECT_IDENTITY", "me@example.com"),
+        ("EXPECT_ISSUER", "https://issuer.example"),
+        ("HOOKS", "none"),
+        ("INCLUDE", "nothing"),
+        ("EXCLUDE", "*.pt"),
+        ("MIN_SIZE", "1TB"),
+        ("EVERY", "1000"),
+    ];
+    let users = tries.iter().fold(Machine::new(), |machine, (name, value)| {
+        machine.with(name, value)
+    });
+    let settings = |machine: Machine| {
+        let machine = machine.administrator(block);
+        let variables: Environment = machine.variables.iter().cloned().collect();
+        let settings = Settings::read(variables, machine.root.path());
+        let (config, errors) = Config::read(&settings);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert!(!config.signs_with_key());
+        assert!(matches!(
+            settings.unlocked("MODEL_SIGNING_INSTANCE"),
+            Err(autosign_session::Error::Locked { .. })
+        ));
+        let told = settings.warnings().len();
+        (
+            format!(
+                "{:?} {:?} {:?}",
+                config.mode, config.hooks, config.selection
+            ),
+            told,
+        )
+    };
+    let (locked, nothing) = settings(Machine::new());
+    let (with_tries, told) = settings(users);
+    assert_eq!(locked, with_tries);
+    assert_eq!(nothing, 0);
+    assert!(
+        told >= tries.len() - 1,
+        "{told}: all but the key of a method that is not used"
+    );
+}

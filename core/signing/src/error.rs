@@ -291,6 +291,11 @@ pub enum Error {
         /// Why.
         fault: PortabilityFault,
     },
+    /// A keyless signature with an entry in a log that the trusted root does not know.
+    #[error(
+        "it was signed at another Sigstore instance than the one that is believed here, which does not have its log"
+    )]
+    OtherInstance,
     /// A password that is not UTF-8.
     #[error("the password in {path:?} is not UTF-8")]
     PasswordNotUtf8 {
@@ -345,6 +350,16 @@ pub enum Error {
         path: PathBuf,
         /// What the system answered.
         source: io::Error,
+    },
+    /// A signature whose name is longer than a file's may be.
+    #[error("the name of the signature {path:?} has {length} bytes, and a file's may have {limit}")]
+    SignatureName {
+        /// Where the signature would go.
+        path: PathBuf,
+        /// How long its name is.
+        length: usize,
+        /// How long a name may be.
+        limit: usize,
     },
     /// A DSSE envelope must hold exactly one signature.
     #[error("the envelope holds {found} signatures, not one")]

@@ -94,6 +94,7 @@ impl Error {
             | Self::Identity { .. }
             | Self::LogEntry { .. }
             | Self::LogEntryCount { .. }
+            | Self::OtherInstance
             | Self::SignatureInvalid { .. }
             | Self::SignatureNotCertified { .. }
             | Self::Timestamp { .. } => ErrorKind::Signer,
@@ -102,6 +103,7 @@ impl Error {
             | Self::NameNotUtf8 { .. }
             | Self::NotAFile { .. }
             | Self::NotPortable { .. }
+            | Self::SignatureName { .. }
             | Self::Symlink { .. }
             | Self::SymlinkNotFollowed { .. } => ErrorKind::Model,
             Self::IdentityPattern { .. }

@@ -182,7 +182,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: "MODEL_SIGNING_EXPECT_IDENTITY",
         values: "text, glob:PATTERN, or re:EXPRESSION",
         default: "",
-        about: "Sign as nobody else: the name that the certificate must have, an email address or URI. A token for anybody else is not sent.",
+        about: "Sign as nobody else: the name that the certificate must have, an email address, URI or username. A token for anybody else is not sent.",
         show: Show::Whole,
         read: |config, value| {
             // Kept even where it is wrong: then nothing is signed, and not by anybody.
