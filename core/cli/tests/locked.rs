@@ -184,6 +184,7 @@ const WITHOUT_OPTION: &[&str] = &[
     "MIN_SIZE",
     "EVERY",
     "SETTLE",
+    "SIGNATURE",
     "DRAIN_TIMEOUT",
     "PASSWORD",
     "IDENTITY_TOKEN",

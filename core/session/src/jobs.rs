@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::copies::Copy;
 use crate::lock::touches_disk;
+use crate::published::Published;
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
 use crate::strays::Strays;
@@ -35,15 +36,6 @@ pub(crate) struct Settles {
     pub(crate) at: Instant,
     /// What this process itself has written to since.
     pub(crate) touched: BTreeSet<PathBuf>,
-}
-
-/// What a signature is of, so that it can go when its checkpoint goes.
-#[derive(Clone, PartialEq)]
-pub(crate) struct Published {
-    pub(crate) root: PathBuf,
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) signature: PathBuf,
-    pub(crate) bytes: Vec<u8>,
 }
 
 /// The newest job for a root.
@@ -443,21 +435,6 @@ impl State {
         looks.chain(self.look_at).min()
     }
 
-    /// What was signed at `roots`, but for those of which a rename is still to be followed.
-    pub(crate) fn published_at_all(&self, roots: &BTreeSet<PathBuf>) -> Vec<Published> {
-        let moves = |root: &Path| self.moves.iter().any(|moved| moved.from == root);
-        let published = self.published.iter();
-        let found = published.filter(|it| roots.contains(&it.root) && !moves(&it.root));
-        found.cloned().collect()
-    }
-
-    /// What was signed at `root`.
-    pub(crate) fn published_at(&self, root: &Path) -> Option<&Published> {
-        self.published
-            .iter()
-            .find(|published| published.root == root)
-    }
-
     /// Whether `checkpoint` is the one that is going to be signed at its root; nothing where none is.
     pub(crate) fn awaits(&self, checkpoint: &Checkpoint) -> Option<bool> {
         let newest = self.newest.get(&checkpoint.root)?;
@@ -516,13 +493,6 @@ impl State {
         let saves = self.saves.entry(family.clone()).or_default();
         *saves += 1;
         saves.is_multiple_of(every.get())
-    }
-
-    /// Remembers what was published, in the place of what was there before.
-    pub(crate) fn published(&mut self, published: Published) {
-        self.published
-            .retain(|older| older.signature != published.signature);
-        self.published.push(published);
     }
 
     pub(crate) fn signed(&mut self, job: &Job) {
@@ -591,12 +561,4 @@ where
 pub(crate) fn is_gone(root: &Path) -> bool {
     touches_disk();
     std::fs::symlink_metadata(root).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
-}
-
-impl Published {
-    /// Whether the signature is where it was put.
-    pub(crate) fn is_there(&self) -> bool {
-        touches_disk();
-        std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
-    }
 }

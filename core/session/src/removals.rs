@@ -8,8 +8,9 @@ use std::time::Instant;
 use autosign_signing::read_signature;
 
 use crate::Checkpoint;
-use crate::jobs::{Published, Removal, is_gone};
+use crate::jobs::{Removal, is_gone};
 use crate::life::{NEVER, SOON, named};
+use crate::published::Published;
 use crate::strays::Told;
 use crate::worker::Queue;
 

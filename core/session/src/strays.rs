@@ -11,8 +11,9 @@ use autosign_signing::{Digest, hidden_folders, read_signature, retract, tidy_hid
 use serde::{Deserialize, Serialize};
 
 use crate::folder_times::FolderTimes;
-use crate::jobs::{Published, is_gone};
+use crate::jobs::is_gone;
 use crate::lock::touches_disk;
+use crate::published::Published;
 use crate::spool::Spool;
 use crate::worker::Queue;
 

@@ -5,31 +5,24 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{
-    Error as SigningError, Hashing, Manner, Placed, Statement, publish, take_back,
-};
+use autosign_signing::Error as SigningError;
 
-use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
+use crate::jobs::{Job, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
-use crate::publishing::{Held, Publishing};
+use crate::publishing::Publishing;
 use crate::run::Run;
 use crate::session::SLICE;
-use crate::signing::{SignerSource, hashed};
+use crate::signing::SignerSource;
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
 use crate::{Config, Error, Event, Listener, Mode, OnError, Status};
 
 /// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
 const KEYLESS_WIDTH: usize = 8;
-
-/// A rename takes no longer than this, or has failed: what is there is signed then.
-const RENAME: Duration = Duration::from_secs(1);
-/// So often it is looked whether a rename has happened.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// What the threads of one session share.
 pub(crate) struct Queue {
@@ -38,21 +31,21 @@ pub(crate) struct Queue {
     /// Held from the last look at `newest` to the rename, so that an older signature never lands on a newer one.
     pub(crate) publishing: Publishing,
     /// Held while hashing: workers take turns, and so do helpers. What they do at once is wait for services.
-    turns: [Mutex<()>; 2],
+    pub(crate) turns: [Mutex<()>; 2],
     /// Workers at most, and helpers for one who waits.
     width: usize,
-    signer: Arc<SignerSource>,
+    pub(crate) signer: Arc<SignerSource>,
     pub(crate) spool: Option<Spool>,
     pub(crate) listener: Listener,
     threads: Option<NonZeroUsize>,
     every: NonZeroUsize,
     /// Hashes only, and leaves records for a flush by another process.
-    offline: bool,
+    pub(crate) offline: bool,
     patient: bool,
     raise: bool,
     settle: Duration,
     /// Whether it was said that signatures are written in place.
-    in_place: AtomicBool,
+    pub(crate) in_place: AtomicBool,
     pub(crate) identity: Option<String>,
     pub(crate) run: Run,
 }
@@ -66,12 +59,12 @@ impl fmt::Debug for Queue {
 /// Who does a job: a thread that lives as long as the process, of low priority unless saves wait for it, or one of
 /// normal priority that somebody waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     Helper,
     Worker,
 }
 
-enum Outcome {
+pub(crate) enum Outcome {
     Failed {
         lost: bool,
     },
@@ -482,93 +475,6 @@ impl Queue {
         true
     }
 
-    fn sign(self: &Arc<Self>, job: &mut Job, role: Role) -> Result<Outcome, Error> {
-        if self.offline && job.spooled.is_none() {
-            return Err(Error::NoSpool);
-        }
-        let checkpoint = &job.record.checkpoint;
-        let Some((mut statement, told)) = self.hash(job, role)? else {
-            return Ok(Outcome::Superseded);
-        };
-        let digest = statement.manifest().root_digest();
-        if !job.record.is_of(&digest) {
-            return Err(Error::Altered {
-                path: checkpoint.root.clone(),
-            });
-        }
-        job.record.digest = Some(digest.to_string());
-        if let (true, Some(path)) = (self.offline, &job.spooled) {
-            job.record.error = None;
-            Spool::update(path, &job.record)?;
-            return Ok(Outcome::Hashed);
-        }
-        self.run
-            .link(&mut statement, &job.record, SystemTime::now());
-        let bytes = self.signer.seal(&statement, &self.listener)?;
-        let signature = checkpoint.signature();
-        let _order = self.order_at(&checkpoint.root);
-        if job.control.is_cancelled() || !checkpoint.is_unchanged() {
-            return Ok(Outcome::Superseded);
-        }
-        let placed = match publish(&signature, &bytes, Manner::With(&checkpoint.root)) {
-            // Another process has removed it at this moment, and its folder with it.
-            Err(_) if is_gone(&checkpoint.root) => return Ok(Outcome::Superseded),
-            other => other?,
-        };
-        if placed == Placed::Written && !self.in_place.swap(true, Ordering::Relaxed) {
-            let signature = signature.clone();
-            (self.listener)(&Event::InPlace { signature });
-        }
-        for other in checkpoint.other_signatures() {
-            // Where it cannot be removed, it is older than the model and verifies for nobody.
-            let _ = take_back(&other);
-        }
-        // Known to be ours before anybody else can be at this root: whoever removes its folder next asks for it.
-        self.lock().published(Published {
-            root: checkpoint.root.clone(),
-            checkpoint: checkpoint.clone(),
-            signature: signature.clone(),
-            bytes,
-        });
-        Ok(Outcome::Signed { signature, told })
-    }
-
-    /// Waits for whoever publishes at `root`, and for a rename of it that was told: a signature in the old place would be one
-    /// file too many in a folder that is about to be removed.
-    fn order_at(self: &Arc<Self>, root: &Path) -> Held<'_> {
-        let end = Instant::now() + RENAME;
-        loop {
-            let order = self.publishing.at_one(root);
-            if !self.lock().is_moving(root) || Instant::now() >= end {
-                return order;
-            }
-            drop(order);
-            self.follow_moves();
-            let moving = |state: &mut State| state.is_moving(root);
-            let state = self.lock().into_inner();
-            drop(self.changed.wait_timeout_while(state, LOOK, moving));
-        }
-    }
-
-    /// Hashes when it is this thread's turn; the worker whose turn it is can be asked to hand over.
-    fn hash(&self, job: &Job, role: Role) -> Result<Option<(Statement, Vec<Event>)>, Error> {
-        let [workers, helpers] = &self.turns;
-        let turn = match role {
-            Role::Helper => helpers,
-            Role::Worker => workers,
-        };
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let at_work = AtWork::begin(self, job, role);
-        let hashing = Hashing {
-            threads: self.threads(role),
-            progress: job.control.as_ref(),
-            ..Hashing::default()
-        };
-        let hashed = hashed(&job.record.checkpoint, hashing);
-        drop(at_work);
-        hashed
-    }
-
     pub(crate) fn end_superseded(&self, job: &Job) {
         job.close();
         (self.listener)(&job.superseded());
@@ -606,7 +512,7 @@ impl Queue {
         }
     }
 
-    fn threads(&self, role: Role) -> NonZeroUsize {
+    pub(crate) fn threads(&self, role: Role) -> NonZeroUsize {
         let all = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         self.threads.unwrap_or_else(|| match role {
             Role::Worker if self.patient => NonZeroUsize::MIN,
@@ -616,27 +522,6 @@ impl Queue {
 
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A worker is hashing, until this is dropped: also by a panic.
-struct AtWork<'a>(Option<&'a Queue>);
-
-impl<'a> AtWork<'a> {
-    fn begin(queue: &'a Queue, job: &Job, role: Role) -> Self {
-        if role == Role::Helper {
-            return Self(None);
-        }
-        queue.lock().at_work = Some(Arc::clone(&job.control));
-        Self(Some(queue))
-    }
-}
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        if let Some(queue) = self.0 {
-            queue.lock().at_work = None;
-        }
     }
 }
 
