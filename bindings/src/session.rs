@@ -178,6 +178,11 @@ impl Session {
         py.detach(|| self.0.removing(&path));
     }
 
+    /// Note that the folder at `path` is about to be removed, for which it must be empty.
+    fn removing_folder(&self, py: Python<'_>, path: PathBuf) {
+        py.detach(|| self.0.removing_folder(&path));
+    }
+
     /// Try failed checkpoints again and wait for all, at most `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Status> {

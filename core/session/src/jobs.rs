@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use autosign_signing::{retract, tidy_hidden};
-
 use crate::lock::touches_disk;
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
+use crate::strays::Strays;
 use crate::{Checkpoint, Error, Event, Status};
 
 /// A checkpoint on its way to a signature.
@@ -154,6 +153,8 @@ pub(crate) struct State {
     pub(crate) moves: Vec<Move>,
     /// Removals that may fail.
     pub(crate) removals: Vec<Removal>,
+    /// Signatures whose checkpoint is gone.
+    pub(crate) strays: Strays,
     /// When something may have happened to what was signed.
     pub(crate) look_at: Option<Instant>,
     pub(crate) running: usize,
@@ -316,6 +317,12 @@ impl State {
         due.into_iter().map(|removal| removal.checkpoint).collect()
     }
 
+    /// Whether it was told that `root` is renamed, and that has not been seen yet.
+    pub(crate) fn is_moving(&self, root: &Path) -> bool {
+        let mut moves = self.moves.iter();
+        moves.any(|moved| !moved.linked && moved.from == root)
+    }
+
     /// Whether `moved` is still to be followed.
     pub(crate) fn has_move(&self, moved: &Move) -> bool {
         self.moves.iter().any(|other| other.id == moved.id)
@@ -405,6 +412,11 @@ impl State {
         }
     }
 
+    /// Whether there is something that somebody may wait for.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.running > 0 || self.adopting || !self.queue.is_empty() || self.strays.are_awaited()
+    }
+
     /// Queues the folders that have been left alone until `now`; all of them where it is nothing.
     pub(crate) fn ripen(&mut self, now: Option<Instant>) {
         let is_ripe = |job: &Job| {
@@ -423,21 +435,16 @@ impl State {
         let settles = self.settling.iter().filter_map(|job| job.settles.as_ref());
         let removals = self.removals.iter().map(|removal| removal.look_at);
         let looks = settles.map(|settles| settles.at).chain(removals);
+        let looks = looks.chain(self.strays.next_look());
         looks.chain(self.look_at).min()
     }
 
-    /// Removes what was signed at `gone`, unless a rename is still to be followed.
-    pub(crate) fn take_published(&mut self, gone: &BTreeSet<PathBuf>) -> Vec<Published> {
-        let moves = &self.moves;
-        let stray = |published: &Published| {
-            gone.contains(&published.root)
-                && !moves.iter().any(|moved| moved.from == published.root)
-        };
-        let (stray, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.published)
-            .into_iter()
-            .partition(stray);
-        self.published = kept;
-        stray
+    /// What was signed at `roots`, but for those of which a rename is still to be followed.
+    pub(crate) fn published_at_all(&self, roots: &BTreeSet<PathBuf>) -> Vec<Published> {
+        let moves = |root: &Path| self.moves.iter().any(|moved| moved.from == root);
+        let published = self.published.iter();
+        let found = published.filter(|it| roots.contains(&it.root) && !moves(&it.root));
+        found.cloned().collect()
     }
 
     /// What was signed at `root`.
@@ -507,12 +514,16 @@ impl State {
         saves.is_multiple_of(every.get())
     }
 
-    pub(crate) fn signed(&mut self, job: &Job, published: Published) {
-        self.counts.signed += 1;
-        self.forget(job);
+    /// Remembers what was published, in the place of what was there before.
+    pub(crate) fn published(&mut self, published: Published) {
         self.published
             .retain(|older| older.signature != published.signature);
         self.published.push(published);
+    }
+
+    pub(crate) fn signed(&mut self, job: &Job) {
+        self.counts.signed += 1;
+        self.forget(job);
     }
 
     pub(crate) fn superseded(&mut self, job: &Job) {
@@ -583,15 +594,5 @@ impl Published {
     pub(crate) fn is_there(&self) -> bool {
         touches_disk();
         std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
-    }
-
-    /// Removes the signature of a checkpoint that is gone: trainers remove old ones and know nothing of signatures. Only
-    /// what is still, byte for byte, the signature put there.
-    pub(crate) fn retract(&self) {
-        if self.is_there() {
-            // A signature that cannot be removed is stray, but true of what it signed.
-            let _ = retract(&self.signature);
-            tidy_hidden(&self.signature);
-        }
     }
 }

@@ -10,6 +10,7 @@ use autosign_signing::{Manner, Placement, find_signature, publish, take_back_all
 use crate::jobs::{Job, Move, Push, is_gone};
 use crate::lock::{Locked, touches_disk};
 use crate::spool::{Record, Spool};
+use crate::strays::Told;
 use crate::worker::Queue;
 use crate::{Checkpoint, Error, Event};
 
@@ -280,11 +281,22 @@ impl Queue {
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
         self.follow_moves();
         let (from, to) = (named(from), named(to));
-        let mut roots = self.lock().roots_below(&from);
+        let now = Instant::now();
+        if !linked {
+            self.strays_move(&from, &to, now);
+        }
+        let told = (!linked).then(|| Told::new(&from, now));
+        let mut state = self.lock();
+        if let Some(told) = told {
+            state.strays.told(told);
+        }
+        let mut roots = state.roots_below(&from);
+        drop(state);
         // Of what is gone already there is no rename.
         roots.retain(|root| !is_gone(root) && (!linked || root.is_file()));
         let mut replaced = Vec::new();
         let mut state = self.lock();
+        let renamed = roots.clone();
         for root in roots {
             if let Ok(inside) = root.strip_prefix(&from) {
                 let to = if inside.as_os_str().is_empty() {
@@ -308,6 +320,8 @@ impl Queue {
         }
         drop(state);
         if !linked {
+            // Whoever publishes there at this moment has done so when this can be had, and sees the rename afterwards.
+            drop(self.publishing.at(renamed));
             // What was signed under that name is replaced, or is not, where it fails.
             for to in replaced {
                 self.begins_at(to);

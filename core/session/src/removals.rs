@@ -10,6 +10,7 @@ use autosign_signing::read_signature;
 use crate::Checkpoint;
 use crate::jobs::{Published, Removal, is_gone};
 use crate::life::{NEVER, SOON, named};
+use crate::strays::Told;
 use crate::worker::Queue;
 
 impl Queue {
@@ -17,7 +18,9 @@ impl Queue {
     pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
         self.follow_moves();
         let path = named(path);
-        let state = self.lock();
+        let told = Told::new(&path, Instant::now());
+        let mut state = self.lock();
+        state.strays.told(told);
         let (below, groups) = (state.roots_below(&path), state.groups_with(&path));
         drop(state);
         if below.is_empty() {

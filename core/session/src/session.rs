@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use autosign_signing::{Placement, WrittenFile, prepare_hidden, random, unprepare_hidden};
 
 use crate::jobs::Push;
+use crate::life::named;
 use crate::spool::Spool;
 use crate::worker::Queue;
 use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, listener};
@@ -331,6 +332,13 @@ impl Session {
         self.queue.removing(path);
     }
 
+    /// Notes that the folder `path` is about to be removed, which works only if it is empty. What this session has put there, it
+    /// takes away where nothing else is left.
+    pub fn removing_folder(&self, path: &Path) {
+        self.queue.removing(path);
+        self.queue.clear(&named(path));
+    }
+
     /// Waits at most `patience` for what was saved at `root`: the path of its signature, or why there is none; nothing where
     /// the time ran out. Call [`Session::hurry`] before.
     #[must_use]
@@ -412,7 +420,8 @@ enum Extent<'a> {
     Written(WrittenFile),
 }
 
-const SLICE: Duration = Duration::from_millis(100);
+/// Whoever waits looks so often whether there is something else to do.
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
 /// A saved checkpoint, and whether its save has to wait for the signature, or in mode `offline` for the digest.
 #[derive(Debug)]

@@ -18,10 +18,12 @@ use once_cell::sync::OnceCell;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::Pid;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::touches_disk;
 use crate::run::Run;
+use crate::strays::Stray;
 use crate::{Checkpoint, Error};
 
 /// More than a checkpoint of 100,000 files needs.
@@ -111,9 +113,19 @@ impl Spool {
 
     /// Writes a new record and returns its path.
     pub(crate) fn put(&self, record: &Record) -> Result<PathBuf, Error> {
+        self.write("json", record)
+    }
+
+    /// Remembers a signature that is to be removed, and returns the path of its record.
+    pub(crate) fn put_stray(&self, stray: &Stray) -> Result<PathBuf, Error> {
+        self.write("stray", stray)
+    }
+
+    fn write(&self, kind: &str, record: &impl Serialize) -> Result<PathBuf, Error> {
         let number = self.records.fetch_add(1, Ordering::Relaxed);
         self.lock.get_or_try_init(|| self.enter())?;
-        let path = self.folder.join(format!("{}-{number}.json", self.session));
+        let name = format!("{}-{number}.{kind}", self.session);
+        let path = self.folder.join(name);
         replace(&path, record)?;
         Ok(path)
     }
@@ -134,6 +146,24 @@ impl Spool {
     /// # Errors
     /// [`Error::Spool`] where the folder cannot be read, [`Error::SpoolNotPrivate`].
     pub fn list(&self) -> Result<Vec<Spooled>, Error> {
+        let all = self.read_all("json")?;
+        let spooled = all.into_iter().map(|(path, record, owned)| Spooled {
+            path,
+            record,
+            owned,
+        });
+        Ok(spooled.collect())
+    }
+
+    /// The signatures that sessions which are gone have left to be removed, and where each record is.
+    pub(crate) fn strays(&self) -> Vec<(PathBuf, Stray)> {
+        let all = self.read_all("stray").unwrap_or_default();
+        let left = all.into_iter().filter(|(_, _, owned)| !owned);
+        left.map(|(path, stray, _)| (path, stray)).collect()
+    }
+
+    /// The records of one `kind`: path, content, and whether the process that wrote it still runs.
+    fn read_all<R: DeserializeOwned>(&self, kind: &str) -> Result<Vec<(PathBuf, R, bool)>, Error> {
         let folder = self.folder.as_path();
         let entries = match fs::read_dir(folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -148,7 +178,7 @@ impl Spool {
         let mut all = Vec::new();
         // Lock files are looked at, too: those of dead sessions go.
         for name in &names {
-            let Some((stem, kind)) = name.rsplit_once('.') else {
+            let Some((stem, found)) = name.rsplit_once('.') else {
                 continue;
             };
             let session = stem.split_once('-').map_or(stem, |(session, _)| session);
@@ -156,14 +186,10 @@ impl Spool {
                 .entry(session)
                 .or_insert_with(|| is_alive(folder, session));
             let path = folder.join(name);
-            if kind == "json"
+            if found == kind
                 && let Some(record) = read(&path)
             {
-                all.push(Spooled {
-                    path,
-                    record,
-                    owned,
-                });
+                all.push((path, record, owned));
             }
         }
         Ok(all)
@@ -240,14 +266,14 @@ pub(crate) fn check_private(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn read(path: &Path) -> Option<Record> {
+fn read<R: DeserializeOwned>(path: &Path) -> Option<R> {
     if fs::metadata(path).ok()?.len() > MAX_RECORD_BYTES {
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn replace(path: &Path, record: &Record) -> Result<(), Error> {
+fn replace(path: &Path, record: &impl Serialize) -> Result<(), Error> {
     use std::io::Write;
     touches_disk();
     let wrong = |e: serde_json::Error| fail("write to", path)(e.into());

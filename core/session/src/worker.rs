@@ -13,8 +13,9 @@ use autosign_signing::{Hashing, Manner, Placed, Statement, publish, take_back};
 
 use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
-use crate::publishing::Publishing;
+use crate::publishing::{Held, Publishing};
 use crate::run::Run;
+use crate::session::SLICE;
 use crate::signing::{SignerSource, hashed};
 use crate::spool::{Record, Spool};
 use crate::thread::{spawn, yield_to_training};
@@ -22,6 +23,11 @@ use crate::{Config, Error, Event, Listener, Mode, OnError, Status};
 
 /// A keyless signature is seconds of waiting, above all for a log that answers many at once as fast as one.
 const KEYLESS_WIDTH: usize = 8;
+
+/// A rename takes no longer than this, or has failed: what is there is signed then.
+const RENAME: Duration = Duration::from_secs(1);
+/// So often it is looked whether a rename has happened.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What the threads of one session share.
 pub(crate) struct Queue {
@@ -64,9 +70,14 @@ enum Role {
 }
 
 enum Outcome {
-    Failed { lost: bool },
+    Failed {
+        lost: bool,
+    },
     Hashed,
-    Signed(Box<Published>, Vec<Event>),
+    Signed {
+        signature: PathBuf,
+        told: Vec<Event>,
+    },
     Superseded,
 }
 
@@ -156,7 +167,10 @@ impl Queue {
         let has_saved = state.workers > 0;
         drop(state);
         self.follow_checkpoints();
-        self.follow_removals(Instant::now());
+        let now = Instant::now();
+        self.follow_removals(now);
+        self.lock().strays.hurry(now);
+        self.take_strays_away(now);
         for checkpoint in self.regrown() {
             self.push_again(checkpoint);
         }
@@ -184,14 +198,25 @@ impl Queue {
         }
     }
 
-    /// Waits at most `patience` for an empty queue; whether it is.
+    /// Waits at most `patience` until nothing is to be done any more; whether that is so.
     pub(crate) fn idle_within(&self, patience: Duration) -> bool {
-        let busy =
-            |state: &mut State| state.running > 0 || state.adopting || !state.queue.is_empty();
-        let state = self.lock().into_inner();
-        let waited = self.changed.wait_timeout_while(state, patience, busy);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !busy(&mut state)
+        let end = Instant::now().checked_add(patience);
+        loop {
+            let now = Instant::now();
+            self.take_strays_away(now);
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
+            let busy = |state: &mut State| state.is_busy();
+            let state = self.lock().into_inner();
+            // Whoever waits takes stray signatures away: the worker may be at a large file, or there may be none.
+            let waited = self
+                .changed
+                .wait_timeout_while(state, left.min(SLICE), busy);
+            let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let is_busy = Locked::new(state).is_busy();
+            if !is_busy || left <= SLICE {
+                return !is_busy;
+            }
+        }
     }
 
     /// Waits at most `patience` for the outcome of job `id`, which is given out once.
@@ -225,6 +250,7 @@ impl Queue {
         let Some(spool) = &self.spool else {
             return Ok(others);
         };
+        self.adopt_strays(Instant::now(), SystemTime::now());
         for mut spooled in spool.list()? {
             if spooled.owned {
                 continue;
@@ -325,6 +351,7 @@ impl Queue {
             self.follow_checkpoints();
         }
         self.follow_removals(now);
+        self.take_strays_away(now);
     }
 
     /// Empties the queue for somebody who waits, what the worker hands over included.
@@ -380,18 +407,17 @@ impl Queue {
         // Disk and listener first, the lock and whoever waits afterwards: all lines are written by then.
         let mut outcome = Ok(());
         let settled = match result {
-            Ok(Outcome::Signed(published, told)) => {
+            Ok(Outcome::Signed { signature, told }) => {
                 job.close();
                 (self.listener)(&Event::Signed {
                     root,
                     framework,
-                    signature: published.signature.clone(),
+                    signature,
                     bytes: job.record.checkpoint.bytes(),
                     took: started.elapsed(),
                 });
                 told.iter().for_each(&self.listener);
-                // Known before it is looked whether the checkpoint is still there.
-                self.lock().signed(&job, *published);
+                self.lock().signed(&job);
                 None
             }
             Ok(Outcome::Hashed) => {
@@ -438,7 +464,7 @@ impl Queue {
         }
         let mut overtaken = None;
         match settled {
-            None | Some(Outcome::Signed(..)) => {}
+            None | Some(Outcome::Signed { .. }) => {}
             Some(Outcome::Superseded) => state.superseded(&job),
             Some(Outcome::Failed { lost }) => overtaken = state.failed(job, lost),
             Some(Outcome::Hashed) => overtaken = state.hashed(job),
@@ -451,7 +477,7 @@ impl Queue {
         true
     }
 
-    fn sign(&self, job: &mut Job, role: Role) -> Result<Outcome, Error> {
+    fn sign(self: &Arc<Self>, job: &mut Job, role: Role) -> Result<Outcome, Error> {
         if self.offline && job.spooled.is_none() {
             return Err(Error::NoSpool);
         }
@@ -475,11 +501,15 @@ impl Queue {
             .link(&mut statement, &job.record, SystemTime::now());
         let bytes = self.signer.seal(&statement, &self.listener)?;
         let signature = checkpoint.signature();
-        let _order = self.publishing.at_one(&checkpoint.root);
+        let _order = self.order_at(&checkpoint.root);
         if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }
-        let placed = publish(&signature, &bytes, Manner::With(&checkpoint.root))?;
+        let placed = match publish(&signature, &bytes, Manner::With(&checkpoint.root)) {
+            // Another process has removed it at this moment, and its folder with it.
+            Err(_) if is_gone(&checkpoint.root) => return Ok(Outcome::Superseded),
+            other => other?,
+        };
         if placed == Placed::Written && !self.in_place.swap(true, Ordering::Relaxed) {
             let signature = signature.clone();
             (self.listener)(&Event::InPlace { signature });
@@ -488,13 +518,31 @@ impl Queue {
             // Where it cannot be removed, it is older than the model and verifies for nobody.
             let _ = take_back(&other);
         }
-        let published = Published {
+        // Known to be ours before anybody else can be at this root: whoever removes its folder next asks for it.
+        self.lock().published(Published {
             root: checkpoint.root.clone(),
             checkpoint: checkpoint.clone(),
-            signature,
+            signature: signature.clone(),
             bytes,
-        };
-        Ok(Outcome::Signed(Box::new(published), told))
+        });
+        Ok(Outcome::Signed { signature, told })
+    }
+
+    /// Waits for whoever publishes at `root`, and for a rename of it that was told: a signature in the old place would be one
+    /// file too many in a folder that is about to be removed.
+    fn order_at(self: &Arc<Self>, root: &Path) -> Held<'_> {
+        let end = Instant::now() + RENAME;
+        loop {
+            let order = self.publishing.at_one(root);
+            if !self.lock().is_moving(root) || Instant::now() >= end {
+                return order;
+            }
+            drop(order);
+            self.follow_moves();
+            let moving = |state: &mut State| state.is_moving(root);
+            let state = self.lock().into_inner();
+            drop(self.changed.wait_timeout_while(state, LOOK, moving));
+        }
     }
 
     /// Hashes when it is this thread's turn; the worker whose turn it is can be asked to hand over.
@@ -521,20 +569,17 @@ impl Queue {
         (self.listener)(&job.superseded());
     }
 
-    /// Removes the signatures and records of checkpoints that are gone.
-    fn follow_checkpoints(self: &Arc<Self>) {
+    /// Removes the records of checkpoints that are gone, and keeps their signatures until they can go, too.
+    pub(crate) fn follow_checkpoints(self: &Arc<Self>) {
         self.follow_moves();
         let roots = self.lock().roots_below(Path::new("/"));
         let gone: BTreeSet<_> = roots.into_iter().filter(|root| is_gone(root)).collect();
-        let strays = self.lock().take_published(&gone);
+        let strays = self.lock().published_at_all(&gone);
         for stray in strays {
             if is_gone(&stray.root) {
-                stray.retract();
-                continue;
-            }
-            let mut state = self.lock();
-            if state.published_at(&stray.root).is_none() {
-                state.published.push(stray); // saved again and signed, all since it was looked for
+                // Known among the strays before it is not known here any more: its folder may be removed at any moment.
+                self.keep_stray(&stray, Instant::now());
+                self.lock().published.retain(|other| *other != stray);
             }
         }
 

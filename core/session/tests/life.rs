@@ -344,21 +344,6 @@ fn nothing_is_published_in_what_is_being_removed() {
 }
 
 #[test]
-fn the_signature_of_a_removed_file_goes_soon_without_a_flush() {
-    let fixture = Fixture::new();
-    let session = fixture.start(&[]);
-    let model = fixture.path("epoch=1.ckpt");
-    save(&session, &model, b"one");
-    session.flush(PATIENCE);
-    assert!(signature_path(&model).exists());
-    session.removing(&model);
-    std::fs::remove_file(&model).unwrap();
-    while signature_path(&model).exists() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
 fn the_signature_of_an_earlier_process_goes_with_its_file_too() {
     let fixture = Fixture::new();
     let (old, note) = (fixture.path("epoch=1.ckpt"), fixture.write("note", b"1"));

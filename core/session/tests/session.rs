@@ -170,8 +170,10 @@ fn a_removed_checkpoint_takes_its_signature_with_it() {
         session.saved(model, "test").unwrap().wait().unwrap();
     }
     session.flush(PATIENCE);
-    std::fs::remove_file(&models[0]).unwrap();
-    std::fs::remove_file(&models[1]).unwrap();
+    for model in &models[..2] {
+        session.removing(model);
+        std::fs::remove_file(model).unwrap();
+    }
     std::fs::write(signature_path(&models[1]), b"not ours any more").unwrap();
     session.flush(PATIENCE);
     assert!(!signature_path(&models[0]).exists());

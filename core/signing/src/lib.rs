@@ -88,8 +88,8 @@ pub use manifest::{Manifest, Resource};
 pub use model::{FileKind, FileState, Model, ModelFile};
 pub use name::RelPath;
 pub use placement::{
-    Placement, find_signature, prepare_hidden, signature_path, take_back_all, tidy_hidden,
-    unprepare_hidden,
+    Placement, find_signature, hidden_folders, prepare_hidden, signature_path, take_back_all,
+    tidy_hidden, unprepare_hidden,
 };
 pub use portable::PortabilityFault;
 pub use publish::{Manner, Placed, publish, read_signature, retract, take_back};

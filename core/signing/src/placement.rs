@@ -96,6 +96,15 @@ fn holder(folder: &Path) -> Option<&Path> {
     outer.then(|| folder.parent()?.parent()).flatten()
 }
 
+/// The folder of hidden signatures in `folder`, and in that the one in which they lie.
+#[must_use]
+pub fn hidden_folders(folder: &Path) -> (PathBuf, PathBuf) {
+    let [first, second] = HIDDEN;
+    let outer = folder.join(first);
+    let inner = outer.join(second);
+    (outer, inner)
+}
+
 /// Opens the folder in which a signature goes; one of hidden signatures is made, and looks older than what lies beside it.
 pub(crate) fn open_for(folder: &Path) -> Result<OwnedFd, Errno> {
     let Some(holder) = holder(folder) else {

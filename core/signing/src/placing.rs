@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use crate::publish::{Manner, Placed};
@@ -30,8 +30,16 @@ impl New<'_> {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let temp = format!("{}{number}{TEMPORARY}", own());
         let temp = OsStr::new(&temp);
+        if let Some(placed) = self.link(name, temp) {
+            return placed;
+        }
         let create = OFlags::CREATE | OFlags::EXCL;
-        let rename = || rustix::fs::renameat(self.folder, temp, self.folder, name);
+        let rename = || {
+            if self.is_for_nothing() {
+                return Err(Errno::NOENT);
+            }
+            rustix::fs::renameat(self.folder, temp, self.folder, name)
+        };
         let renamed = self.write_synced(temp, create).map(|()| {
             rename().or_else(|error| {
                 // Some rename only to where nothing is.
@@ -58,6 +66,44 @@ impl New<'_> {
         // Where nothing can be removed either, this is the one temporary file that stays.
         let _ = self.remove(temp);
         self.write_there(name)
+    }
+
+    /// Gives a file that had no name this one, in one step: whoever lists the folder never finds a file that is gone a moment later.
+    /// Nothing where the system knows no files without a name.
+    fn link(&self, name: &OsStr, temp: &OsStr) -> Option<io::Result<Placed>> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o644);
+        let unnamed = rustix::fs::openat(self.folder, ".", flags, mode).ok()?;
+        let opened = format!("/proc/self/fd/{}", unnamed.as_raw_fd());
+        let link = |name: &OsStr| {
+            let follow = AtFlags::SYMLINK_FOLLOW;
+            rustix::fs::linkat(CWD, &opened, self.folder, name, follow)
+        };
+        if let Err(error) = self.fill(unnamed.as_fd()) {
+            return Some(Err(error));
+        }
+        if self.is_for_nothing() {
+            return Some(Err(Errno::NOENT.into()));
+        }
+        let replace = || {
+            link(temp)?;
+            rustix::fs::renameat(self.folder, temp, self.folder, name).inspect_err(|_| {
+                let _ = self.remove(temp);
+            })
+        };
+        match link(name) {
+            Ok(()) => Some(Ok(Placed::Whole)),
+            Err(Errno::EXIST) => replace().ok().map(|()| Ok(Placed::Whole)),
+            Err(_) => None, // another way may be open
+        }
+    }
+
+    /// Whether its model has been removed meanwhile. Then its folder is about to be removed, too, and must be empty.
+    fn is_for_nothing(&self) -> bool {
+        let Manner::With(model) = self.manner else {
+            return false;
+        };
+        rustix::fs::lstat(model).is_err_and(|error| error == Errno::NOENT)
     }
 
     fn remove(&self, name: &OsStr) -> Result<(), Errno> {
@@ -104,17 +150,25 @@ impl New<'_> {
 
     fn write_synced(&self, name: &OsStr, create: OFlags) -> io::Result<()> {
         let opened = self.open(name, OFlags::WRONLY | create)?;
+        self.fill(opened.as_fd())
+    }
+
+    /// Writes the signature, and what is to be known of it, to the disk.
+    fn fill(&self, file: BorrowedFd<'_>) -> io::Result<()> {
         if let Manner::With(model) = self.manner {
-            follow(&opened, model);
+            follow(file, model);
         }
-        let mut file = std::fs::File::from(opened);
-        file.write_all(self.bytes)?;
+        let mut left = self.bytes;
+        while !left.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(file, left))?;
+            left = left.get(written..).unwrap_or_default();
+        }
         if let Manner::With(model) = self.manner
             && let Ok(model) = rustix::fs::stat(model)
         {
-            set_times(&file, &model, earlier);
+            set_times(file, &model, earlier);
         }
-        match rustix::fs::fsync(&file) {
+        match rustix::fs::fsync(file) {
             Err(error) if !rename::is_no_sync(error) => Err(error.into()),
             _ => Ok(()),
         }
@@ -162,7 +216,7 @@ pub(crate) fn is_being_published(name: &[u8]) -> bool {
 
 /// Gives the signature the owner and the permissions of its model, but none to execute. Where that is not allowed, it is
 /// the writer's own, as any other file of it.
-fn follow(signature: &OwnedFd, model: &Path) {
+fn follow(signature: BorrowedFd<'_>, model: &Path) {
     let (Ok(model), Ok(own)) = (rustix::fs::stat(model), rustix::fs::fstat(signature)) else {
         return;
     };

@@ -94,6 +94,10 @@ class Session:
         """
         Note that `path` is about to be removed, with all below it.
         """
+    def removing_folder(self, /, path: str | PathLike[str]) -> None:
+        """
+        Note that the folder at `path` is about to be removed, for which it must be empty.
+        """
     def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None) -> None:
         """
         Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With

@@ -75,9 +75,42 @@ def _linked(session: Session, path: Any, to: Any, source: int = _HERE, target: i
 
 
 def _removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
-    # `shutil.rmtree` says None.
+    session.removing(_path_in(folder, path))
+
+
+def _folder_removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
+    session.removing_folder(_path_in(folder, path))
+
+
+def _started(session: Session, _program: Any, words: Any, directory: Any = None, _environment: Any = None) -> None:
+    """Tell of ``rm``: it lists a folder first, and fails where something has come into it when it is to be removed."""
+    words = [words] if isinstance(words, (str, bytes, os.PathLike)) else words
+    words = [os.fsdecode(word) for word in words]
+    if words[1:2] == ["-c"]:
+        _system(session, words[2], directory)
+    elif os.path.basename(words[0]) == "rm":
+        for word in words[1:]:
+            session.removing(os.path.abspath(os.path.join(directory or "", word)))
+
+
+def _system(session: Session, command: str | bytes, directory: Any = None) -> None:
+    command = os.fsdecode(command)
+    if "rm " not in command:
+        return
+    # Asked for late: together they take longer than everything else here.
+    import glob  # noqa: PLC0415
+    import shlex  # noqa: PLC0415
+
+    for word in shlex.split(command):
+        for path in glob.glob(os.path.join(os.fsdecode(directory or ""), word)):
+            session.removing(os.path.abspath(path))
+
+
+def _path_in(folder: int | None, path: Any) -> str:
+    # Only `shutil.rmtree` says None. It removes what is in the folder by descriptor, where the system can.
     if folder in (_HERE, None):
-        session.removing(_path(path))
+        return _path(path)
+    return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(path))
 
 
 _ACTS: Final[dict[str, Callable[..., None]]] = {
@@ -85,6 +118,8 @@ _ACTS: Final[dict[str, Callable[..., None]]] = {
     "os.link": _linked,
     "os.remove": _removed,
     "os.rename": _moved,
-    "os.rmdir": _removed,
+    "os.rmdir": _folder_removed,
+    "os.system": _system,
     "shutil.rmtree": _removed,
+    "subprocess.Popen": _started,
 }

@@ -1,0 +1,597 @@
+//! Signatures whose checkpoint is gone. Whoever removes files has often listed their folder before, our signature among
+//! them, and must find all that it has listed: else the removal fails, and the training with it. A signature without a file
+//! does no harm. So it stays until nothing has been removed there for a while.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use autosign_signing::{Digest, hidden_folders, read_signature, retract, tidy_hidden};
+use serde::{Deserialize, Serialize};
+
+use crate::folder_times::FolderTimes;
+use crate::jobs::{Published, is_gone};
+use crate::lock::touches_disk;
+use crate::spool::Spool;
+use crate::worker::Queue;
+
+/// A signature goes when nothing has been removed beside it for so long.
+pub(crate) const STILL: Duration = Duration::from_secs(10);
+/// The same for somebody who waits until all is done, and only where this process itself has removed the checkpoint: it tells
+/// of its other removals, too.
+const STILL_FOR_WHO_WAITS: Duration = Duration::from_secs(1);
+/// So long at most somebody waits for a folder to be left alone.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A removal that was told and has not happened after so long has failed.
+const FAILED: Duration = Duration::from_secs(60);
+/// So many removals are remembered, the last ones.
+const REMEMBERED: usize = 4096;
+
+/// A signature whose checkpoint is gone, as the spool remembers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stray {
+    /// The checkpoint.
+    pub(crate) root: PathBuf,
+    pub(crate) signature: PathBuf,
+    /// Digest of the signature, in hex: nothing else is ever removed.
+    digest: String,
+    /// How its folder looked when it was last known that something is removed there.
+    seen: FolderTimes,
+    /// When that was, in seconds since 1970.
+    since: u64,
+}
+
+/// A stray signature that this process is going to remove.
+#[derive(Clone)]
+struct Watched {
+    stray: Stray,
+    /// Where the spool remembers it.
+    record: Option<PathBuf>,
+    /// Whether this process has said that it removes the checkpoint.
+    told: bool,
+    since: Instant,
+    /// Somebody waits for it until then.
+    awaited: Option<Instant>,
+}
+
+/// The stray signatures of one session, and the removals that its process has told of. Touches no disk.
+#[derive(Default)]
+pub(crate) struct Strays {
+    all: Vec<Watched>,
+    told: VecDeque<Told>,
+}
+
+/// A removal that was told.
+#[derive(Clone)]
+pub(crate) struct Told {
+    path: PathBuf,
+    /// What was there then.
+    found: Option<Found>,
+    at: Instant,
+}
+
+/// A file by inode and time of modification, or a folder by inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Found(u64, Option<(i64, i64)>);
+
+impl Told {
+    /// The removal of `path` is told `now`.
+    pub(crate) fn new(path: &Path, now: Instant) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            found: found(path),
+            at: now,
+        }
+    }
+
+    fn has_failed(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= FAILED
+    }
+
+    /// Whether it has not happened yet.
+    fn is_going_on(&self) -> bool {
+        self.found.is_some() && self.found == found(&self.path)
+    }
+}
+
+fn found(path: &Path) -> Option<Found> {
+    touches_disk();
+    let found = std::fs::symlink_metadata(path).ok()?;
+    let modified = (found.mtime(), found.mtime_nsec());
+    Some(Found(found.ino(), (!found.is_dir()).then_some(modified)))
+}
+
+impl Stray {
+    /// It after the folder `from` was renamed to `to`; nothing where it was not in there.
+    fn moved(self, from: &Path, to: &Path) -> Option<Self> {
+        Some(Self {
+            root: to.join(self.root.strip_prefix(from).ok()?),
+            signature: to.join(self.signature.strip_prefix(from).ok()?),
+            ..self
+        })
+    }
+
+    /// The folder that it lies in, or in a hidden folder below.
+    fn folder(&self) -> &Path {
+        self.root.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+/// Whether the signature at `path` is still what was put there.
+fn is_there(path: &Path, digest: &str) -> bool {
+    let found = read_signature(path).ok().flatten();
+    found.is_some_and(|found| Digest::of(&found).to_string() == digest)
+}
+
+impl Watched {
+    fn due(&self) -> Instant {
+        let still = match self.awaited {
+            Some(_) => STILL_FOR_WHO_WAITS,
+            None => STILL,
+        };
+        self.since + still
+    }
+}
+
+impl Strays {
+    /// A removal was told: whoever does it may go on to what lies beside it.
+    pub(crate) fn told(&mut self, told: Told) {
+        if self.told.len() == REMEMBERED {
+            self.told.pop_front();
+        }
+        let beside = |watched: &&mut Watched| told.path.starts_with(watched.stray.folder());
+        for watched in self.all.iter_mut().filter(beside) {
+            watched.since = told.at;
+        }
+        self.told.push_back(told);
+    }
+
+    /// Somebody waits from `now` on until all is done.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for watched in self.all.iter_mut().filter(|watched| watched.told) {
+            watched.awaited = Some(now + PATIENCE);
+        }
+    }
+
+    /// Whether somebody waits for one of them.
+    pub(crate) fn are_awaited(&self) -> bool {
+        self.all.iter().any(|watched| watched.awaited.is_some())
+    }
+
+    /// When one of them may be removed, at the soonest.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.all.iter().map(Watched::due).min()
+    }
+
+    /// Takes one in. Returns the record of an older one in the same place.
+    fn take_in(&mut self, watched: Watched) -> Option<PathBuf> {
+        let signature = &watched.stray.signature;
+        let place = self
+            .all
+            .iter()
+            .position(|older| older.stray.signature == *signature);
+        let older = place.map(|place| self.all.swap_remove(place));
+        self.all.push(watched);
+        older.and_then(|older| older.record)
+    }
+
+    fn was_told(&self, root: &Path, now: Instant) -> bool {
+        let mut told = self.told.iter();
+        told.any(|told| !told.has_failed(now) && root.starts_with(&told.path))
+    }
+
+    /// Those to be looked at by `now`, and the removals that may still be going on.
+    fn due(&mut self, now: Instant) -> (Vec<Watched>, Vec<Told>) {
+        for watched in &mut self.all {
+            watched.awaited = watched.awaited.filter(|until| *until > now);
+        }
+        let due = self.all.iter().filter(|watched| watched.due() <= now);
+        let due: Vec<_> = due.cloned().collect();
+        if due.is_empty() {
+            return (due, Vec::new());
+        }
+        self.told.retain(|told| !told.has_failed(now));
+        (due, self.told.iter().cloned().collect())
+    }
+
+    /// Notes that something was removed beside the signature at `signature`, whose folder now looks like `seen`.
+    fn disturbed(&mut self, signature: &Path, seen: FolderTimes, now: Instant) {
+        let mut all = self.all.iter_mut();
+        if let Some(watched) = all.find(|watched| watched.stray.signature == signature) {
+            watched.stray.seen = seen;
+            watched.since = watched.since.max(now);
+        }
+    }
+
+    /// This session itself has changed `folder`, from `before` to `after`.
+    fn changed(&mut self, folder: &Path, before: FolderTimes, after: FolderTimes, now: Instant) {
+        for watched in &mut self.all {
+            if watched.stray.folder() == folder && watched.stray.seen == before {
+                watched.stray.seen = after;
+                // Somebody else may have removed something between the two looks.
+                watched.since = watched.since.max(now);
+            }
+        }
+    }
+
+    fn forget(&mut self, signature: &Path) {
+        self.all.retain(|it| it.stray.signature != signature);
+    }
+
+    fn below(&self, path: &Path) -> Vec<Stray> {
+        let strays = self.all.iter().map(|watched| &watched.stray);
+        let below = strays.filter(|stray| stray.signature.starts_with(path));
+        below.cloned().collect()
+    }
+
+    fn has(&self, signature: &Path) -> bool {
+        let mut all = self.all.iter();
+        all.any(|watched| watched.stray.signature == signature)
+    }
+
+    /// The digest of the signature at `signature`.
+    fn digest(&self, signature: &Path) -> Option<String> {
+        let mut all = self.all.iter();
+        let found = all.find(|watched| watched.stray.signature == signature)?;
+        Some(found.stray.digest.clone())
+    }
+}
+
+impl Queue {
+    /// Keeps the signature of a checkpoint that is gone, until nothing is removed beside it any more.
+    pub(crate) fn keep_stray(&self, published: &Published, now: Instant) {
+        if is_gone(&published.signature) {
+            return; // it has gone with the checkpoint
+        }
+        if let Some(stray) = self.stray(published) {
+            let told = self.lock().strays.was_told(&stray.root, now);
+            self.watch(stray, told, now);
+        }
+    }
+
+    /// The folder `from` is about to be renamed to `to`, and the stray signatures in it with it.
+    pub(crate) fn strays_move(&self, from: &Path, to: &Path, now: Instant) {
+        let state = self.lock();
+        let mut inside = state.strays.below(from);
+        let published = state.published.iter();
+        let published = published.filter(|it| it.signature.starts_with(from));
+        let published: Vec<_> = published.cloned().collect();
+        drop(state);
+        let gone = published.iter().filter(|it| is_gone(&it.root));
+        inside.extend(gone.filter_map(|it| self.stray(it)));
+        for stray in inside {
+            if let Some(stray) = stray.moved(from, to) {
+                self.watch(stray, true, now);
+            }
+        }
+    }
+
+    /// The signature of a checkpoint that is gone; nothing where its folder is gone, too.
+    fn stray(&self, published: &Published) -> Option<Stray> {
+        let folder = published.root.parent().unwrap_or(Path::new("/"));
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Some(Stray {
+            root: published.root.clone(),
+            signature: published.signature.clone(),
+            digest: Digest::of(&published.bytes).to_string(),
+            seen: self.times(folder)?,
+            since: since.map_or(0, |since| since.as_secs()),
+        })
+    }
+
+    fn times(&self, folder: &Path) -> Option<FolderTimes> {
+        FolderTimes::of(folder, self.spool.as_ref().map(Spool::folder))
+    }
+
+    fn watch(&self, stray: Stray, told: bool, now: Instant) {
+        // Without a record the signature is left behind if the process ends before its time, and does no harm.
+        let spool = self.spool.as_ref();
+        let record = spool.and_then(|spool| spool.put_stray(&stray).ok());
+        let mut state = self.lock();
+        let watched = Watched {
+            told,
+            stray,
+            record,
+            since: now,
+            awaited: None,
+        };
+        let older = state.strays.take_in(watched);
+        drop(state);
+        if let Some(record) = older {
+            Spool::remove(&record);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Takes over the stray signatures of sessions that are gone.
+    pub(crate) fn adopt_strays(&self, now: Instant, clock: SystemTime) {
+        let left = self.spool.as_ref().map(Spool::strays).unwrap_or_default();
+        for (record, stray) in left {
+            let noted = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(stray.since));
+            let age = noted.and_then(|noted| clock.duration_since(noted).ok());
+            let since = age.and_then(|age| now.checked_sub(age.min(STILL)));
+            let watched = Watched {
+                stray,
+                record: Some(record),
+                told: false,
+                since: since.unwrap_or(now),
+                awaited: None,
+            };
+            let mut state = self.lock();
+            if !state.strays.has(&watched.stray.signature) {
+                state.strays.take_in(watched);
+            }
+        }
+    }
+
+    /// Removes the stray signatures beside which nothing is removed any more at the time `now`.
+    pub(crate) fn take_strays_away(&self, now: Instant) {
+        let (due, mut going) = self.lock().strays.due(now);
+        if due.is_empty() {
+            return;
+        }
+        going.retain(Told::is_going_on);
+        let mut folders = BTreeMap::new();
+        for watched in due {
+            let stray = &watched.stray;
+            let folder = stray.folder();
+            let looked = folders.entry(folder.to_path_buf());
+            let seen = *looked.or_insert_with(|| self.times(folder));
+            let is_disturbed = going.iter().any(|told| told.path.starts_with(folder));
+            match seen {
+                Some(seen) if is_disturbed || seen != stray.seen => {
+                    self.lock().strays.disturbed(&stray.signature, seen, now);
+                }
+                Some(_) => {
+                    self.take_away(stray);
+                    self.forget_stray(&watched);
+                }
+                None => self.forget_stray(&watched), // it has gone with its folder
+            }
+        }
+        for (folder, before) in folders {
+            if let (Some(before), Some(after)) = (before, self.times(&folder)) {
+                self.lock().strays.changed(&folder, before, after, now);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn take_away(&self, stray: &Stray) {
+        let _order = self.publishing.at_one(&stray.root);
+        // Else it was saved again, or signed by somebody else.
+        if is_gone(&stray.root) && is_there(&stray.signature, &stray.digest) {
+            remove(&stray.signature);
+        }
+    }
+
+    fn forget_stray(&self, watched: &Watched) {
+        if let Some(record) = &watched.record {
+            Spool::remove(record);
+        }
+        self.lock().strays.forget(&watched.stray.signature);
+    }
+
+    /// The folder `path` is about to be removed, which works only if it is empty. Where nothing is left in it but signatures
+    /// of this session, they go first.
+    pub(crate) fn clear(&self, path: &Path) {
+        let (hidden, inside) = hidden_folders(path);
+        let mut listed = list(path);
+        if listed.contains(&hidden) {
+            listed.retain(|entry| *entry != hidden);
+            listed.extend(list(&inside));
+        }
+        let is_ours = |signature: &PathBuf| {
+            let state = self.lock();
+            let mut published = state.published.iter();
+            let published = published.find(|it| it.signature == *signature);
+            let published = published.map(|it| Digest::of(&it.bytes).to_string());
+            let known = published.or_else(|| state.strays.digest(signature));
+            drop(state);
+            known.is_some_and(|digest| is_there(signature, &digest))
+        };
+        // Where something else is there, the folder is not going to be removed.
+        if listed.iter().all(is_ours) {
+            for signature in &listed {
+                remove(signature);
+            }
+        }
+    }
+}
+
+fn list(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// One that cannot be removed is left behind, and true of what it signed.
+fn remove(signature: &Path) {
+    let _ = retract(signature);
+    tidy_hidden(signature);
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::jobs::Push;
+    use crate::{Checkpoint, Config, Environment};
+
+    const KEY: &str = "../signing/tests/keys/p256.pem";
+
+    /// A session's queue with its spool in `folder`.
+    fn queue(folder: &Path, session: &str) -> Arc<Queue> {
+        let settings = Environment::from_iter([("MODEL_SIGNING_PRIVATE_KEY", KEY)]);
+        let spool = Spool::new(folder.join("spool"), session.into());
+        let config = Config::read(&settings.into()).0;
+        Queue::new(&config, Some(spool), Box::new(|_| ()))
+    }
+
+    /// Saves and signs files of these names, and returns their paths.
+    fn signed<const N: usize>(queue: &Arc<Queue>, folder: &Path, names: [&str; N]) -> [PathBuf; N] {
+        let files = names.map(|name| folder.join(name));
+        for file in &files {
+            std::fs::write(file, b"weights").unwrap();
+            let checkpoint = Checkpoint::observe(file, "test", true, &[]).unwrap();
+            queue.push(queue.record(checkpoint), None, Push::again());
+        }
+        queue.hurry();
+        assert!(queue.idle_within(Duration::from_secs(30)));
+        files
+    }
+
+    fn signature(file: &Path) -> PathBuf {
+        autosign_signing::signature_path(file)
+    }
+
+    fn records(folder: &Path) -> usize {
+        let entries = std::fs::read_dir(folder.join("spool"))
+            .into_iter()
+            .flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".stray"))
+            .count()
+    }
+
+    #[test]
+    fn what_a_removal_has_listed_stays_until_nothing_is_removed_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let [first, second] = signed(&queue, folder.path(), ["1.pt", "2.pt"]);
+        let start = Instant::now();
+        for (file, seconds) in [(&first, 0), (&second, 9)] {
+            queue.removing(file);
+            std::fs::remove_file(file).unwrap();
+            queue.follow_checkpoints();
+            queue.take_strays_away(start + Duration::from_secs(seconds));
+        }
+        assert_eq!(records(folder.path()), 2);
+        // The second removal was seen when the first was looked at ...
+        queue.take_strays_away(start + Duration::from_secs(11));
+        queue.take_strays_away(start + Duration::from_secs(20));
+        assert!(
+            signature(&first).exists(),
+            "it is listed, and may be removed next"
+        );
+        // ... and ten seconds later nothing else has been.
+        queue.take_strays_away(start + Duration::from_secs(31));
+        assert!(!signature(&first).exists() && !signature(&second).exists());
+        assert_eq!(records(folder.path()), 0);
+    }
+
+    #[test]
+    fn a_removal_that_takes_long_is_not_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let [first, second] = signed(&queue, folder.path(), ["1.pt", "2.pt"]);
+        queue.removing(&first);
+        std::fs::remove_file(&first).unwrap();
+        queue.removing(&second); // the disk takes its time
+        queue.follow_checkpoints();
+        let now = Instant::now();
+        queue.lock().strays.hurry(now);
+        for seconds in [2, 4, 30] {
+            queue.take_strays_away(now + Duration::from_secs(seconds));
+            assert!(signature(&first).exists());
+        }
+        // A minute after it was told the second has not been removed and is not going to be.
+        queue.take_strays_away(now + FAILED);
+        assert!(!signature(&first).exists() && signature(&second).exists());
+    }
+
+    #[test]
+    fn who_waits_for_all_waits_a_second_for_what_this_process_removes() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let [told, other] = signed(&queue, folder.path(), ["told.pt", "other.pt"]);
+        std::fs::remove_file(&other).unwrap();
+        queue.removing(&told);
+        std::fs::remove_file(&told).unwrap();
+        queue.hurry();
+        assert!(queue.idle_within(Duration::from_secs(30)));
+        assert!(!signature(&told).exists());
+        assert!(
+            signature(&other).exists(),
+            "whoever removes it does not tell what is next"
+        );
+    }
+
+    #[test]
+    fn the_next_session_removes_what_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = queue(folder.path(), "one");
+        let [gone, back, altered] = signed(&earlier, folder.path(), ["gone", "back", "altered"]);
+        for file in [&gone, &back, &altered] {
+            std::fs::remove_file(file).unwrap();
+        }
+        earlier.follow_checkpoints();
+        drop(earlier);
+        // Its threads have the queue still, but a process that ends lets go of its lock.
+        std::fs::remove_file(folder.path().join("spool/one.lock")).unwrap();
+        std::fs::write(&back, b"another").unwrap();
+        std::fs::write(signature(&altered), b"a note").unwrap();
+
+        let next = queue(folder.path(), "two");
+        let (now, clock) = (Instant::now(), SystemTime::now());
+        next.adopt_strays(now, clock);
+        next.take_strays_away(now);
+        assert!(signature(&gone).exists(), "the removal may go on");
+        for seconds in [11, 22] {
+            next.take_strays_away(now + Duration::from_secs(seconds));
+        }
+        let left = [&gone, &back, &altered].map(|file| signature(file).exists());
+        assert_eq!(left, [false, true, true]);
+        assert_eq!(records(folder.path()), 0);
+    }
+
+    #[test]
+    fn a_folder_that_holds_nothing_but_signatures_is_emptied_before_it_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let inner = folder.path().join("step-1");
+        std::fs::create_dir(&inner).unwrap();
+        let [model, other] = signed(&queue, &inner, ["m.pt", "other.pt"]);
+        for file in [&model, &other] {
+            queue.removing(file);
+            std::fs::remove_file(file).unwrap();
+            queue.clear(&inner);
+            assert_eq!(signature(&model).exists(), file == &model);
+        }
+        std::fs::remove_dir(&inner).unwrap();
+    }
+
+    #[test]
+    fn a_folder_with_a_note_in_it_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let inner = folder.path().join("step-1");
+        std::fs::create_dir(&inner).unwrap();
+        let [model] = signed(&queue, &inner, ["m.pt"]);
+        std::fs::remove_file(&model).unwrap();
+        std::fs::write(inner.join("b.sig"), b"a note").unwrap();
+        queue.clear(&inner);
+        assert!(signature(&model).exists());
+    }
+
+    #[test]
+    fn a_signature_whose_folder_is_renamed_goes_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let [inner, renamed] = ["step-1", "kept"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&inner).unwrap();
+        let [model] = signed(&queue, &inner, ["m.pt"]);
+        let moved = folder.path().join("m.pt");
+        queue.moving(&model, &moved, false);
+        std::fs::rename(&model, &moved).unwrap();
+        queue.moving(&inner, &renamed, false);
+        std::fs::rename(&inner, &renamed).unwrap();
+        queue.hurry();
+        assert!(queue.idle_within(Duration::from_secs(30)));
+        assert!(signature(&moved).exists());
+        assert!(!renamed.join("m.pt.sig").exists());
+    }
+}

@@ -1,0 +1,159 @@
+"""Old checkpoints are removed in all the ways that scripts know: whoever removes finds what it has listed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+pytestmark = pytest.mark.usefixtures("autosign")
+
+NAMES = [f"{number}.pt" for number in range(4)]
+ROUNDS = 30
+
+
+def loop(folder: str) -> None:
+    for name in os.listdir(folder):
+        os.remove(os.path.join(folder, name))
+    os.rmdir(folder)
+
+
+def globbed(folder: str) -> None:
+    for path in glob.glob(os.path.join(folder, "*")):
+        os.unlink(path)
+    os.rmdir(folder)
+
+
+def pathlib(folder: str) -> None:
+    for path in list(Path(folder).iterdir()):
+        path.unlink()
+    Path(folder).rmdir()
+
+
+def what_was_saved(folder: str) -> None:
+    """It knows what it has saved, and knows of no signatures."""
+    for name in NAMES:
+        os.remove(os.path.join(folder, name))
+    os.rmdir(folder)
+
+
+def walked(folder: str) -> None:
+    for path, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            os.remove(os.path.join(path, name))
+        for name in folders:
+            os.rmdir(os.path.join(path, name))
+    os.rmdir(folder)
+
+
+def another_thread(folder: str) -> None:
+    raised: list[OSError] = []
+
+    def remove() -> None:
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=remove)
+    thread.start()
+    thread.join()
+    assert raised == []
+
+
+def another_process(folder: str) -> None:
+    subprocess.run(["rm", "-r", folder], check=True)
+
+
+def a_shell(folder: str) -> None:
+    assert os.system(f"rm -rf {folder}") == 0  # noqa: S605 - as scripts do
+
+
+def moved_out_first(folder: str) -> None:
+    """As what is written as a whole: into a temporary folder, out of it, and the folder is removed."""
+    kept = f"{folder}-kept"
+    os.mkdir(kept)
+    for name in NAMES:
+        os.replace(os.path.join(folder, name), os.path.join(kept, name))
+    os.rmdir(folder)
+    shutil.rmtree(kept)
+
+
+MANNERS = [
+    shutil.rmtree,
+    loop,
+    globbed,
+    pathlib,
+    what_was_saved,
+    walked,
+    another_thread,
+    another_process,
+    a_shell,
+    moved_out_first,
+]
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["at once", "later"])
+@pytest.mark.parametrize("manner", MANNERS, ids=lambda manner: manner.__name__)
+def test_whoever_removes_finds_what_it_has_listed(
+    manner: Callable[[str], None], signed: bool, autosign: ModuleType, tmp_path: Path
+) -> None:
+    folder = tmp_path / "step"
+    for round_ in range(ROUNDS):
+        save(folder, round_)
+        if signed:
+            autosign.wait(folder / NAMES[-1], timeout=30)
+        manner(str(folder))
+        assert not folder.exists()
+    autosign.flush(timeout=30)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("manner", [shutil.rmtree, loop, globbed, walked], ids=lambda manner: manner.__name__)
+def test_a_removal_that_takes_longer_than_the_thread_sleeps(
+    manner: Callable[[str], None], autosign: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network drive: the signing thread looks twice between two removals."""
+    folder = tmp_path / "step"
+    save(folder, 0)
+    assert autosign.flush(timeout=30).pending == 0
+    for name in ("unlink", "remove"):
+        monkeypatch.setattr(os, name, slowly(getattr(os, name)))
+    manner(str(folder))
+    assert not folder.exists()
+
+
+def slowly(remove: Callable[..., None]) -> Callable[..., None]:
+    def removed(*args: object, **kwargs: object) -> None:
+        remove(*args, **kwargs)
+        time.sleep(0.25)  # the fault itself, and no wait for anything
+
+    return removed
+
+
+def test_the_signature_of_a_removed_file_is_gone_after_a_flush(autosign: ModuleType, tmp_path: Path) -> None:
+    save(tmp_path / "run", 0)
+    assert autosign.flush(timeout=30).pending == 0
+    for name in NAMES[:-1]:
+        (tmp_path / "run" / name).unlink()
+    assert (tmp_path / "run" / "0.pt.sig").exists(), "whoever removes may have listed it"
+    autosign.flush(timeout=30)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["3.pt", "3.pt.sig"]
+
+
+def save(folder: Path, value: float) -> None:
+    folder.mkdir()
+    for name in NAMES:
+        torch.save({"w": torch.full((2000,), value)}, folder / name)
