@@ -173,6 +173,11 @@ impl Session {
         py.detach(|| self.0.moving(&path, &to, linked));
     }
 
+    /// Note that the file `path` is about to be copied to `to`.
+    fn copying(&self, py: Python<'_>, path: PathBuf, to: PathBuf) {
+        py.detach(|| self.0.copying(&path, &to));
+    }
+
     /// Note that `path` is about to be removed, with all below it.
     fn removing(&self, py: Python<'_>, path: PathBuf) {
         py.detach(|| self.0.removing(&path));

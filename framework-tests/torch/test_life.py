@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,6 @@ from model_signing_autosign._saving import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from types import ModuleType
 
 pytestmark = pytest.mark.usefixtures("autosign")
@@ -86,6 +87,35 @@ def test_removed_while_it_is_signed(remove: str, autosign: ModuleType, tmp_path:
 
 def model_scope(folder: Path) -> Scope:
     return Scope(folder, "test")
+
+
+@flushed
+def test_the_best_is_copied(
+    flushed: bool, autosign: ModuleType, tmp_path: Path, is_signed: Callable[[Path], bool]
+) -> None:
+    """As the training of ImageNet does it, whose copies of copies are everywhere."""
+    for epoch in range(3):
+        save(tmp_path / "checkpoint.pth.tar", epoch)
+        if flushed:
+            autosign.flush(timeout=30)
+        shutil.copyfile(tmp_path / "checkpoint.pth.tar", tmp_path / "model_best.pth.tar")
+    assert is_signed(tmp_path / "model_best.pth.tar")
+    assert is_signed(tmp_path / "checkpoint.pth.tar")
+
+
+@flushed
+def test_moved_to_another_disk(
+    flushed: bool, autosign: ModuleType, tmp_path: Path, is_signed: Callable[[Path], bool]
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
+        assert os.stat(disk).st_dev != tmp_path.stat().st_dev
+        model = save(tmp_path / "last.pt")
+        if flushed:
+            autosign.flush(timeout=30)
+        shutil.move(model, disk)
+        assert is_signed(Path(disk, "last.pt"))
+    autosign.flush(timeout=30)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rotated(autosign: ModuleType, tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:

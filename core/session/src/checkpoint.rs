@@ -155,7 +155,7 @@ impl Checkpoint {
     }
 
     /// The same, saved when and at which step `other` was.
-    fn saved_as(self, other: &Self) -> Self {
+    pub(crate) fn saved_as(self, other: &Self) -> Self {
         Self {
             step: other.step,
             moment: other.moment,
@@ -221,18 +221,24 @@ impl Checkpoint {
         self.files.iter().all(kept) && (more || later.files.iter().all(known))
     }
 
-    /// The same checkpoint after it was renamed to `root`, or linked.
+    /// The same checkpoint after it was renamed to `root`, or linked. Of a group that is the file that it is named after: the others
+    /// keep their names, and lie beside it as before, or it is not what was saved.
     pub(crate) fn moved(&self, root: PathBuf) -> Option<Self> {
         let mut new = self.clone();
         if !self.is_folder() {
+            let old = self.root.file_name()?;
             let name = RelPath::parse(root.file_name()?.to_str()?).ok()?;
-            let [file] = new.files.as_mut_slice() else {
-                return None; // a group stays where it is
-            };
-            file.name = name;
+            let mut files = new.files.iter_mut();
+            files.find(|file| file.name.as_str() == old)?.name = name;
+            new.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         }
         new.root = root;
         Some(new)
+    }
+
+    /// Whether it is one file.
+    pub(crate) fn is_one_file(&self) -> bool {
+        !self.folder && !self.group
     }
 
     /// Whether it is all of a folder.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::copies::Copy;
 use crate::lock::touches_disk;
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
@@ -151,6 +152,8 @@ pub(crate) struct State {
     pub(crate) folders: BTreeMap<PathBuf, Folder>,
     /// Renames and links that were announced.
     pub(crate) moves: Vec<Move>,
+    /// Copies that are being made.
+    pub(crate) copies: Vec<Copy>,
     /// Removals that may fail.
     pub(crate) removals: Vec<Removal>,
     /// Signatures whose checkpoint is gone.
@@ -414,7 +417,8 @@ impl State {
 
     /// Whether there is something that somebody may wait for.
     pub(crate) fn is_busy(&self) -> bool {
-        self.running > 0 || self.adopting || !self.queue.is_empty() || self.strays.are_awaited()
+        let open = self.running > 0 || !self.queue.is_empty() || !self.copies.is_empty();
+        open || self.adopting || self.strays.are_awaited()
     }
 
     /// Queues the folders that have been left alone until `now`; all of them where it is nothing.

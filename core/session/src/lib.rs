@@ -8,6 +8,7 @@ mod chain;
 mod checkpoint;
 mod config;
 mod config_file;
+mod copies;
 pub mod doctor;
 mod error;
 mod event;

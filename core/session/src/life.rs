@@ -23,7 +23,8 @@ impl Queue {
     /// `root` is about to be written anew. Its signature is taken away and nothing publishes another one before
     /// [`Queue::broken_off`], or the next job for it.
     pub(crate) fn begins(self: &Arc<Self>, root: &Path) {
-        self.follow_moves(); // what was linked or renamed a moment ago has happened
+        self.follow_copies(); // what was copied, linked or renamed a moment ago has happened
+        self.follow_moves();
         let link = root.is_symlink().then(|| named(root));
         let root = settled(root);
         if let Some(link) = link {
@@ -279,6 +280,7 @@ impl Queue {
 
     /// `from` is about to be renamed to `to`, or linked there as well.
     pub(crate) fn moving(self: &Arc<Self>, from: &Path, to: &Path, linked: bool) {
+        self.follow_copies();
         self.follow_moves();
         let (from, to) = (named(from), named(to));
         let now = Instant::now();
@@ -330,8 +332,9 @@ impl Queue {
         self.changed.notify_all();
         // A group without one of its files, or with another in its place, is not what was saved.
         let state = self.lock();
-        let (left, replaced) = (state.groups_with(&from), state.groups_with(&to));
+        let (mut left, replaced) = (state.groups_with(&from), state.groups_with(&to));
         drop(state);
+        left.retain(|root| !root.starts_with(&from)); // else it is followed
         self.end(&if linked { replaced } else { &left | &replaced });
         self.touched(&from);
         self.touched(&to);

@@ -16,6 +16,7 @@ use crate::worker::Queue;
 impl Queue {
     /// `path` is about to be removed, with all below it. Nothing is published there from now on.
     pub(crate) fn removing(self: &Arc<Self>, path: &Path) {
+        self.follow_copies();
         self.follow_moves();
         let path = named(path);
         let told = Told::new(&path, Instant::now());

@@ -328,6 +328,13 @@ impl Session {
         self.queue.moving(from, to, linked);
     }
 
+    /// Notes that the file `from` is about to be copied to `to`: the copy of what was saved is signed, too, when it is complete.
+    pub fn copying(&self, from: &Path, to: &Path) {
+        if self.config.mode != Mode::Disabled && self.config.selection.by_path(to).is_none() {
+            self.queue.copying(from, to);
+        }
+    }
+
     /// Notes that `path` is about to be removed, with all that is below it. Nothing is published there any more when this
     /// returns; that takes as long as a signature that is being written at this moment. What has not been signed and is still
     /// there ten seconds later is signed after all.

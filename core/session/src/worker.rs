@@ -155,6 +155,7 @@ impl Queue {
 
     /// Puts failed and held jobs back, and lets another thread help, of normal priority: somebody waits now.
     pub(crate) fn hurry(self: &Arc<Self>) {
+        self.follow_copies();
         self.follow_moves();
         self.give_up_moves();
         let mut state = self.lock();
@@ -199,10 +200,11 @@ impl Queue {
     }
 
     /// Waits at most `patience` until nothing is to be done any more; whether that is so.
-    pub(crate) fn idle_within(&self, patience: Duration) -> bool {
+    pub(crate) fn idle_within(self: &Arc<Self>, patience: Duration) -> bool {
         let end = Instant::now().checked_add(patience);
         loop {
             let now = Instant::now();
+            self.follow_copies();
             self.take_strays_away(now);
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(now));
             let busy = |state: &mut State| state.is_busy();
@@ -571,6 +573,7 @@ impl Queue {
 
     /// Removes the records of checkpoints that are gone, and keeps their signatures until they can go, too.
     pub(crate) fn follow_checkpoints(self: &Arc<Self>) {
+        self.follow_copies();
         self.follow_moves();
         let roots = self.lock().roots_below(Path::new("/"));
         let gone: BTreeSet<_> = roots.into_iter().filter(|root| is_gone(root)).collect();

@@ -420,6 +420,37 @@ fn a_group_is_signed_as_its_files_and_nothing_else() {
 }
 
 #[test]
+fn a_group_keeps_its_signature_when_it_is_renamed() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let inner = folder(&fixture, "tmp");
+        let model = fixture.write("tmp/x.onnx", b"graph");
+        let data = fixture.write("tmp/x.onnx.data", b"weights");
+        let files = [model.clone(), data.clone()];
+        let saved = session.saved_group(&model, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        // The graph names the file with its weights, so that one keeps its name ...
+        let best = inner.join("zoo.onnx");
+        session.moving(&model, &best, false);
+        std::fs::rename(&model, &best).unwrap();
+        session.flush(PATIENCE);
+        assert_eq!(names(verified(&best)), "x.onnx.data zoo.onnx");
+        // ... and all of them go with their folder.
+        let kept = fixture.path("kept");
+        session.moving(&inner, &kept, false);
+        std::fs::rename(&inner, &kept).unwrap();
+        session.flush(PATIENCE);
+        let best = kept.join("zoo.onnx");
+        assert_eq!(names(verified(&best)), "x.onnx.data zoo.onnx");
+        assert!(!kept.join("x.onnx.sig").exists());
+    }
+}
+
+#[test]
 fn a_group_that_its_own_process_takes_apart_is_not_signed_and_nothing_is_said() {
     type Change = fn(&Session, &Path, &Path);
     let changes: [Change; 3] = [
@@ -513,4 +544,49 @@ fn one_can_wait_for_a_signature_and_ask_for_one() {
     let error = session.sign(&model).unwrap().wait().unwrap_err();
     assert!(!error.to_string().is_empty());
     assert!(session.signature_within(&model, patience).unwrap().is_err());
+}
+
+#[test]
+fn a_copy_of_what_was_saved_is_signed_under_its_own_name() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[("MODEL_SIGNING_EXCLUDE", "*.tmp")]);
+        let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+        let (note, passed_over) = (fixture.write("note", b"1"), fixture.path("last.tmp"));
+        for content in [b"one", b"two"] {
+            save(&session, &last, content);
+            if flushed {
+                session.flush(PATIENCE);
+            }
+            for (from, to) in [
+                (&last, &best),
+                (&last, &passed_over),
+                (&note, &fixture.path("other")),
+            ] {
+                session.copying(from, to);
+                std::fs::copy(from, to).unwrap();
+            }
+        }
+        session.removing(&last);
+        std::fs::remove_file(&last).unwrap();
+        session.flush(PATIENCE);
+        verified(&best).unwrap();
+        assert!(verified(&passed_over).is_err());
+        assert!(verified(&fixture.path("other")).is_err());
+        assert_eq!((session.status().pending, fixture.records().len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_what_was_signed_is_not_signed() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+    save(&session, &last, b"one");
+    session.flush(PATIENCE);
+    session.copying(&last, &best);
+    std::fs::write(&best, b"two").unwrap();
+    session.flush(PATIENCE);
+    assert!(verified(&best).is_err());
+    assert_eq!(fixture.said("was altered after it was saved"), 1);
 }

@@ -55,6 +55,10 @@ class Session:
         """
         Note that the save that began at `path` has failed.
         """
+    def copying(self, /, path: str | PathLike[str], to: str | PathLike[str]) -> None:
+        """
+        Note that the file `path` is about to be copied to `to`.
+        """
     def drain(self, /) -> Status:
         """
         At the end of the program: wait at most `MODEL_SIGNING_DRAIN_TIMEOUT`, and say what is left unsigned.

@@ -74,6 +74,10 @@ def _linked(session: Session, path: Any, to: Any, source: int = _HERE, target: i
         session.moving(_path(path), _path(to), linked=True)
 
 
+def _copied(session: Session, path: Any, to: Any) -> None:
+    session.copying(_path(path), _path(to))
+
+
 def _removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
     session.removing(_path_in(folder, path))
 
@@ -120,6 +124,7 @@ _ACTS: Final[dict[str, Callable[..., None]]] = {
     "os.rename": _moved,
     "os.rmdir": _folder_removed,
     "os.system": _system,
+    "shutil.copyfile": _copied,
     "shutil.rmtree": _removed,
     "subprocess.Popen": _started,
 }

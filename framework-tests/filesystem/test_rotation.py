@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from .conftest import FaultyFolder
+
 pytestmark = pytest.mark.usefixtures("autosign")
 
 NAMES = [f"{number}.pt" for number in range(4)]
 ROUNDS = 30
+SLOW_ROUNDS = 2
 
 
 def loop(folder: str) -> None:
@@ -121,26 +123,20 @@ def test_whoever_removes_finds_what_it_has_listed(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("manner", [shutil.rmtree, loop, globbed, walked], ids=lambda manner: manner.__name__)
-def test_a_removal_that_takes_longer_than_the_thread_sleeps(
-    manner: Callable[[str], None], autosign: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("manner", MANNERS, ids=lambda manner: manner.__name__)
+def test_so_it_is_where_a_removal_takes_its_time(
+    manner: Callable[[str], None], autosign: ModuleType, faulty: FaultyFolder
 ) -> None:
-    """As on a network drive: the signing thread looks twice between two removals."""
-    folder = tmp_path / "step"
-    save(folder, 0)
-    assert autosign.flush(timeout=30).pending == 0
-    for name in ("unlink", "remove"):
-        monkeypatch.setattr(os, name, slowly(getattr(os, name)))
-    manner(str(folder))
-    assert not folder.exists()
-
-
-def slowly(remove: Callable[..., None]) -> Callable[..., None]:
-    def removed(*args: object, **kwargs: object) -> None:
-        remove(*args, **kwargs)
-        time.sleep(0.25)  # the fault itself, and no wait for anything
-
-    return removed
+    """As on a network drive: the signing thread looks more than once between two removals."""
+    faulty.tell("unlink=60ms")
+    folder = faulty.path / "step"
+    for round_ in range(SLOW_ROUNDS):
+        save(folder, round_)
+        assert autosign.flush(timeout=30).pending == 0
+        manner(str(folder))
+        assert not folder.exists()
+    autosign.flush(timeout=30)
+    assert list(faulty.path.iterdir()) == []
 
 
 def test_the_signature_of_a_removed_file_is_gone_after_a_flush(autosign: ModuleType, tmp_path: Path) -> None:
