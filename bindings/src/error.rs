@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use autosign_session::Error as SessionError;
-use autosign_signing::{Error as SigningError, RelPath};
+use autosign_signing::{Error as SigningError, RelPath, is_secret};
 use pyo3::exceptions::{PyOSError, PyTimeoutError};
 use pyo3::prelude::*;
 
@@ -18,12 +18,13 @@ mod classes {
 
 /// A checkpoint that could not be signed.
 pub(crate) fn session(error: SessionError) -> PyErr {
-    let arguments = (error.to_string(), error.hint());
+    let arguments = (text(&error), error.hint());
     match error {
         SessionError::Signing(SigningError::Unsigned { .. }) => {
             classes::UnsignedError::new_err(arguments)
         }
-        SessionError::Setting { .. }
+        SessionError::SecretSetting { .. }
+        | SessionError::Setting { .. }
         | SessionError::ConfigFile { .. }
         | SessionError::Locked { .. }
         | SessionError::NoCertificate
@@ -38,17 +39,17 @@ pub(crate) fn session(error: SessionError) -> PyErr {
 
 /// A signature that is still to come.
 pub(crate) fn timeout(path: &Path) -> PyErr {
-    PyTimeoutError::new_err(format!("{path:?} is not signed yet"))
+    PyTimeoutError::new_err(text(&format!("{path:?} is not signed yet")))
 }
 
 /// A model that could not be signed.
 pub(crate) fn signing(error: SigningError) -> PyErr {
-    classes::SigningError::new_err((error.to_string(), error.hint()))
+    classes::SigningError::new_err((text(&error), error.hint()))
 }
 
 /// A model that could not be verified.
 pub(crate) fn verification(error: SessionError) -> PyErr {
-    let arguments = (error.to_string(), error.hint());
+    let arguments = (text(&error), error.hint());
     match error {
         SessionError::Signing(SigningError::Unsigned { .. }) => {
             classes::UnsignedError::new_err(arguments)
@@ -69,7 +70,7 @@ pub(crate) fn library_verification(error: SigningError) -> PyErr {
     };
     let names = |names: &[RelPath]| -> Vec<_> { names.iter().map(RelPath::to_string).collect() };
     classes::MismatchError::new_err((
-        error.to_string(),
+        text(&error),
         error.hint(),
         names(&difference.missing),
         names(&difference.changed),
@@ -96,17 +97,45 @@ fn file(error: SigningError) -> Result<PyErr, SigningError> {
             ..
         } => match source.raw_os_error() {
             Some(number) => (number, path.clone()),
-            None => return Ok(PyOSError::new_err(error.to_string())),
+            None => return Ok(PyOSError::new_err(text(&error))),
         },
+        SigningError::SecretFile {
+            ref path,
+            ref source,
+            ..
+        } => (source.raw_os_error().unwrap_or(ENOENT), path.clone()),
         SigningError::Unsigned { signature } => (ENOENT, signature),
         SigningError::NotAFile { path, kind } if kind.is_folder() => (EISDIR, path),
         error => return Err(error),
     };
     let words = io::Error::from_raw_os_error(number).to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
-    Ok(PyOSError::new_err((
-        number,
-        words.to_owned(),
-        path.into_os_string(),
-    )))
+    let path = match path.to_str().map(without_secrets) {
+        Some(path) => path.into(),
+        None => path.into_os_string(),
+    };
+    Ok(PyOSError::new_err((number, words.to_owned(), path)))
+}
+
+/// Refuses a secret where it would become the name of a file.
+///
+/// # Errors
+/// [`SessionError::SecretSetting`].
+pub(crate) fn no_secret(variable: &'static str, path: &Path) -> Result<(), SessionError> {
+    let values = "a path";
+    match path.to_str() {
+        Some(path) if is_secret(path) => Err(SessionError::SecretSetting { variable, values }),
+        _ => Ok(()),
+    }
+}
+
+/// `text` without private keys and tokens, to be repeated in a message.
+#[pyfunction]
+pub(crate) fn without_secrets(text: &str) -> String {
+    autosign_signing::without_secrets(text)
+}
+
+/// What `error` says. A key or a token that was given in the place of a path is not repeated.
+fn text(error: &impl ToString) -> String {
+    without_secrets(&error.to_string())
 }

@@ -14,6 +14,8 @@ mod signing;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::error::without_secrets;
+    #[pymodule_export]
     use super::library::{Hashing, Signer, Verifier, fingerprints};
     #[pymodule_export]
     use super::rules::Rules;
@@ -22,6 +24,6 @@ mod _core {
     #[pymodule_export]
     use super::signing::{
         doctor, run, sign_certificate, sign_key, sign_sigstore, verify_certificate, verify_key,
-        verify_policy, verify_sigstore,
+        verify_policy, verify_sigstore, way_to_verify,
     };
 }

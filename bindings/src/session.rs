@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use autosign_session::Error as SessionError;
+use autosign_signing::Error as SigningError;
 use pyo3::prelude::*;
 
 use crate::blocking::until;
@@ -123,11 +125,19 @@ impl Session {
     /// Sign what is at `path` now, and return the path of the signature.
     ///
     /// Raises:
-    ///     AutosignError: There is no signature.
+    ///     SigningError: There is no signature, or not of what was there.
     fn sign(&self, py: Python<'_>, path: PathBuf) -> PyResult<PathBuf> {
         let mut ticket = py.detach(|| self.0.sign(&path)).map_err(error::session)?;
         until(py, |slice| ticket.poll(slice))?.map_err(error::session)?;
-        self.wait_for(py, path, None)
+        py.detach(|| self.0.hurry());
+        let signature = until(py, |slice| self.0.signature_within(&path, slice))?;
+        signature.map_err(|error| {
+            let SessionError::Signing(SigningError::Unsigned { .. }) = error else {
+                return error::session(error);
+            };
+            let reason = "it was replaced or removed meanwhile".to_owned();
+            error::session(SessionError::NotSigned { path, reason })
+        })
     }
 
     /// Wait at most `timeout` seconds for what was saved at `path`, and return the path of its signature.

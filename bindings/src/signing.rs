@@ -3,16 +3,17 @@
 use std::ffi::OsString;
 use std::io::{stderr, stdout};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use autosign_cli::Interpreter;
 use autosign_session::{
-    Config, Error as SessionError, Examination, Installed, Instance, Keyless, PUBLIC_LOG, Report,
-    Settings, TrustPolicy, refuse_trust_in,
+    ByHand, Config, Error as SessionError, Examination, Installed, Instance, Keyless, Method,
+    PUBLIC_LOG, Report, Settings, TrustPolicy, refuse_trust_in,
 };
 use autosign_signing::{
-    CertificateSigner, CertificateVerifier, Error, ExpectedSigner, Hashing, Ignore, KeySigner,
-    KeyVerifier, KeylessVerifier, RelPath, Signer, sign, signature_path,
+    Bundle, CertificateVerifier, ExpectedSigner, Hashing, Ignore, KeyVerifier, KeylessVerifier,
+    RelPath, Signer, find_signature, sign, signature_path,
 };
 use pyo3::prelude::*;
 
@@ -32,11 +33,14 @@ pub(crate) fn sign_key(
     password: Option<String>,
     signature: Option<PathBuf>,
 ) -> PyResult<PathBuf> {
-    let signed = py.detach(|| {
-        let signer = KeySigner::read(&private_key, password.as_deref().map(str::as_bytes))?;
-        signed(&model, signature, &signer)
-    });
-    signed.map_err(error::signing)
+    let by_hand = ByHand {
+        method: Method::Key,
+        private_key: Some(private_key.into()),
+        password: password.map(|password| password.into_bytes().into()),
+        ..ByHand::default()
+    };
+    let signed = py.detach(|| signed(&model, signature, by_hand));
+    signed.map_err(error::session)
 }
 
 /// Sign `model` with the PEM key `private_key`, whose certificate is `signing_certificate`, and return the path of the
@@ -55,17 +59,16 @@ pub(crate) fn sign_certificate(
     password: Option<String>,
     signature: Option<PathBuf>,
 ) -> PyResult<PathBuf> {
-    let signed = py.detach(|| {
-        let password = password.as_deref().map(str::as_bytes);
-        let signer = CertificateSigner::read(
-            &private_key,
-            password,
-            &signing_certificate,
-            &certificate_chain,
-        )?;
-        signed(&model, signature, &signer)
-    });
-    signed.map_err(error::signing)
+    let by_hand = ByHand {
+        method: Method::Certificate,
+        private_key: Some(private_key.into()),
+        password: password.map(|password| password.into_bytes().into()),
+        certificate: Some(signing_certificate),
+        certificate_chain: Some(certificate_chain),
+        ..ByHand::default()
+    };
+    let signed = py.detach(|| signed(&model, signature, by_hand));
+    signed.map_err(error::session)
 }
 
 /// Sign `model` in the name that an identity token gives, and return the path of the signature. What is not given is
@@ -83,20 +86,27 @@ pub(crate) fn sign_sigstore(
     trust_config: Option<PathBuf>,
     signature: Option<PathBuf>,
 ) -> PyResult<PathBuf> {
-    let signed = py.detach(|| {
-        let mut keyless = keyless(trust_config)?;
-        if let Some(token) = identity_token {
-            keyless.forget_sources();
-            keyless.token = Some(token.into());
-        }
-        keyless.refuse_trust_in(&model)?;
-        let (signer, public) = keyless.signer()?;
-        if public {
-            autosign_session::warn(PUBLIC_LOG);
-        }
-        Ok::<_, SessionError>(signed(&model, signature, &signer)?)
-    });
+    let by_hand = ByHand {
+        method: Method::Sigstore,
+        identity_token: identity_token.map(Into::into),
+        instance: trust_config.map(Instance::trust_config),
+        ..ByHand::default()
+    };
+    let signed = py.detach(|| signed(&model, signature, by_hand));
     signed.map_err(error::session)
+}
+
+/// Say how the signature of `model` is verified, as it says of itself; nothing where none can be read.
+#[pyfunction]
+#[pyo3(signature = (model, *, signature=None))]
+pub(crate) fn way_to_verify(
+    py: Python<'_>,
+    model: PathBuf,
+    signature: Option<PathBuf>,
+) -> Option<&'static str> {
+    let signature = signature.unwrap_or_else(|| find_signature(&model));
+    let bundle = py.detach(|| Bundle::read(&signature));
+    bundle.ok().map(|bundle| bundle.method().way())
 }
 
 /// Verify `model` with the PEM key `public_key` and return the names of its verified files. Each of
@@ -246,16 +256,35 @@ fn keyless(trust_config: Option<PathBuf>) -> Result<Keyless, SessionError> {
     let settings = Settings::of_process();
     let mut keyless = Config::read_strictly(&settings)?.keyless;
     if let Some(path) = trust_config {
-        settings.unlocked("MODEL_SIGNING_TRUST_CONFIG")?;
         keyless.instance = Instance::trust_config(path);
+        settings.unlocked(keyless.instance.variable())?;
     }
     Ok(keyless)
 }
 
-fn signed(model: &Path, signature: Option<PathBuf>, signer: &dyn Signer) -> Result<PathBuf, Error> {
+/// Signs `model` as `by_hand` says, and returns the path of the signature.
+fn signed(
+    model: &Path,
+    signature: Option<PathBuf>,
+    by_hand: ByHand,
+) -> Result<PathBuf, SessionError> {
+    let config = by_hand.config(&Settings::of_process())?;
+    let signer: Arc<dyn Signer> = if config.signs_with_key() {
+        config.key_signer()?
+    } else {
+        config.keyless.refuse_trust_in(model)?;
+        let (signer, public) = config.keyless.signer()?;
+        if public {
+            autosign_session::warn(PUBLIC_LOG);
+        }
+        Arc::new(signer)
+    };
     let signature = signature.unwrap_or_else(|| signature_path(model));
-    let ignore = Ignore::new(model, Some(&signature), &[], true)?;
-    sign(model, &signature, &ignore, signer, Hashing::default()).map(|_| signature)
+    error::no_secret("signature", &signature)?;
+    let ignore = Ignore::new(model, Some(&signature), &[], config.ignore_git_paths)?;
+    let hashing = Hashing::default();
+    sign(model, &signature, &ignore, signer.as_ref(), hashing)?;
+    Ok(signature)
 }
 
 /// Run the `model-signing` command line `args`, of which the first is the program's name; return its exit code.

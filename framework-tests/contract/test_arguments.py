@@ -32,3 +32,14 @@ def test_a_step_is_a_number_from_0(wrong: int) -> None:
         autosign.set_step(one)
     with pytest.raises(TypeError, match="integer"):
         autosign.verify("model", public_key="key.pem", min_step=one)
+
+
+def test_a_signature_says_which_argument_it_wants(tmp_path: Path, keys: Any) -> None:
+    model = tmp_path / "last.pt"
+    model.write_bytes(b"weights")
+    with pytest.raises(TypeError, match=r"or policy$"):
+        autosign.verify(model)
+    signature = autosign.sign(model, private_key=keys.private)
+    for given in ({}, {"signature": signature}, {"identity": "alice@example.com"}):
+        with pytest.raises(TypeError, match=r"made with a key: .* `verify\(MODEL, public_key=KEY\)`$"):
+            autosign.verify(model, **given)

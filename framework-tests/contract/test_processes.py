@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
     from subprocess import CompletedProcess
+    from types import ModuleType
 
 PREAMBLE = """
 import os, sys, threading, time
@@ -150,3 +151,50 @@ def test_killed_process_loses_nothing(
     for index in range(3):
         model_signing_autosign.verify(tmp_path / f"{index}.safetensors", public_key=keys[1])
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["runs"]
+
+
+WRITER = """
+import sys
+with open(sys.argv[1], "r+b", buffering=0) as file:
+    print("writes", flush=True)
+    while True:
+        file.seek(0)
+        file.write(b"x")
+"""
+
+
+@pytest.mark.parametrize("was_signed", [False, True])
+def test_a_file_that_another_process_writes_to_is_not_signed_by_hand(
+    autosign: ModuleType, tmp_path: Path, was_signed: bool
+) -> None:
+    model = tmp_path / "last.pt"
+    with model.open("wb") as file:
+        file.truncate(1 << 27)  # hashed for longer than the times of files are apart
+    if was_signed:
+        autosign.sign(model)
+    with subprocess.Popen([sys.executable, "-c", WRITER, model], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writes\n"
+        try:
+            with pytest.raises(autosign.SigningError, match="changed while it was hashed") as failed:
+                autosign.sign(model)
+        finally:
+            writer.kill()
+    assert failed.value.hint == "sign again when nothing writes to the model"
+    assert autosign.sign(model).exists()
+
+
+def test_a_signature_by_hand_in_mode_offline_is_still_to_come(
+    run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "last.pt").write_bytes(b"weights")
+    script = """
+import model_signing.autosign as autosign
+for asked in (autosign.sign, autosign.wait):
+    try:
+        asked("last.pt")
+    except autosign.SigningError as failed:
+        print(failed)
+"""
+    said = run_script(script, MODE="offline").stdout
+    assert said.count("it is hashed, and a flush is to sign it\nhint: it stays in the spool") == 2

@@ -60,7 +60,7 @@ def test_every_source_is_explained() -> None:
 
 
 def test_the_job_finds_the_token_that_kubernetes_projects() -> None:
-    account, job, role, binding = manifests(ROOT / "docs/guide/kubernetes.md")
+    account, job, flush, role, binding = manifests(ROOT / "docs/guide/kubernetes.md")
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
@@ -79,11 +79,70 @@ def test_the_job_finds_the_token_that_kubernetes_projects() -> None:
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
     expected = f"https://kubernetes.io/namespaces/{namespace}/serviceaccounts/{name}"
     assert variables["MODEL_SIGNING_EXPECT_IDENTITY"] == expected
+    assert variables["MODEL_SIGNING_SPOOL"].startswith(f"{mounts['checkpoints']}/")
+
+    # A flush has all that the job has: the paths in the records are the job's.
+    flushing = flush["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (other,) = flushing["containers"]
+    assert (other["env"], other["volumeMounts"]) == (container["env"], container["volumeMounts"])
+    assert (flushing["volumes"], flushing["serviceAccountName"]) == (pod["volumes"], name)
+    assert flush["metadata"]["namespace"] == namespace
 
     (rule,) = role["rules"]
     assert (rule["resources"], rule["verbs"], rule["resourceNames"]) == (["serviceaccounts/token"], ["create"], [name])
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
+
+
+SAVE = """
+import model_signing.autosign
+import numpy, safetensors.numpy
+safetensors.numpy.save_file({"w": numpy.arange(3)}, "last.safetensors")
+"""
+
+
+def test_what_a_dead_pod_could_not_sign_the_cron_job_signs(tmp_path: Path, keys: Keys) -> None:
+    _, job, flush, *_ = manifests(ROOT / "docs/guide/kubernetes.md")
+    volume, key = tmp_path / "checkpoints", tmp_path / "key.pem"
+    volume.mkdir()
+
+    def run(command: list[str], pod: dict[str, Any], home: str, code: int) -> str:
+        (container,) = pod["spec"]["containers"]
+        settings = {one["name"]: one["value"].replace("/checkpoints", str(volume)) for one in container["env"]}
+        del settings["MODEL_SIGNING_EXPECT_IDENTITY"]  # here a key stands for it, which is not there at first
+        (tmp_path / home).mkdir()
+        settings |= {"MODEL_SIGNING_PRIVATE_KEY": str(key), "HOME": str(tmp_path / home)}
+        settings["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        ran = subprocess.run(command, cwd=volume, env=settings, capture_output=True, text=True, check=False)
+        assert ran.returncode == code, ran.stderr
+        return ran.stdout + ran.stderr
+
+    run([sys.executable, "-c", SAVE], job["spec"]["template"], "first", 0)
+    (flushing,) = flush["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    template = flush["spec"]["jobTemplate"]["spec"]["template"]
+    assert "1 left" in run(flushing["command"], template, "second", 1)
+    key.write_bytes(keys.private.read_bytes())
+    assert "1 signed, 0 left" in run(flushing["command"], template, "third", 0)
+    assert model_signing_autosign.verify(volume / "last.safetensors", public_key=keys.public) == ["last.safetensors"]
+
+
+def test_every_page_on_machines_that_go_names_a_spool_that_stays() -> None:
+    for name in ("kubernetes", "slurm", "cloud-training"):
+        assert "MODEL_SIGNING_SPOOL" in (ROOT / f"docs/guide/{name}.md").read_text(), name
+    vertex, sagemaker = (ROOT / "docs/guide/cloud-training.md").read_text().split("## SageMaker")
+    assert "MODEL_SIGNING_SPOOL" in sagemaker
+    assert "value: /mnt/nfs/checkpoints/.spool" in vertex
+
+
+def test_the_messages_of_the_page_are_ours() -> None:
+    """Each is in the sources of the core, but for the names in it."""
+    page = (ROOT / "docs/guide/verify.md").read_text().split("## By message")[1]
+    messages = re.findall(r"^\| (`.*?`(?:, and `.*?`)?) \|", page, re.MULTILINE)
+    source = "".join(path.read_text() for path in (ROOT / "core").glob("*/src/**/*.rs"))
+    assert len(messages) > 10
+    for message in [one for row in messages for one in re.findall("`(.*?)`", row)]:
+        for part in re.split(r'"\w+(?:\.\w+)?"|\bX\b|\bY\b|: |\.\.\.', message):
+            assert part.strip(" ,") in source, part
 
 
 SRUN = """#!/bin/bash
@@ -144,3 +203,9 @@ def test_nodes_without_an_identity_hash_and_the_login_node_signs(tmp_path: Path,
 def test_a_workflow_may_ask_for_a_token() -> None:
     (workflow,) = manifests(ROOT / "docs/guide/github-actions.md")
     assert workflow["permissions"]["id-token"] == "write"
+
+
+def test_nothing_is_installed_that_is_not_released() -> None:
+    """Once there is a release this is turned round: `pip install .` then goes."""
+    for page in [ROOT / "README.md", *GUIDES]:
+        assert not re.search(r"pip install (-\S+ )*model-signing", page.read_text()), page

@@ -252,7 +252,7 @@ def test_pins(token: Token) -> None:
     wrong = token.refuse(token.uri(path, f"pin-value={PIN}9"))
     assert "the token refuses the PIN: PinIncorrect" in wrong
     absent = token.refuse(token.uri(path, f"pin-source={token.folder / 'absent'}"))
-    assert f'cannot read "{token.folder / "absent"}"' in absent
+    assert f'the file of the password cannot be read, "{token.folder}/…"' in absent
     twice = token.refuse(token.uri(path, f"pin-value={PIN}&pin-value={PIN}"))
     assert "the PKCS#11 URI has pin-value twice" in twice
 

@@ -208,7 +208,7 @@ def test_the_doctor_looks_and_logs_in_on_request(tmp_path: Path) -> None:
     for uri, expected, code in [
         (token.uri(path="token=Others;object=p256"), "no token is what the PKCS#11 URI says", 1),
         (token.uri("x=y"), "the token wants a PIN, and the PKCS#11 URI has none", 1),
-        (token.uri(f"pin-source={tmp_path / 'absent'}"), "absent", 1),
+        (token.uri(f"pin-source={tmp_path / 'absent'}"), "the file of the password cannot be read", 1),
         (f"pkcs11:object=p256?module-path={tmp_path / 'absent.so'}", "cannot be loaded", 1),
         (f"pkcs11:object=p256;object=a?pin-value={WRONG}", "the PKCS#11 URI has object twice", 2),
     ]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,12 +146,16 @@ def test_the_slurm_guide(job: Job) -> None:
     assert login
     tools = job.folder / "tools"
     tools.mkdir()
-    (tools / "srun").write_text('#!/bin/sh\nexec "$@"\n')
-    (tools / "srun").chmod(0o755)
+    token = shlex.quote(job.stack.token("email"))
+    for name, script_of in {
+        "srun": 'exec "$@"',
+        "oidc-token": f'[ "$*" = "--aud=sigstore site" ] && echo {token}',
+    }.items():
+        (tools / name).write_text(f"#!/bin/sh\n{script_of}\n")
+        (tools / name).chmod(0o755)
     settings = {
         "PATH": f"{tools}:{OURS.parent}:/usr/bin:/bin",
         "HOME": job.folder / "home",
-        "MODEL_SIGNING_TRUST_CONFIG": job.stack.trust_config,
         "SCRATCH": job.folder / "scratch",
         "SLURM_JOB_ID": "42",
     }
@@ -160,7 +166,7 @@ def test_the_slurm_guide(job: Job) -> None:
     assert not signature.exists()
 
     (job.folder / "home").mkdir(exist_ok=True)
-    (job.folder / "home/token").write_text(job.stack.token("email"))
+    shutil.copy(job.stack.trust_config, job.folder / "home/trust_config.json")
     said = job.ran("bash", "-c", login[1], cwd=job.folder, **settings)
     assert "signed" in said, said
     assert job.is_signed_by("alice@example.test", "email")

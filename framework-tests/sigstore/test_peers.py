@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,39 @@ def test_ours_verifies_what_is_signed_by(parties: Parties, signer: str, log: str
     assert ALICE in parties.verify("ours", bundle, log, identity=BOB, code=1)
     (parties.model / "a/b/c.bin").write_bytes(b"2")
     assert "c.bin" in parties.verify("ours", bundle, log, code=1)
+
+
+def test_a_username_is_read_as_by(parties: Parties, run: Callable[..., str], stack: Any) -> None:
+    """Of issuers of type `username` Fulcio puts the name in a certificate's `otherName`."""
+    bundle, given = parties.model.with_name("user.sig"), ["--trust-config", stack.trust_config]
+    run(OURS, "sign", parties.model, "--signature", bundle, *given, "--identity-token", stack.token("username"))
+    parties.provider, trainer = stack.provider("username"), "trainer!127.0.0.1"
+    for verifier in ("ours", "cosign", "sigstore-go"):
+        parties.verify(verifier, bundle, identity=trainer)
+        assert trainer in parties.verify(verifier, bundle, identity="bob!127.0.0.1", code=1)
+    assert trainer in run(OURS, "show", bundle)
+
+
+@pytest.mark.parametrize("of", ["openssl", "ours"])
+def test_the_command_of_the_guide_looks_at_a_file_by_its_digest(
+    parties: Parties, run: Callable[..., str], stack: Any, tmp_path: Path, of: str
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/guide/other-tools.md").read_text()
+    script = re.findall(r"^```sh\n(digest=.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    if of == "ours":
+        script = script.replace(script.splitlines()[0], f"digest=$({OURS} digest last.pt); digest=${{digest#sha256:}}")
+    (tmp_path / "last.pt").write_bytes(b"weights")
+    parties.model = tmp_path / "last.pt"
+    parties.sign("ours").rename(tmp_path / "last.pt.sig")
+    (tmp_path / "cosign").symlink_to(stack.cosign)
+    given = {"IDENTITY": ALICE, "ISSUER": parties.provider, "TRUST": f"--trusted-root {stack.trusted_root}"}
+    given["PATH"] = f"{tmp_path}:/usr/bin:/bin"
+    assert "Verified OK" in run("bash", "-ec", script, cwd=tmp_path, **given)
+    (tmp_path / "last.pt").write_bytes(b"weighty")
+    assert "digest" in run("bash", "-ec", script, cwd=tmp_path, code=1, **given)
+    # What the page warns of.
+    unread = script.replace("--digest ", "--check-claims=false --digest ")
+    assert "Verified OK" in run("bash", "-ec", unread, cwd=tmp_path, **given)
 
 
 @pytest.mark.parametrize("verifier", ["ours", "upstream"])

@@ -18,7 +18,7 @@ pub(crate) struct Hashing {
     algorithm: HashAlgorithm,
     method: SerializationMethod,
     pub(super) symlinks: Symlinks,
-    threads: Option<NonZeroUsize>,
+    pub(super) threads: Option<NonZeroUsize>,
     pub(super) ignored: Vec<PathBuf>,
     pub(super) ignore_git: bool,
 }

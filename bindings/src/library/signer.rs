@@ -1,24 +1,22 @@
 //! `Signer`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use autosign_cli::LoginArgs;
-use autosign_session::{Keyless, PUBLIC_LOG, Settings};
-use autosign_signing::{
-    CertificateSigner, Dialect, Error, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Sources,
-    publish, seal, state,
-};
+use autosign_session::{ByHand, Instance, Keyless, Method, PUBLIC_LOG, Settings};
+use autosign_signing::{Dialect, Manner, publish, seal, state};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::{Hashing, freshen, keyless};
+use super::{Hashing, freshen};
 use crate::blocking::stoppable;
 use crate::error;
 
 /// In whose name models are signed.
 #[pyclass(frozen, module = "model_signing_autosign._core")]
 pub(crate) struct Signer {
-    signer: Box<dyn autosign_signing::Signer>,
+    signer: Arc<dyn autosign_signing::Signer>,
     keyless: Option<Keyless>,
     public: bool,
 }
@@ -34,8 +32,13 @@ impl Signer {
     #[staticmethod]
     #[pyo3(signature = (private_key, *, password))]
     fn key(py: Python<'_>, private_key: PathBuf, password: Option<Vec<u8>>) -> PyResult<Self> {
-        let signer = py.detach(|| KeySigner::read(&private_key, password.as_deref()));
-        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+        let by_hand = ByHand {
+            method: Method::Key,
+            private_key: Some(private_key.into()),
+            password: password.map(Into::into),
+            ..ByHand::default()
+        };
+        Self::by_key(py, by_hand)
     }
 
     /// That of the PEM certificate `signing_certificate` for the key `private_key`.
@@ -48,19 +51,28 @@ impl Signer {
         signing_certificate: PathBuf,
         certificate_chain: Vec<PathBuf>,
     ) -> PyResult<Self> {
-        let (certificate, chain) = (signing_certificate, certificate_chain);
-        let signer = py.detach(|| {
-            CertificateSigner::read(&private_key, password.as_deref(), &certificate, &chain)
-        });
-        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+        let by_hand = ByHand {
+            method: Method::Certificate,
+            private_key: Some(private_key.into()),
+            password: password.map(Into::into),
+            certificate: Some(signing_certificate),
+            certificate_chain: Some(certificate_chain),
+            ..ByHand::default()
+        };
+        Self::by_key(py, by_hand)
     }
 
     /// That of the key on a PKCS #11 token that `uri` names, whose module may be in one of the folders `module_paths`.
     #[staticmethod]
     #[pyo3(signature = (uri, *, module_paths))]
     fn pkcs11(py: Python<'_>, uri: &str, module_paths: Vec<PathBuf>) -> PyResult<Self> {
-        let signer = py.detach(|| Pkcs11Signer::open(&parsed(uri, module_paths)?));
-        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+        let by_hand = ByHand {
+            method: Method::Pkcs11,
+            private_key: Some(uri.into()),
+            module_folders: module_paths,
+            ..ByHand::default()
+        };
+        Self::by_key(py, by_hand)
     }
 
     /// The same with the PEM certificate `signing_certificate` for it.
@@ -73,11 +85,15 @@ impl Signer {
         signing_certificate: PathBuf,
         certificate_chain: Vec<PathBuf>,
     ) -> PyResult<Self> {
-        let signer = py.detach(|| {
-            let uri = parsed(uri, module_paths)?;
-            CertificateSigner::open(&uri, &signing_certificate, &certificate_chain)
-        });
-        Ok(Self::given(Box::new(signer.map_err(error::library)?)))
+        let by_hand = ByHand {
+            method: Method::Pkcs11,
+            private_key: Some(uri.into()),
+            module_folders: module_paths,
+            certificate: Some(signing_certificate),
+            certificate_chain: Some(certificate_chain),
+            ..ByHand::default()
+        };
+        Self::by_key(py, by_hand)
     }
 
     /// That of an identity token: the given one, else that of the settings, else that of a person who logs in, unless
@@ -99,23 +115,18 @@ impl Signer {
         let login = LoginArgs::new(oidc_issuer, force_oob, client_id, client_secret);
         let made = py.detach(|| {
             let settings = Settings::of_process();
-            let mut keyless = keyless(&settings, staging, trust_config)?;
-            if let Some(token) = identity_token {
-                settings.unlocked("MODEL_SIGNING_IDENTITY_TOKEN")?;
-                settings.unlocked("MODEL_SIGNING_CREDENTIALS")?;
-                keyless.forget_sources();
-                keyless.token = Some(token.into());
-            }
-            freshen(&keyless);
-            let by_person = !ambient && !keyless.has_identity() && LoginArgs::possible();
-            let (signer, public) = if by_person {
-                let login = login.login(&mut keyless, settings.environment())?;
-                keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))?
-            } else {
-                keyless.signer()?
+            let staging = staging.then_some(Instance::Staging);
+            let by_hand = ByHand {
+                method: Method::Sigstore,
+                identity_token: identity_token.map(Into::into),
+                instance: staging.or(trust_config.map(Instance::trust_config)),
+                ..ByHand::default()
             };
+            let keyless = by_hand.config(&settings)?.keyless;
+            freshen(&keyless);
+            let (signer, public) = login.signer(keyless.clone(), &settings, ambient)?;
             Ok(Self {
-                signer: Box::new(signer),
+                signer: Arc::new(signer),
                 keyless: Some(keyless),
                 public,
             })
@@ -144,6 +155,14 @@ impl Signer {
             let tool = compat.unwrap_or_default();
             PyValueError::new_err(format!("no tool {tool:?} is known, but `model-signing-1`"))
         })?;
+        let chosen = ByHand {
+            threads: hashing.threads,
+            ignore_git_paths: Some(hashing.ignore_git),
+            ..ByHand::default()
+        };
+        error::no_secret("signature_path", &signature).map_err(error::session)?;
+        let allowed = py.detach(|| chosen.config(&Settings::of_process()));
+        allowed.map_err(error::library_session)?;
         let hashed = stoppable(py, |progress| {
             if let Some(keyless) = &self.keyless {
                 keyless.refuse_trust_in(&model)?;
@@ -165,21 +184,12 @@ impl Signer {
 }
 
 impl Signer {
-    fn given(signer: Box<dyn autosign_signing::Signer>) -> Self {
-        Self {
-            signer,
+    fn by_key(py: Python<'_>, by_hand: ByHand) -> PyResult<Self> {
+        let signer = py.detach(|| by_hand.config(&Settings::of_process())?.key_signer());
+        Ok(Self {
+            signer: signer.map_err(error::library_session)?,
             keyless: None,
             public: false,
-        }
+        })
     }
-}
-
-/// Without `folders` a module is looked for where distributions put it.
-fn parsed(uri: &str, folders: Vec<PathBuf>) -> Result<Pkcs11Uri, Error> {
-    let uri = Pkcs11Uri::parse(uri)?;
-    Ok(if folders.is_empty() {
-        uri
-    } else {
-        uri.with_module_folders(folders)
-    })
 }

@@ -14,8 +14,8 @@ use crate::{InstanceArgs, freshen};
 pub(crate) struct Sigstore {
     #[command(flatten)]
     instance: InstanceArgs,
-    /// Who must have signed: an email address or URI, exactly; or glob:PATTERN, where * stands for anything but / and
-    /// ** for anything; or re:EXPRESSION, for the whole of it.
+    /// Who must have signed: an email address, URI or username (NAME!DOMAIN), exactly; or glob:PATTERN, where * stands for
+    /// anything but / and ** for anything; or re:EXPRESSION, for the whole of it.
     #[arg(long)]
     identity: String,
     /// The OIDC issuer that vouches for the identity, a URL.

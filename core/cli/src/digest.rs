@@ -22,6 +22,7 @@ pub(crate) struct Digest {
 
 impl Digest {
     pub(crate) fn run(self, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        self.selection.tell_unmatched(&self.model, err);
         match self.digest() {
             Ok(digest) => {
                 say(out, format_args!("sha256:{digest}"));

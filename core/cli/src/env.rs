@@ -37,7 +37,7 @@ impl Env {
     fn line(&self, setting: &Setting, settings: &Settings) -> String {
         let (line, origin) = match settings.get(setting.variable) {
             Some(value) => {
-                let shown = setting.shown(value.text());
+                let shown = setting.shown(value);
                 let line = format!("{}={}", setting.variable, shown.escape_debug());
                 (line, value.origin().to_string())
             }
@@ -92,7 +92,8 @@ const FILES: &str = r#"
 ## Files
 
 A configuration file is TOML. A key is the name of a setting in lower case without `MODEL_SIGNING_`; its value is text, a
-whole number, `true` or `false`, or a list. A path that is not absolute starts at the file's folder.
+whole number, `true` or `false`, or a list. A path that is not absolute starts at the file's folder, one
+that begins with `~/`, as in a variable, at $HOME.
 
 ```toml
 instance = "production"

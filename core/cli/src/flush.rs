@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use autosign_session::{Config, Error, Mode, Session, Settings, Sink, Status, listener};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, config, say, shown, spools_exist};
+use crate::{BAD, GOOD, USAGE, config, failed, say, shown, spools_exist};
 
 #[derive(Args)]
 pub(crate) struct Flush {
@@ -28,6 +28,14 @@ impl Flush {
         if !spools_exist(&self.spools, err) {
             return USAGE;
         }
+        for spool in &self.spools {
+            let other = std::path::absolute(spool).ok() != config.spool;
+            if let Err(error) = settings.unlocked("MODEL_SIGNING_SPOOL")
+                && other
+            {
+                return failed(err, "Flushing", &error);
+            }
+        }
         let spools = if self.spools.is_empty() {
             config.spool.iter().cloned().collect()
         } else {
@@ -42,7 +50,7 @@ impl Flush {
             );
             return USAGE;
         }
-        let (mut signed, mut left, mut superseded, mut failed) = (0, 0, 0, false);
+        let (mut signed, mut left, mut superseded, mut broken) = (0, 0, 0, false);
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
         for spool in spools {
             let spool = std::path::absolute(&spool).unwrap_or(spool);
@@ -65,7 +73,7 @@ impl Flush {
                         err,
                         format_args!("Flushing failed with error: {error}; {}", error.hint()),
                     );
-                    failed = true;
+                    broken = true;
                 }
             }
         }
@@ -89,7 +97,7 @@ impl Flush {
         } else {
             say(out, format_args!("{line}"));
         }
-        if left == 0 && !failed { GOOD } else { BAD }
+        if left == 0 && !broken { GOOD } else { BAD }
     }
 }
 

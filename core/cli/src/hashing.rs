@@ -73,6 +73,13 @@ impl HashingArgs {
     }
 }
 
+impl HashingArgs {
+    /// How many threads are asked for.
+    pub(crate) fn threads(&self) -> Option<NonZeroUsize> {
+        self.workers.max_workers
+    }
+}
+
 impl Workers {
     pub(crate) fn hashing<'a>(&self, progress: &'a dyn Progress) -> Hashing<'a> {
         let default = Hashing::default();

@@ -20,6 +20,7 @@ mod output;
 mod progress;
 mod reference;
 mod run;
+mod secrets;
 mod show;
 mod sign;
 mod spelling;
@@ -37,6 +38,7 @@ use autosign_session::{
 };
 use autosign_signing::{Error, Ignore, Symlinks};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use login::LoginArgs;
@@ -143,11 +145,32 @@ fn obey<'a>(
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 ) -> u8 {
-    let args = spelling::spelled(args.into_iter().collect(), &Cli::command());
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<_> = args.into_iter().collect();
+    let own = args.split(|arg| arg == "run").next().unwrap_or_default();
+    if let Some(what) = secrets::misplaced(own) {
+        say(
+            err,
+            format_args!(
+                "{what} is a private key or a token, which does not belong there: it is not repeated"
+            ),
+        );
+        return USAGE;
+    }
+    let args = spelling::spelled(args, &Cli::command());
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
-            let text = without_pins(&error.to_string());
+            if error.kind() == ErrorKind::MissingRequiredArgument {
+                let lenient = Cli::command()
+                    .ignore_errors(true)
+                    .try_get_matches_from(&args);
+                let other = lenient.ok().and_then(|given| verify::other_method(&given));
+                if let Some(other) = other {
+                    say(err, format_args!("{other}"));
+                    return USAGE;
+                }
+            }
+            let text = secrets::clean(&error.to_string());
             say(
                 if error.use_stderr() { err } else { out },
                 format_args!("{}", text.trim_end()),
@@ -190,7 +213,7 @@ fn log_level() -> impl TypedValueParser<Value = &'static str> {
 /// Which files of the model count.
 #[derive(Args)]
 struct Selection {
-    /// Leave out this file or folder; may be given several times.
+    /// Leave out this file or folder, a path from the working directory and not from the model; may be given several times.
     #[arg(long, value_name = "PATH", num_args = 1)]
     ignore_paths: Vec<PathBuf>,
     /// Leave out .git, .gitattributes, .github and .gitignore (the default).
@@ -210,8 +233,47 @@ struct Selection {
 }
 
 impl Selection {
+    /// What is said of git's own files, if anything.
+    fn git_chosen(&self) -> Option<bool> {
+        (self.ignore_git_paths || self.no_ignore_git_paths).then_some(self.ignores_git())
+    }
+
     fn ignores_git(&self) -> bool {
         self.ignore_git_paths || !self.no_ignore_git_paths
+    }
+
+    /// Says of each of `--ignore-paths` that leaves out nothing of `model`.
+    fn tell_unmatched(&self, model: &Path, err: &mut dyn Write) {
+        let Ok(root) = model.canonicalize() else {
+            return; // that is told by what comes next
+        };
+        for path in &self.ignore_paths {
+            let found = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let found = found.unwrap_or(Path::new(".")).canonicalize().ok();
+            let is_inside = found.is_some_and(|folder| folder.starts_with(&root));
+            if is_inside && path.symlink_metadata().is_ok() {
+                continue;
+            }
+            let within = model.join(path);
+            let why = match (path.is_absolute(), within.symlink_metadata().is_ok()) {
+                (true, _) => String::new(),
+                (false, false) => ": it is a path from the working directory".to_owned(),
+                (false, true) => format!(
+                    ": it is a path from the working directory; did you mean {}?",
+                    shown(within)
+                ),
+            };
+            say(
+                err,
+                format_args!(
+                    "--ignore-paths {} leaves out nothing of {}{why}",
+                    shown(path),
+                    shown(model),
+                ),
+            );
+        }
     }
 
     fn ignore(&self, model: &Path, signature: Option<&Path>) -> Result<Ignore, Error> {
@@ -243,16 +305,17 @@ fn instance(name: &str) -> Result<Instance, &'static str> {
 }
 
 impl InstanceArgs {
+    fn chosen(self) -> Option<Instance> {
+        if self.use_staging {
+            return Some(Instance::Staging);
+        }
+        let files = self.trust_config.map(Instance::trust_config);
+        files.or(self.instance)
+    }
+
     fn apply(self, keyless: &mut Keyless, settings: &Settings) -> Result<(), SessionError> {
-        let chosen = if self.use_staging {
-            Some(Instance::Staging)
-        } else {
-            self.trust_config
-                .map(Instance::trust_config)
-                .or(self.instance)
-        };
-        if let Some(instance) = chosen {
-            settings.unlocked("MODEL_SIGNING_INSTANCE")?;
+        if let Some(instance) = self.chosen() {
+            settings.unlocked(instance.variable())?;
             keyless.instance = instance;
         }
         Ok(())
@@ -300,20 +363,6 @@ fn failed(err: &mut dyn Write, what: &str, error: &SessionError) -> u8 {
     } else {
         BAD
     }
-}
-
-/// `text` without the PINs of PKCS#11 URIs: what is wrong on a command line is often repeated, and kept in logs.
-fn without_pins(text: &str) -> String {
-    const PIN: &str = "pin-value=";
-    let mut parts = text.split(PIN);
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(['&', '\n']).unwrap_or(part.len());
-        clean.push_str(PIN);
-        clean.push('…');
-        clean.push_str(part.get(end..).unwrap_or_default());
-    }
-    clean
 }
 
 /// Text that cannot move the cursor or fool a reader.

@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use autosign_session::{Environment, Error, Keyless};
-use autosign_signing::{Login, Prompt};
+use autosign_session::{ByHand, Environment, Error, Keyless, Settings};
+use autosign_signing::{KeylessSigner, Login, Prompt, Sources};
 use clap::Args;
 use zeroize::Zeroizing;
 
@@ -62,11 +62,30 @@ impl LoginArgs {
         stdin().is_terminal() && stderr().is_terminal()
     }
 
+    /// Who signs: whom a token names that the settings have, else a person who logs in, unless `ambient`; and whether it goes
+    /// on public record.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where a person is not to, and those of [`LoginArgs::login`] and of [`Keyless::signer_with`].
+    pub fn signer(
+        self,
+        mut keyless: Keyless,
+        settings: &Settings,
+        ambient: bool,
+    ) -> Result<(KeylessSigner, bool), Error> {
+        if ambient || keyless.has_identity() || !Self::possible() {
+            return keyless.signer();
+        }
+        ByHand::bring_token(settings)?;
+        let login = self.login(&mut keyless, settings.environment())?;
+        keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))
+    }
+
     /// A login for the instance of `keyless`, whose Fulcio then expects tokens for this client. Asks nobody yet.
     ///
     /// # Errors
     /// Those of [`Keyless::trust`] and of [`Keyless::connection`]; a signing config without an issuer.
-    pub fn login(self, keyless: &mut Keyless, environment: &Environment) -> Result<Login, Error> {
+    fn login(self, keyless: &mut Keyless, environment: &Environment) -> Result<Login, Error> {
         let issuer = match self.oidc_issuer {
             Some(issuer) => issuer,
             None => keyless.trust()?.login_issuer(SystemTime::now())?.to_owned(),

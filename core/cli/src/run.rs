@@ -56,7 +56,7 @@ impl Run {
             say(
                 err,
                 format_args!(
-                    "This `model-signing` belongs to no Python: pip install model-signing-autosign, and use the one that comes with it"
+                    "This `model-signing` belongs to no Python: install the Python package model-signing-autosign, and use the one that comes with it"
                 ),
             );
             return NOT_TRIED;

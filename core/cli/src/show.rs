@@ -32,7 +32,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "certificates[].names",
-        "email addresses, URIs and DNS names that it is for, a list",
+        "email addresses, URIs, DNS names and usernames of Fulcio's that it is for, a list",
     ),
     (
         "certificates[].identity_provider",

@@ -4,11 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use autosign_session::{Config, Error, PUBLIC_LOG, Settings, run_name, saved};
-use autosign_signing::{
-    CertificateSigner, Dialect, KeySigner, Manner, Pkcs11Signer, Pkcs11Uri, Signer, Sources,
-    Timestamped, publish, read_password, seal, state,
-};
+use autosign_session::{ByHand, Config, Error, Method, PUBLIC_LOG, Settings, run_name, saved};
+use autosign_signing::{Dialect, Ignore, Manner, Signer, publish, seal, state};
 use clap::{Args, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
@@ -150,8 +147,8 @@ struct Stamp {
 
 #[derive(Args)]
 struct PrivateKey {
-    /// The private key, a PEM file.
-    #[arg(long, value_name = "PATH")]
+    /// The private key, a PEM file. The key itself is taken, too, but others on this machine can see it.
+    #[arg(long, value_name = "PATH", allow_hyphen_values = true)]
     private_key: PathBuf,
     /// Opens an encrypted key; others on this machine can see it, --password-file hides it.
     #[arg(long, allow_hyphen_values = true, conflicts_with = "password_file")]
@@ -173,15 +170,29 @@ struct TokenKey {
 
 impl Sign {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        if config(settings, err).is_none() {
+            return USAGE;
+        }
+        let model = self.model();
+        model.selection.tell_unmatched(&model.model, err);
         let signed = match self {
-            Self::Key(key) => key.sign(settings),
-            Self::Certificate(certificate) => certificate.sign(settings),
-            Self::Pkcs11Key(key) => key.sign(settings),
-            Self::Pkcs11Certificate(certificate) => certificate.sign(settings),
-            Self::Sigstore(sigstore) => match config(settings, err) {
-                Some(config) => sigstore.sign(config, settings, err),
-                None => return USAGE,
-            },
+            Self::Key(Key { model, key, stamp }) => {
+                let by_hand = stamp.with(key.with(by(Method::Key)));
+                model.sign_by_key(by_hand, settings)
+            }
+            Self::Certificate(given) => {
+                let by_hand = given.chain.with(given.key.with(by(Method::Certificate)));
+                given.model.sign_by_key(given.stamp.with(by_hand), settings)
+            }
+            Self::Pkcs11Key(Pkcs11Key { model, key, stamp }) => {
+                let by_hand = stamp.with(key.with(by(Method::Pkcs11)));
+                model.sign_by_key(by_hand, settings)
+            }
+            Self::Pkcs11Certificate(given) => {
+                let by_hand = given.chain.with(given.key.with(by(Method::Pkcs11)));
+                given.model.sign_by_key(given.stamp.with(by_hand), settings)
+            }
+            Self::Sigstore(sigstore) => sigstore.sign(settings, err),
         };
         match signed {
             Ok(()) => {
@@ -191,111 +202,86 @@ impl Sign {
             Err(error) => failed(err, "Signing", &error),
         }
     }
+
+    fn model(&self) -> &Model {
+        match self {
+            Self::Key(key) => &key.model,
+            Self::Certificate(certificate) => &certificate.model,
+            Self::Pkcs11Key(key) => &key.model,
+            Self::Pkcs11Certificate(certificate) => &certificate.model,
+            Self::Sigstore(sigstore) => &sigstore.model,
+        }
+    }
+}
+
+fn by(method: Method) -> ByHand {
+    ByHand {
+        method,
+        ..ByHand::default()
+    }
 }
 
 impl Sigstore {
-    fn sign(self, config: Config, settings: &Settings, err: &mut dyn Write) -> Result<(), Error> {
-        let mut keyless = config.keyless;
-        self.instance.apply(&mut keyless, settings)?;
-        if self.identity_token.is_some() || self.identity_token_file.is_some() {
-            settings.unlocked("MODEL_SIGNING_IDENTITY_TOKEN")?;
-            settings.unlocked("MODEL_SIGNING_CREDENTIALS")?;
-        }
-        if let Some(token) = self.identity_token {
-            keyless.forget_sources();
-            keyless.token = Some(Zeroizing::new(token));
-        } else if self.identity_token_file.is_some() {
-            keyless.forget_sources();
-            keyless.token_file = self.identity_token_file;
-        }
+    fn sign(self, settings: &Settings, err: &mut dyn Write) -> Result<(), Error> {
+        let by_hand = ByHand {
+            identity_token: self.identity_token.map(Zeroizing::new),
+            identity_token_file: self.identity_token_file,
+            instance: self.instance.chosen(),
+            ..by(Method::Sigstore)
+        };
+        let config = self.model.with(by_hand).config(settings)?;
+        let keyless = config.keyless.clone();
         keyless.refuse_trust_in(&self.model.model)?;
-        let tokenless = !keyless.has_identity() && !self.use_ambient_credentials;
-        let by_person = tokenless && LoginArgs::possible();
-        if by_person || keyless.has_identity() {
+        let ambient = self.use_ambient_credentials;
+        if keyless.has_identity() || (!ambient && LoginArgs::possible()) {
             freshen(&keyless, err);
         }
-        let (signer, public) = if by_person {
-            let login = self.login.login(&mut keyless, settings.environment())?;
-            keyless.signer_with(Sources::only(Box::new(login), keyless.connection()?))?
-        } else {
-            keyless.signer()?
-        };
+        let (signer, public) = self.login.signer(keyless, settings, ambient)?;
         if public {
             say(err, format_args!("{PUBLIC_LOG}"));
         }
-        self.model.sign(&signer)
-    }
-}
-
-impl Key {
-    fn sign(self, settings: &Settings) -> Result<(), Error> {
-        let password = self.key.password()?;
-        let password = password.as_deref().map(String::as_bytes);
-        let signer = KeySigner::read(&self.key.private_key, password)?;
-        self.stamp.sign(&self.model, Box::new(signer), settings)
-    }
-}
-
-impl Certificate {
-    fn sign(self, settings: &Settings) -> Result<(), Error> {
-        let password = self.key.password()?;
-        let signer = CertificateSigner::read(
-            &self.key.private_key,
-            password.as_deref().map(String::as_bytes),
-            &self.chain.signing_certificate,
-            &self.chain.certificate_chain,
-        )?;
-        self.stamp.sign(&self.model, Box::new(signer), settings)
-    }
-}
-
-impl Pkcs11Key {
-    fn sign(self, settings: &Settings) -> Result<(), Error> {
-        let signer = Pkcs11Signer::open(&self.key.uri()?)?;
-        self.stamp.sign(&self.model, Box::new(signer), settings)
-    }
-}
-
-impl Pkcs11Certificate {
-    fn sign(self, settings: &Settings) -> Result<(), Error> {
-        let signer = CertificateSigner::open(
-            &self.key.uri()?,
-            &self.chain.signing_certificate,
-            &self.chain.certificate_chain,
-        )?;
-        self.stamp.sign(&self.model, Box::new(signer), settings)
-    }
-}
-
-impl Stamp {
-    /// Signs `model`, and has the signature timestamped where that is asked for.
-    fn sign(
-        self,
-        model: &Model,
-        signer: Box<dyn Signer>,
-        settings: &Settings,
-    ) -> Result<(), Error> {
-        let Some(url) = self.timestamp_url else {
-            return model.sign(signer.as_ref());
-        };
-        settings.unlocked("MODEL_SIGNING_TIMESTAMP_URL")?;
-        let keyless = Config::read_strictly(settings)?.keyless;
-        model.sign(&Timestamped::new(signer, keyless.connection()?, url))
-    }
-}
-
-impl TokenKey {
-    fn uri(&self) -> Result<Pkcs11Uri, autosign_signing::Error> {
-        Pkcs11Uri::parse(&self.pkcs11_uri)
+        self.model.sign(&signer, &config)
     }
 }
 
 impl PrivateKey {
-    fn password(&self) -> Result<Option<Zeroizing<String>>, Error> {
-        Ok(match &self.password_file {
-            Some(path) => Some(read_password(path)?),
-            None => self.password.clone().map(Zeroizing::new),
-        })
+    fn with(self, by_hand: ByHand) -> ByHand {
+        let password = self.password.map(String::into_bytes);
+        ByHand {
+            private_key: Some(self.private_key.into()),
+            password: password.map(Zeroizing::new),
+            password_file: self.password_file,
+            ..by_hand
+        }
+    }
+}
+
+impl TokenKey {
+    fn with(self, by_hand: ByHand) -> ByHand {
+        ByHand {
+            private_key: Some(self.pkcs11_uri.into()),
+            ..by_hand
+        }
+    }
+}
+
+impl Chain {
+    fn with(self, by_hand: ByHand) -> ByHand {
+        let chain = self.certificate_chain;
+        ByHand {
+            certificate: Some(self.signing_certificate),
+            certificate_chain: Some(chain).filter(|chain| !chain.is_empty()),
+            ..by_hand
+        }
+    }
+}
+
+impl Stamp {
+    fn with(self, by_hand: ByHand) -> ByHand {
+        ByHand {
+            timestamp_url: self.timestamp_url,
+            ..by_hand
+        }
     }
 }
 
@@ -305,8 +291,24 @@ fn named_run(text: &str) -> Result<String, &'static str> {
 }
 
 impl Model {
-    fn sign(&self, signer: &dyn Signer) -> Result<(), Error> {
-        let ignore = self.selection.ignore(&self.model, Some(&self.signature))?;
+    /// What of the model and its run is said otherwise than by settings.
+    fn with(&self, by_hand: ByHand) -> ByHand {
+        ByHand {
+            run: self.run.clone(),
+            threads: self.hashing.threads(),
+            ignore_git_paths: self.selection.git_chosen(),
+            ..by_hand
+        }
+    }
+
+    fn sign_by_key(&self, by_hand: ByHand, settings: &Settings) -> Result<(), Error> {
+        let config = self.with(by_hand).config(settings)?;
+        self.sign(config.key_signer()?.as_ref(), &config)
+    }
+
+    fn sign(&self, signer: &dyn Signer, config: &Config) -> Result<(), Error> {
+        let (git, ignored) = (config.ignore_git_paths, &self.selection.ignore_paths);
+        let ignore = Ignore::new(&self.model, Some(&self.signature), ignored, git)?;
         let bar = Bar::default();
         let hashing = self.hashing.hashing(&self.selection, &bar)?;
         let dialect = match self.compat {

@@ -5,10 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::Command;
 
+use crate::secrets::takes_secret;
+
 /// The option of the whole command that takes a value.
 const WITH_VALUE: &str = "--log-level";
-/// Those whose value may look like an option.
-const SECRETS: [&str; 3] = ["--client-secret", "--identity-token", "--password"];
 
 /// `args` with `-` for `_` in the names of options, and with the default method. What follows `run` is not ours to
 /// spell.
@@ -27,7 +27,7 @@ pub(crate) fn spelled(args: Vec<OsString>, cli: &Command) -> Vec<OsString> {
             return arg;
         }
         let arg = hyphens(arg);
-        is_secret = SECRETS.iter().any(|secret| arg == *secret);
+        is_secret = takes_secret(&arg);
         arg
     });
     with_method(args.collect(), place, cli)
@@ -49,19 +49,54 @@ fn command_place(args: &[OsString]) -> usize {
     place
 }
 
-/// `sign MODEL` to `sign sigstore MODEL`: the default method may be left out, as with upstream.
+/// `sign MODEL` to `sign sigstore MODEL`: the method may be left out, as with upstream. It is the first that has all the
+/// options which are given, so that `verify MODEL --public-key KEY` is `verify key`.
 fn with_method(mut args: Vec<OsString>, place: usize, cli: &Command) -> Vec<OsString> {
     const HELP: [&str; 3] = ["help", "--help", "-h"];
-    let command = args.get(place).and_then(|arg| arg.to_str());
-    let command = command.filter(|name| matches!(*name, "sign" | "verify"));
-    let command = command.and_then(|name| cli.find_subcommand(name));
-    if let (Some(command), Some(next)) = (command, args.get(place + 1)) {
-        let mut methods = command.get_subcommands().map(Command::get_name);
-        if !methods.any(|method| next == method) && !HELP.iter().any(|help| next == help) {
-            args.insert(place + 1, OsStr::new("sigstore").to_owned());
+    let name = |at: usize| args.get(at).and_then(|arg| arg.to_str());
+    let (command, place) = match (name(place), name(place + 1)) {
+        (Some(command @ ("sign" | "verify")), _) => (cli.find_subcommand(command), place + 1),
+        (Some("log"), Some("verify")) => {
+            let log = cli.find_subcommand("log");
+            let verify = log.and_then(|log| log.find_subcommand("verify"));
+            (verify, place + 2)
         }
+        _ => return args,
+    };
+    let (Some(command), Some(next)) = (command, name(place)) else {
+        return args;
+    };
+    let mut methods = command.get_subcommands();
+    if HELP.contains(&next) || methods.any(|method| next == method.get_name()) {
+        return args;
     }
+    let given = options(args.get(place..).unwrap_or_default());
+    let mut methods = command.get_subcommands();
+    let method = methods.find(|method| given.iter().all(|name| has_option(method, name)));
+    let method = method.map_or("sigstore", Command::get_name);
+    args.insert(place, OsStr::new(method).to_owned());
     args
+}
+
+/// The names of the long options in `args`, without their dashes.
+fn options(args: &[OsString]) -> Vec<&str> {
+    let args = args.iter().map(|arg| arg.to_str().unwrap_or_default());
+    let args = args.take_while(|arg| *arg != "--");
+    let mut is_secret = false;
+    let named = args.filter(|arg| {
+        let is_value = std::mem::replace(&mut is_secret, takes_secret(arg.as_ref()));
+        !is_value
+    });
+    let named = named.filter_map(|arg| arg.strip_prefix("--"));
+    named
+        .map(|name| name.split('=').next().unwrap_or_default())
+        .filter(|name| *name != "help")
+        .collect()
+}
+
+fn has_option(method: &Command, name: &str) -> bool {
+    let mut arguments = method.get_arguments();
+    arguments.any(|argument| argument.get_long() == Some(name))
 }
 
 /// `--private_key=a_b` to `--private-key=a_b`: upstream knows both spellings.
@@ -121,6 +156,47 @@ mod tests {
         for (line, expected) in [
             ("m sign a", "m sign sigstore a"),
             ("m verify --x a", "m verify sigstore --x a"),
+            ("m verify a --public-key k", "m verify key a --public-key k"),
+            (
+                "m verify --public_key=k --ignore-paths b a",
+                "m verify key --public-key=k --ignore-paths b a",
+            ),
+            (
+                "m verify a --certificate-chain c --help",
+                "m verify certificate a --certificate-chain c --help",
+            ),
+            ("m verify a --policy p", "m verify policy a --policy p"),
+            (
+                "m verify a --identity i --identity-provider p",
+                "m verify sigstore a --identity i --identity-provider p",
+            ),
+            (
+                "m verify a --identity i --public-key k",
+                "m verify sigstore a --identity i --public-key k",
+            ),
+            ("m log verify a", "m log verify sigstore a"),
+            (
+                "m log verify a --public-key k",
+                "m log verify key a --public-key k",
+            ),
+            ("m verify a --json", "m verify sigstore a --json"),
+            (
+                "m verify a -- --public-key",
+                "m verify sigstore a -- --public-key",
+            ),
+            ("m sign a --private-key k", "m sign key a --private-key k"),
+            (
+                "m sign a --identity-token --private-key",
+                "m sign sigstore a --identity-token --private-key",
+            ),
+            (
+                "m sign a --private-key k --signing-certificate c",
+                "m sign certificate a --private-key k --signing-certificate c",
+            ),
+            (
+                "m sign a --pkcs11-uri u",
+                "m sign pkcs11-key a --pkcs11-uri u",
+            ),
             (
                 "m --log_level=info sign a",
                 "m --log-level=info sign sigstore a",
@@ -137,6 +213,9 @@ mod tests {
             "m verify certificate a",
             "m sign sigstore a",
             "m sign --help",
+            "m log verify key a",
+            "m log verify --help",
+            "m log verify",
             "m sign",
             "m digest a",
             "m --version",

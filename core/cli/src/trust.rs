@@ -110,7 +110,10 @@ fn write(path: &Path, json: &Value) -> Result<(), Error> {
 
 impl Add {
     fn run(self, mut keyless: Keyless, out: &mut dyn Write) -> Result<(), Error> {
-        keyless.instance = Instance::Tuf(self.url);
+        keyless.instance = match Instance::named(&self.url) {
+            Some(tuf @ Instance::Tuf(_)) => tuf,
+            _ => Instance::Tuf(self.url),
+        };
         repository(&keyless)?.trust(&self.root, &keyless.connection()?)?;
         show(&keyless, out)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::Path;
 use std::time::SystemTime;
 
 use autosign_session::{Config, Error, Settings};
@@ -29,7 +30,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("format.predicate_type", "that of the statement, a URI"),
     (
         "signer.identity",
-        "method `sigstore`: who signed, an email address or URI",
+        "method `sigstore`: who signed, an email address, URI or username",
     ),
     (
         "signer.identity_provider",
@@ -142,6 +143,14 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     (
         "error.added",
         "kind `differs`: files that are there and not signed, a list of paths",
+    ),
+    (
+        "error.renamed[].name",
+        "kind `differs`: one of `added` that has the content of one of `missing`",
+    ),
+    (
+        "error.renamed[].signed_as",
+        "the name that was signed, which is missing",
     ),
 ];
 
@@ -316,6 +325,9 @@ pub(crate) fn bad(error: &Error) -> Value {
         ] {
             verdict["error"][field] = json!(names(paths));
         }
+        let renamed = difference.renamed.iter();
+        let renamed = renamed.map(|one| json!({ "name": one.name, "signed_as": one.signed_as }));
+        verdict["error"]["renamed"] = renamed.collect();
     }
     verdict
 }
@@ -361,6 +373,12 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
 pub(crate) fn tell_unsigned(verified: &VerifiedModel, err: &mut dyn Write) {
     let what = "Not covered by the signature";
     tell_names(what, verified.unsigned(), err);
+    let is_signature =
+        |name: &RelPath| Path::new(name.as_str()).extension() == Some("sig".as_ref());
+    if verified.unsigned().iter().any(is_signature) {
+        let what = "Signatures are among these: what they sign is verified by itself";
+        say(err, format_args!("{what}"));
+    }
 }
 
 /// What may still change, though it is signed.

@@ -1,7 +1,7 @@
 //! `model-signing verify`
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use autosign_session::{Config, Error, LastSeen, Settings, TrustPolicy, duration,
 use autosign_signing::{
     Bundle, Digest, Freshness, JudgedAt, Policy, VerifiedModel, Verifier, find_signature,
 };
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Subcommand};
 
 use crate::hashing::Workers;
 use crate::progress::Bar;
@@ -124,10 +124,13 @@ pub(crate) struct ByPolicy {
 
 impl Verify {
     pub(crate) fn run(self, settings: &Settings, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-        let tell_signer = matches!(self, Self::Certificate(_) | Self::Policy(_));
+        let tell_signer = !matches!(self, Self::Key(_));
         let tell_time = !matches!(self, Self::Sigstore(_));
         let json = self.json();
         let other = self.passed_over();
+        if let Some(model) = self.model() {
+            model.selection.tell_unmatched(&model.model, err);
+        }
         let verified = match self {
             Self::Key(key) => key.verify(),
             Self::Certificate(certificate) => certificate.verify(err),
@@ -190,15 +193,19 @@ impl Verify {
 
     /// The signature at the model's side that is not looked at, because there is one in the working directory.
     fn passed_over(&self) -> Option<PathBuf> {
-        let model = match self {
-            Self::Sigstore(sigstore) => &sigstore.model,
-            Self::Key(key) => &key.model,
-            Self::Certificate(certificate) => &certificate.model,
-            Self::Policy(_) => return None,
-        };
+        let model = self.model()?;
         let other = find_signature(&model.model);
         let differs = default_signature().canonicalize().ok()? != other.canonicalize().ok()?;
         (differs && model.signature.is_none()).then_some(other)
+    }
+
+    fn model(&self) -> Option<&Model> {
+        match self {
+            Self::Sigstore(sigstore) => Some(&sigstore.model),
+            Self::Key(key) => Some(&key.model),
+            Self::Certificate(certificate) => Some(&certificate.model),
+            Self::Policy(_) => None,
+        }
     }
 
     fn json(&self) -> bool {
@@ -259,14 +266,8 @@ impl ByPolicy {
 
 impl Model {
     fn signature(&self) -> PathBuf {
-        self.signature.clone().unwrap_or_else(|| {
-            let upstream = default_signature();
-            if upstream.exists() {
-                upstream
-            } else {
-                find_signature(&self.model)
-            }
-        })
+        let named = self.signature.clone();
+        named.unwrap_or_else(|| signature_of(&self.model))
     }
 
     fn verify(self, verifier: &dyn Verifier) -> Result<VerifiedModel, Error> {
@@ -298,6 +299,28 @@ impl Model {
             last_seen,
             hashing,
         )
+    }
+}
+
+/// Of a command line that lacks whom to believe: how the signature wants to be verified, where that is another method.
+pub(crate) fn other_method(lenient: &ArgMatches) -> Option<String> {
+    let (command, of_verify) = lenient.subcommand()?;
+    let (method, given) = of_verify.subcommand().filter(|_| command == "verify")?;
+    let model: &PathBuf = given.try_get_one("model").ok()??;
+    let named: Option<&PathBuf> = given.try_get_one("signature").ok()?;
+    let signature = named.map_or_else(|| signature_of(model), Clone::clone);
+    let found = Bundle::read(&signature).ok()?.method();
+    let is_other = found.to_string() != method && method != "policy";
+    is_other.then(|| format!("{}: {}", shown(&signature), found.way()))
+}
+
+/// Where the signature of `model` is looked for.
+fn signature_of(model: &Path) -> PathBuf {
+    let upstream = default_signature();
+    if upstream.exists() {
+        upstream
+    } else {
+        find_signature(model)
     }
 }
 

@@ -511,7 +511,10 @@ fn run_says_why_it_does_not_try() {
     let said = place.run("run -- no-such-program --private_key");
     assert_eq!((said.code, said.out.as_str()), (125, ""));
     assert_eq!(said.err.lines().count(), 1, "{}", said.err);
-    assert!(said.err.contains("pip install model-signing-autosign"));
+    assert!(
+        said.err
+            .contains("install the Python package model-signing-autosign")
+    );
 
     place.settings.extend([
         ("MODEL_SIGNING_MODE".to_owned(), "fast".into()),

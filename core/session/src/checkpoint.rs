@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use autosign_signing::{
-    Digest, Ignore, Manifest, Model, ModelFile, Placement, RelPath, WrittenFile, indexed,
+    Digest, Ignore, Manifest, Model, ModelFile, Placement, RelPath, WrittenFile, check_name,
+    indexed, signature_path,
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,7 @@ impl Checkpoint {
     ) -> Result<Self, Error> {
         touches_disk();
         let root = resolved(root)?;
+        check_name(&signature_path(&root))?;
         let mut names: Vec<RelPath> = apart
             .iter()
             .filter_map(|path| RelPath::parse(path.strip_prefix(&root).ok()?.to_str()?).ok())
@@ -109,6 +111,7 @@ impl Checkpoint {
     pub fn observe_group(root: &Path, framework: &str, files: &[PathBuf]) -> Result<Self, Error> {
         touches_disk();
         let root = resolved(root)?;
+        check_name(&signature_path(&root))?;
         let folder = root.parent().unwrap_or(Path::new("/"));
         let mut names = Vec::new();
         for file in std::iter::once(&root).chain(files) {

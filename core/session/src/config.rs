@@ -25,9 +25,10 @@ pub enum Mode {
 }
 
 /// Who signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// The certificate or the key, where there is one; else Sigstore.
+    #[default]
     Auto,
     /// Whom `MODEL_SIGNING_CERTIFICATE` names, the holder of `MODEL_SIGNING_PRIVATE_KEY`.
     Certificate,
@@ -123,9 +124,11 @@ pub struct Config {
     /// `MODEL_SIGNING_CERTIFICATE`, absolute.
     pub certificate: Option<PathBuf>,
     /// `MODEL_SIGNING_CERTIFICATE_CHAIN`, absolute.
-    pub certificate_chain: Option<PathBuf>,
+    pub certificate_chain: Vec<PathBuf>,
+    /// Where a PKCS#11 module is that has no path; none for the usual places.
+    pub module_folders: Vec<PathBuf>,
     /// `MODEL_SIGNING_PASSWORD`
-    pub password: Option<Zeroizing<String>>,
+    pub password: Option<Zeroizing<Vec<u8>>>,
     /// `MODEL_SIGNING_PASSWORD_FILE`, absolute.
     pub password_file: Option<PathBuf>,
     /// `MODEL_SIGNING_THREADS`
@@ -176,7 +179,8 @@ impl Config {
             },
             private_key: None,
             certificate: None,
-            certificate_chain: None,
+            certificate_chain: Vec::new(),
+            module_folders: Vec::new(),
             password: None,
             password_file: None,
             threads: None,
@@ -205,15 +209,22 @@ impl Config {
             let Some(value) = settings.get(setting.variable) else {
                 continue;
             };
-            if (setting.read)(&mut config, value).is_none() {
-                barred |= matches!(value.origin(), Origin::Locked(_));
-                errors.push(Error::Setting {
-                    variable: setting.variable,
-                    value: setting.shown(value.text()),
-                    values: setting.values,
+            let read = (setting.read)(&mut config, value);
+            let (variable, values) = (setting.variable, setting.values);
+            let error = if value.was_secret {
+                Error::SecretSetting { variable, values }
+            } else if read.is_none() {
+                Error::Setting {
+                    variable,
+                    value: setting.shown(value),
+                    values,
                     origin: value.origin().clone(),
-                });
-            }
+                }
+            } else {
+                continue;
+            };
+            barred |= matches!(value.origin(), Origin::Locked(_));
+            errors.push(error);
         }
         if barred && config.mode != Mode::Disabled {
             config.mode = Mode::Offline;
@@ -257,7 +268,7 @@ impl Config {
             return Some(if self.signs_with_certificate() {
                 format!("certificate:{}", self.certificate.as_deref()?.display())
             } else {
-                format!("key:{}", key.name())
+                format!("key:{}", self.key_name(key))
             });
         }
         // Offline, who signs is not who happens to be known where the job runs.

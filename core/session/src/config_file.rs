@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use autosign_signing::{Error as SigningError, read_capped};
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::Value;
 use crate::layers::Fault;
 use crate::settings::{key_of, setting, variable_of};
 
@@ -120,13 +121,14 @@ impl ConfigFile {
             value => scalar(value),
         };
         match text {
-            Ok(text) if setting.has_pin(&text) => {
-                let reason = "a PIN, which belongs into a file of its own: pin-source names it";
-                self.fault(format!("has under {key:?} {reason}"), locked);
-                // Not enough to sign with, and enough that nobody else does.
-                Some((setting.variable, setting.shown(text.as_ref())))
+            Ok(text) => {
+                if let Some(reason) = setting.secret_in(&text) {
+                    self.fault(format!("has under {key:?} {reason}"), locked);
+                    // Not enough to sign with, and enough that nobody else does.
+                    return Some((setting.variable, setting.shown(&Value::given(&text))));
+                }
+                Some((setting.variable, text))
             }
-            Ok(text) => Some((setting.variable, text)),
             Err(reason) => {
                 self.fault(format!("has under {key:?} {reason}"), locked);
                 None

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use autosign_signing::{
     Detection, Error as SigningError, Hashing, Ignore, Look, Pkcs11Look, Pkcs11Uri, Signer,
-    Statement, hash, seal,
+    Statement, hash, seal, url_shown,
 };
 use rustix::fs::{Access, access, statvfs};
 use serde::Serialize;
@@ -147,7 +147,7 @@ impl Report {
             let value = settings.get(setting.variable)?;
             Some(Set {
                 variable: setting.variable,
-                value: setting.shown(value.text()),
+                value: setting.shown(value),
                 origin: value.origin().to_string(),
             })
         });
@@ -356,7 +356,7 @@ fn source((name, detection): (&'static str, Detection)) -> Source {
 fn service(kind: &'static str, url: &str, look: Result<Look, SigningError>) -> Service {
     Service {
         kind,
-        url: url.to_owned(),
+        url: url_shown(url),
         milliseconds: look.as_ref().ok().map(|look| look.took.as_millis()),
         clock_ahead: look.as_ref().ok().and_then(|look| look.skew),
         error: look.err().map(|error| error.to_string()),

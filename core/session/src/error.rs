@@ -30,10 +30,12 @@ pub enum Error {
     #[error("signing is switched off")]
     Disabled,
     /// Somebody wants a setting to be other than the administrator says.
-    #[error("{variable} is locked by {path:?}")]
+    #[error("{variable} {}is locked by {path:?}", if locked == variable { String::new() } else { format!("cannot be chosen: {locked} ") })]
     Locked {
-        /// The environment variable.
+        /// The environment variable of what was asked for.
         variable: &'static str,
+        /// That of what is locked, which answers the same question.
+        locked: &'static str,
         /// The administrator's file.
         path: PathBuf,
     },
@@ -98,6 +100,14 @@ pub enum Error {
     /// The configured instance is a public one, and `MODEL_SIGNING_PUBLIC_LOG` is `deny`.
     #[error("MODEL_SIGNING_PUBLIC_LOG is `deny`, and the Sigstore instance is a public one")]
     PublicLog,
+    /// A private key or a token in the place of something else.
+    #[error("{variable} is a private key or a token, and should be {values}: it is not repeated")]
+    SecretSetting {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it may be.
+        values: &'static str,
+    },
     /// A setting with a value that is none of those it may have.
     #[error(
         "{variable} is {value:?}{}, which is not one of: {values}",
@@ -244,6 +254,9 @@ impl Error {
             Self::Panicked { .. } => "please report this with the line above it",
             Self::Setting { .. } => {
                 "the default is used instead: correct it, see `model-signing env --origin`"
+            }
+            Self::SecretSetting { .. } => {
+                "write it to a file that only you can read, and set the setting for such a file to its path"
             }
             Self::UnknownSetting { .. } => "it is passed over: correct it, see `model-signing env`",
             Self::Signing(error) => error.hint(),

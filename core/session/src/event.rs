@@ -64,6 +64,8 @@ pub enum Event {
         /// The first.
         signature: PathBuf,
     },
+    /// The private key is in an environment variable; said at the start.
+    KeyInEnvironment,
     /// The session ends with checkpoints unsigned.
     Left {
         /// How many.
@@ -132,6 +134,10 @@ pub enum Event {
 pub const PUBLIC_LOG: &str = "signing with a public Sigstore instance: the identity in the certificate, the time and a hash of \
     what is signed go on public record, for ever (MODEL_SIGNING_PUBLIC_LOG=deny refuses)";
 
+/// What else sees a key that is in the environment.
+const KEY_IN_ENVIRONMENT: &str = "the private key is in MODEL_SIGNING_PRIVATE_KEY, which child processes inherit: a file that only \
+    you can read is the better place";
+
 /// Hears every event; called from the session's threads, one call at a time for each.
 pub type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 
@@ -188,6 +194,7 @@ impl Event {
                     "the file system of {signature:?} knows no renames: signatures are written in place there, and whoever reads one at that moment finds a part of it"
                 ),
             ),
+            Self::KeyInEnvironment => (Info, KEY_IN_ENVIRONMENT.to_owned()),
             Self::Left {
                 count,
                 spool: Some(spool),
@@ -300,6 +307,7 @@ impl Event {
                 json!({"path": text(root), "framework": framework, "index": index, "file": file, "missing": missing}),
             ),
             Self::InPlace { signature } => ("in_place", json!({"signature": text(signature)})),
+            Self::KeyInEnvironment => ("key_in_environment", json!({})),
             Self::Left { count, spool } => (
                 "left",
                 json!({"count": count, "spool": spool.as_deref().map(text)}),
@@ -436,7 +444,8 @@ mod tests {
             Some(Event::PublicLog) => Event::TokenEnds {
                 until: "2030-01-01T00:00:00Z".to_owned(),
             },
-            Some(Event::TokenEnds { .. }) => Event::WrongSetting { error },
+            Some(Event::TokenEnds { .. }) => Event::KeyInEnvironment,
+            Some(Event::KeyInEnvironment) => Event::WrongSetting { error },
             Some(Event::WrongSetting { .. }) => Event::SpoolFailed { error },
             Some(Event::SpoolFailed { .. }) => Event::EventsFailed { error },
             Some(Event::EventsFailed { .. }) => Event::Hook {

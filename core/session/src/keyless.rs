@@ -12,6 +12,7 @@ use autosign_signing::{
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::show::address;
 
 /// Which Sigstore instance signs and is believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,14 +103,24 @@ impl Instance {
         *self = Self::Files(files);
     }
 
-    /// `production`, `staging`, or a URL.
+    /// The environment variable that names it.
+    #[must_use]
+    pub fn variable(&self) -> &'static str {
+        match self {
+            Self::Production | Self::Staging | Self::Tuf(_) => "MODEL_SIGNING_INSTANCE",
+            Self::Files(files) if files.trust_config.is_none() => "MODEL_SIGNING_TRUSTED_ROOT",
+            Self::Files(_) => "MODEL_SIGNING_TRUST_CONFIG",
+        }
+    }
+
+    /// `production`, `staging`, or a URL, of which the address counts.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "production" => Self::Production,
             "staging" => Self::Staging,
             url if url.starts_with("https://") || url.starts_with("http://") => {
-                Self::Tuf(url.trim_end_matches('/').to_owned())
+                Self::Tuf(address(url).trim_end_matches('/').to_owned())
             }
             _ => return None,
         })

@@ -10,12 +10,16 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use autosign_signing::{is_secret, without_secrets};
+
 use crate::config::home;
 use crate::config_file::ConfigFile;
-use crate::settings::{PREFIX, nearest, setting};
+use crate::settings::{PREFIX, Setting, nearest, setting};
 use crate::{Environment, Error};
 
 const ADMINISTRATOR: &str = "etc/model-signing/config.toml";
+/// In the place of a path that was a secret: there is nothing, and nothing can be made.
+const NOWHERE: &str = "/dev/null/[secret]";
 /// Settings that answer one question: who says one of them overrules what weaker layers say of the others, so that an
 /// instance that is locked cannot be left by a trust config.
 const RIVALS: &[&[&str]] = &[
@@ -67,9 +71,38 @@ impl fmt::Display for Origin {
 pub struct Value {
     text: OsString,
     origin: Origin,
+    /// It was a secret where none belongs; `text` does not have it any more.
+    pub(crate) was_secret: bool,
 }
 
 impl Value {
+    /// What `setting` is set to. A leading `~/` of a path is the home folder, wherever it stands: no shell expands it in a
+    /// file, nor behind `=`. A secret in the place of something else ends here, before anything can repeat it.
+    fn new(setting: &Setting, text: OsString, origin: Origin, environment: &Environment) -> Self {
+        let secret = text.to_str().filter(|text| is_secret(text));
+        let secret = secret.filter(|text| !setting.show.may_hold(text));
+        let cleaned = secret.map(without_secrets);
+        let is_path = setting.show.is_path();
+        Self {
+            was_secret: cleaned.is_some(),
+            text: match cleaned {
+                Some(cleaned) => cleaned.into(),
+                None if is_path => in_home(text, environment),
+                None => text,
+            },
+            origin,
+        }
+    }
+
+    /// What an option of the command says.
+    pub(crate) fn given(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            origin: Origin::Argument,
+            was_secret: false,
+        }
+    }
+
     /// Where it came from.
     #[must_use]
     pub fn origin(&self) -> &Origin {
@@ -95,6 +128,7 @@ impl Value {
     /// As an absolute path: training may change its working directory. One in a file starts at that file's folder.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match &self.origin {
+            _ if self.was_secret => Some(NOWHERE.into()),
             Origin::Argument | Origin::Environment => std::path::absolute(&self.text).ok(),
             Origin::File(file) | Origin::Locked(file) => Some(file.parent()?.join(&self.text)),
         }
@@ -143,13 +177,16 @@ impl Settings {
             "model-signing/config.toml",
         );
         let own = own.and_then(|path| ConfigFile::read(&path, false));
-        let named = environment.get("MODEL_SIGNING_CONFIG").map(|path| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+        let named = environment.get("MODEL_SIGNING_CONFIG");
+        let named = named.filter(|path| !path.to_str().is_some_and(is_secret));
+        let named = named.map(|path| {
+            let path = in_home(path.to_owned(), &environment);
+            let path = std::path::absolute(&path).unwrap_or_else(|_| path.into());
             ConfigFile::read(&path, false).unwrap_or_else(|| ConfigFile::missing(&path))
         });
         let mut locked = Vec::new();
         for file in administrator.into_iter().chain(own).chain(named) {
-            locked.extend(settings.take_file(file));
+            locked.extend(settings.take_file(file, &environment));
         }
         settings.take_environment(&environment);
         settings.lay(locked);
@@ -196,10 +233,15 @@ impl Settings {
             let Origin::Locked(path) = &value.origin else {
                 return None;
             };
-            (name == variable || rivals(name).contains(&variable)).then(|| path.clone())
+            let bars = name == variable || rivals(name).contains(&variable);
+            bars.then(|| (name, path.clone()))
         });
         match locked {
-            Some(path) => Err(Error::Locked { variable, path }),
+            Some((locked, path)) => Err(Error::Locked {
+                variable,
+                locked,
+                path,
+            }),
             None => Ok(()),
         }
     }
@@ -211,11 +253,7 @@ impl Settings {
     pub fn with_option(&self, variable: &'static str, text: &str) -> Result<Self, Error> {
         self.unlocked(variable)?;
         let mut settings = self.clone();
-        let value = Value {
-            text: text.into(),
-            origin: Origin::Argument,
-        };
-        settings.lay(vec![(variable, value)]);
+        settings.lay(vec![(variable, Value::given(text))]);
         settings.environment = self.environment.clone().with([(variable, text)]);
         Ok(settings)
     }
@@ -233,21 +271,24 @@ impl Settings {
     }
 
     /// Takes what a file sets, and returns what it locks.
-    fn take_file(&mut self, file: ConfigFile) -> Vec<(&'static str, Value)> {
+    fn take_file(
+        &mut self,
+        file: ConfigFile,
+        environment: &Environment,
+    ) -> Vec<(&'static str, Value)> {
         self.faults.extend(file.faults);
         let path = file.path;
         let unknown = file.unknown.into_iter();
         self.unknown
             .extend(unknown.map(|name| (name, Some(path.clone()))));
         let layer = |entries: Vec<(&'static str, String)>, origin: Origin| {
-            let value = |text: String| Value {
-                text: text.into(),
-                origin: origin.clone(),
-            };
             let entries = entries.into_iter().filter(|(_, text)| !text.is_empty());
-            entries
-                .map(|(variable, text)| (variable, value(text)))
-                .collect()
+            let value = |(variable, text): (&'static str, String)| {
+                let setting = setting(variable)?;
+                let value = Value::new(setting, text.into(), origin.clone(), environment);
+                Some((variable, value))
+            };
+            entries.filter_map(value).collect()
         };
         self.lay(layer(file.values, Origin::File(path.clone())));
         layer(file.locked, Origin::Locked(path))
@@ -260,7 +301,8 @@ impl Settings {
                 Some(_) if text.is_empty() => {}
                 Some(setting) => {
                     let (text, origin) = (text.to_owned(), Origin::Environment);
-                    layer.push((setting.variable, Value { text, origin }));
+                    let value = Value::new(setting, text, origin, environment);
+                    layer.push((setting.variable, value));
                 }
                 None if name.starts_with(PREFIX) => self.unknown.push((name.to_owned(), None)),
                 None => {}
@@ -287,6 +329,16 @@ impl Settings {
                 self.overruled.push(variable);
             }
         }
+    }
+}
+
+/// `path`, which may begin in the home folder.
+fn in_home(path: OsString, environment: &Environment) -> OsString {
+    let rest = Path::new(&path).strip_prefix("~").ok();
+    let home = environment.get("HOME").filter(|home| !home.is_empty());
+    match (rest, home) {
+        (Some(rest), Some(home)) => Path::new(home).join(rest).into_os_string(),
+        _ => path,
     }
 }
 

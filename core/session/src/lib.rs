@@ -4,6 +4,7 @@
 //! hands the checkpoint to a thread of its own, which hashes, signs, verifies and publishes. What became of it is an
 //! [`Event`]. Training sees nothing of this unless its owner asked for `MODEL_SIGNING_ON_ERROR=raise`.
 
+mod by_hand;
 mod chain;
 mod checkpoint;
 mod config;
@@ -40,6 +41,7 @@ mod values;
 mod worker;
 
 pub use autosign_signing::{Environment, HashedFile, NewFile, WrittenFile};
+pub use by_hand::ByHand;
 pub use chain::{Chain, Link, chains};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, LogFormat, LogLevel, Method, Mode, OnError};

@@ -468,12 +468,10 @@ impl Queue {
         patience: Duration,
     ) -> Option<Result<PathBuf, Error>> {
         let root = settled(root);
+        let is_it = |job: &Job| job.record.checkpoint.root == root;
         let open = |state: &mut crate::jobs::State| {
-            let failed = state
-                .failed
-                .iter()
-                .any(|job| job.record.checkpoint.root == root);
-            state.newest.contains_key(&root) && !failed
+            let ended = state.failed.iter().chain(&state.hashed).any(is_it);
+            state.newest.contains_key(&root) && !ended
         };
         let state = self.lock().into_inner();
         let waited = self.changed.wait_timeout_while(state, patience, open);
@@ -482,11 +480,11 @@ impl Queue {
         if open(&mut state) {
             return None;
         }
-        let failed = state
-            .failed
-            .iter()
-            .find(|job| job.record.checkpoint.root == root);
-        let reason = failed.and_then(|job| job.record.error.clone());
+        let failed = state.failed.iter().find(|job| is_it(job));
+        let mut reason = failed.and_then(|job| job.record.error.clone());
+        if reason.is_none() && state.hashed.iter().any(is_it) {
+            reason = Some("it is hashed, and a flush is to sign it".to_owned());
+        }
         drop(state);
         if let Some(reason) = reason {
             return Some(Err(Error::NotSigned { path: root, reason }));

@@ -12,7 +12,10 @@ use crate::jobs::Push;
 use crate::life::named;
 use crate::spool::Spool;
 use crate::worker::Queue;
-use crate::{Checkpoint, Config, Error, Event, Listener, Mode, OnError, Settings, listener};
+use crate::{
+    Checkpoint, Config, Error, Event, Listener, Mode, OnError, Origin, PrivateKey, Settings,
+    listener,
+};
 
 /// How many checkpoints stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +83,11 @@ impl Session {
                 return Err(error);
             }
             listener(&Event::WrongSetting { error });
+        }
+        let key = settings.get("MODEL_SIGNING_PRIVATE_KEY");
+        let inherited = key.is_some_and(|value| *value.origin() == Origin::Environment);
+        if inherited && matches!(config.private_key, Some(PrivateKey::Text(_))) {
+            listener(&Event::KeyInEnvironment);
         }
         Ok(Self::start(config, listener))
     }
@@ -414,9 +422,8 @@ impl Session {
     /// # Errors
     /// [`Error::Spool`], [`Error::SpoolNotPrivate`].
     pub fn adopt(&self, any_signer: bool) -> Result<BTreeMap<String, usize>, Error> {
-        let own = self.queue.identity.as_deref();
-        self.queue
-            .adopt(|signer| any_signer || signer.is_none() || signer == own)
+        let own = |signer: Option<&str>| signer.is_none_or(|name| self.config.is_signer(name));
+        self.queue.adopt(|signer| any_signer || own(signer))
     }
 }
 

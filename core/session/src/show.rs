@@ -1,8 +1,11 @@
 //! How much of the value of a setting may be shown.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
-use autosign_signing::TokenCommand;
+use autosign_signing::{TokenCommand, as_far_as_there, url_shown, without_secrets};
+
+use crate::{Origin, Value};
 
 /// In the place of what must not be shown.
 const HIDDEN: &str = "***";
@@ -15,8 +18,12 @@ pub(crate) enum Show {
     Whole,
     /// A program, and how many arguments it gets.
     Command,
-    /// A path; a PKCS#11 URI without what may hold the PIN.
+    /// A path; a PKCS#11 URI without what may hold the PIN; of a key nothing.
     Key,
+    /// A path.
+    Path,
+    /// The path of a file that holds a secret, as far as it is there: it may be the secret itself.
+    SecretFile,
     /// A URL without user and query.
     Url,
     /// Nothing: it is a secret.
@@ -24,18 +31,46 @@ pub(crate) enum Show {
 }
 
 impl Show {
-    /// What may be shown of `value`.
-    pub(crate) fn of(self, value: &OsStr) -> String {
-        match self {
-            Self::Whole => value.to_string_lossy().into_owned(),
-            Self::Command => command(value),
-            Self::Key => {
-                let text = value.to_string_lossy();
-                uri_shown(&text).unwrap_or_else(|| text.into_owned())
-            }
-            Self::Url => url(value),
+    /// What may be shown of `value`; in no case a key or a token.
+    pub(crate) fn of(self, value: &Value) -> String {
+        let text = value.text();
+        without_secrets(&match self {
+            Self::Whole => text.to_string_lossy().into_owned(),
+            Self::Command => command(text),
+            Self::Key => uri_shown(&text.to_string_lossy()).unwrap_or_else(|| path(value)),
+            Self::Path => path(value),
+            Self::SecretFile => as_far_as_there(Path::new(&path(value)))
+                .display()
+                .to_string(),
+            Self::Url => url_shown(&text.to_string_lossy()),
             Self::Hidden => HIDDEN.to_owned(),
+        })
+    }
+
+    /// Whether it is for a path.
+    pub(crate) fn is_path(self) -> bool {
+        matches!(self, Self::Key | Self::Path | Self::SecretFile)
+    }
+
+    /// Whether a secret in `text` is where it belongs.
+    pub(crate) fn may_hold(self, text: &str) -> bool {
+        match self {
+            Self::Command | Self::Hidden | Self::Key => true,
+            Self::Url => text.starts_with("http"),
+            Self::Path | Self::SecretFile | Self::Whole => false,
         }
+    }
+}
+
+/// A path as it was written; one in a file, where that leads to.
+fn path(value: &Value) -> String {
+    let text = value.text().to_string_lossy().into_owned();
+    match value.origin() {
+        // `off` and `-` are no paths.
+        Origin::File(_) | Origin::Locked(_) if !matches!(text.as_str(), "off" | "-") => {
+            value.path().map_or(text, |path| path.display().to_string())
+        }
+        _ => text,
     }
 }
 
@@ -56,25 +91,14 @@ pub(crate) fn uri_shown(text: &str) -> Option<String> {
     Some(format!("{shown}{rest}"))
 }
 
-/// A URL without its query, and without the user before its host: both may hold a secret.
-fn url(value: &OsStr) -> String {
-    let text = value.to_string_lossy();
-    let address = text.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = match address.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), address),
-    };
+/// A URL without what may be secret, and nothing in its place: the user before its host, and its query.
+pub(crate) fn address(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let authority = rest.split('/').next().unwrap_or_default();
-    let shown = match authority.rfind('@') {
-        Some(at) => format!("…{}", rest.get(at..).unwrap_or_default()),
-        None => rest.to_owned(),
-    };
-    let query = if address.len() < text.len() {
-        "?…"
-    } else {
-        ""
-    };
-    format!("{scheme}{shown}{query}")
+    let user = authority.rfind('@');
+    let host = user.and_then(|at| rest.get(at + 1..));
+    without_secrets(&host.map_or(url.to_owned(), |host| format!("{scheme}://{host}")))
 }
 
 /// A command without its arguments.
@@ -86,24 +110,6 @@ fn command(value: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_what_may_be_secret() {
-        for (text, shown) in [
-            ("https://a.example/b", "https://a.example/b"),
-            (
-                "https://a.example/b?key=sesame&aud={audience}",
-                "https://a.example/b?…",
-            ),
-            ("https://a.example/b#sesame?x", "https://a.example/b?…"),
-            ("https://me:sesame@a.example/b@c", "https://…@a.example/b@c"),
-            ("https://me:ses@me@a.example?x", "https://…@a.example?…"),
-            ("me:sesame@a.example", "…@a.example"),
-            ("", ""),
-        ] {
-            assert_eq!(url(OsStr::new(text)), shown, "{text}");
-        }
-    }
 
     #[test]
     fn a_key_is_shown_without_its_pin() {
@@ -123,7 +129,8 @@ mod tests {
             ),
             ("pkcs11", "pkcs11"),
         ] {
-            assert_eq!(Show::Key.of(OsStr::new(text)), shown, "{text}");
+            let value = Value::given(text);
+            assert_eq!(Show::Key.of(&value), shown, "{text}");
         }
     }
 

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Hashing, Manner, Placed, Statement, publish, take_back};
+use autosign_signing::{
+    Error as SigningError, Hashing, Manner, Placed, Statement, publish, take_back,
+};
 
 use crate::jobs::{Job, Published, Push, Settles, State, TakenIn, is_gone};
 use crate::lock::Locked;
@@ -434,7 +436,7 @@ impl Queue {
             Err(_) if job.control.is_cancelled() => Some(Outcome::Superseded),
             Ok(other) => Some(other),
             Err(error) => {
-                let lost = matches!(error, Error::Altered { .. });
+                let lost = is_lost(&error);
                 let news = job.note(&error);
                 if lost {
                     job.close();
@@ -454,6 +456,7 @@ impl Queue {
             }
         };
         if matches!(settled, Some(Outcome::Superseded)) {
+            outcome = by_hand(&job);
             self.end_superseded(&job);
         }
         self.follow_checkpoints();
@@ -635,4 +638,22 @@ impl Drop for AtWork<'_> {
             queue.lock().at_work = None;
         }
     }
+}
+
+/// Whether no other try can sign it.
+fn is_lost(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Altered { .. } | Error::Signing(SigningError::SignatureName { .. })
+    )
+}
+
+/// What whoever signs by hand is told of a `job` that is not signed as it was: unless a newer one comes, somebody else wrote to
+/// it, or took it away.
+fn by_hand(job: &Job) -> Result<(), Error> {
+    if !job.by_hand || job.control.is_cancelled() {
+        return Ok(());
+    }
+    let path = job.record.checkpoint.root.clone();
+    Err(SigningError::ChangedWhileHashing { path }.into())
 }

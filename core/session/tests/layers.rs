@@ -153,7 +153,9 @@ fn settings_that_answer_one_question_overrule_each_other() {
         panic!("{lines:?}")
     };
     assert!(
-        line.contains("MODEL_SIGNING_INSTANCE is locked by"),
+        line.contains(
+            "MODEL_SIGNING_INSTANCE cannot be chosen: MODEL_SIGNING_TRUST_CONFIG is locked by"
+        ),
         "{line}"
     );
 }
@@ -178,6 +180,32 @@ fn nothing_leaves_an_instance_that_is_locked() {
     ] {
         assert_eq!(settings.unlocked(variable).is_ok(), free, "{variable}");
     }
+}
+
+#[test]
+fn a_path_may_begin_in_the_home_folder_wherever_it_stands() {
+    let machine = Machine::new()
+        .own("private_key = \"~/keys/own.pem\"\ncertificate = \"~other/own.pem\"\nrun = \"~/tune\"\n")
+        .with("SPOOL", "~/spool")
+        .with("EVENTS", "a/~/b");
+    let (config, lines) = machine.read();
+    assert_eq!(lines, [""; 0]);
+    let home = machine.path("home");
+    let key = Some(PrivateKey::File(home.join("keys/own.pem")));
+    assert!(config.private_key == key);
+    assert_eq!(config.spool, Some(home.join("spool")));
+    let own = home.join(".config/model-signing");
+    assert_eq!(config.certificate, Some(own.join("~other/own.pem")));
+    assert_eq!(config.run.as_deref(), Some("~/tune"), "no path");
+    assert!(
+        config
+            .events
+            .is_some_and(|sink| format!("{sink:?}").contains("a/~/b"))
+    );
+    let named = machine
+        .file("home/job.toml", "threads = 3\n")
+        .with("CONFIG", "~/job.toml");
+    assert_eq!(named.read().0.threads.map(usize::from), Some(3));
 }
 
 #[test]
@@ -271,4 +299,59 @@ fn nothing_is_read_from_the_working_directory() {
     let environment = Environment::from_iter([("XDG_CONFIG_HOME", "."), ("HOME", "")]);
     let settings = Settings::read(environment, machine.root.path());
     assert!(settings.warnings().is_empty() && Config::read(&settings).1.is_empty());
+}
+
+/// The page of what to lock is true: whatever a user sets, all that it names stays.
+#[test]
+fn what_the_guide_locks_no_user_changes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = std::fs::read_to_string(root.join("docs/guide/locked.md")).unwrap();
+    let (_, block) = page.split_once("```toml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let tries = [
+        ("MODE", "disabled"),
+        ("METHOD", "key"),
+        ("PRIVATE_KEY", "/home/me/key.pem"),
+        ("TRUST_CONFIG", "/home/me/other.json"),
+        ("INSTANCE", "production"),
+        ("PUBLIC_LOG", "allow"),
+        ("EXPECT_IDENTITY", "me@example.com"),
+        ("EXPECT_ISSUER", "https://issuer.example"),
+        ("HOOKS", "none"),
+        ("INCLUDE", "nothing"),
+        ("EXCLUDE", "*.pt"),
+        ("MIN_SIZE", "1TB"),
+        ("EVERY", "1000"),
+    ];
+    let users = tries.iter().fold(Machine::new(), |machine, (name, value)| {
+        machine.with(name, value)
+    });
+    let settings = |machine: Machine| {
+        let machine = machine.administrator(block);
+        let variables: Environment = machine.variables.iter().cloned().collect();
+        let settings = Settings::read(variables, machine.root.path());
+        let (config, errors) = Config::read(&settings);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert!(!config.signs_with_key());
+        assert!(matches!(
+            settings.unlocked("MODEL_SIGNING_INSTANCE"),
+            Err(autosign_session::Error::Locked { .. })
+        ));
+        let told = settings.warnings().len();
+        (
+            format!(
+                "{:?} {:?} {:?}",
+                config.mode, config.hooks, config.selection
+            ),
+            told,
+        )
+    };
+    let (locked, nothing) = settings(Machine::new());
+    let (with_tries, told) = settings(users);
+    assert_eq!(locked, with_tries);
+    assert_eq!(nothing, 0);
+    assert!(
+        told >= tries.len() - 1,
+        "{told}: all but the key of a method that is not used"
+    );
 }

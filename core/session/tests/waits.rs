@@ -149,3 +149,48 @@ fn a_save_that_waits_is_let_go_when_its_checkpoint_is_removed_or_renamed() {
         first.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 }
+
+#[test]
+fn what_somebody_else_writes_to_is_no_success_of_a_signature_by_hand() {
+    for removed in [false, true] {
+        let fixture = Fixture::new();
+        let model = fixture.path("last.pt");
+        let theirs = model.clone();
+        // Between the first look at the file and its hash: then this says that it finds no spool.
+        let session = fixture.start_heard(&[], move |event| match event {
+            Event::SpoolFailed { .. } if removed => std::fs::remove_file(&theirs).unwrap(),
+            Event::SpoolFailed { .. } => std::fs::write(&theirs, b"another process's").unwrap(),
+            _ => {}
+        });
+        save(&session, &model, b"one");
+        session.flush(PATIENCE);
+        std::fs::write(&model, b"two").unwrap();
+        std::fs::remove_dir_all(fixture.spool()).unwrap();
+        let error = session.sign(&model).unwrap().wait().unwrap_err();
+        assert!(
+            error.to_string().contains("changed while it was hashed"),
+            "{error}"
+        );
+        assert!(error.hint().contains("sign again"), "{}", error.hint());
+    }
+}
+
+#[test]
+fn a_name_that_leaves_no_room_for_a_signature_is_told_and_not_kept_in_the_spool() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (short, long) = (fixture.path("last.pt"), fixture.path(&"n".repeat(252)));
+    save(&session, &long, b"weights");
+    assert_eq!(fixture.said("has 256 bytes, and a file's may have 255"), 1);
+    assert!(session.sign(&long).is_err());
+    save(&session, &short, b"weights");
+    session.flush(PATIENCE);
+    session.moving(&short, &long, false);
+    std::fs::rename(&short, &long).unwrap();
+    let status = session.flush(PATIENCE);
+    assert_eq!(
+        (status.signed, status.pending, fixture.records().len()),
+        (1, 0, 0)
+    );
+    assert_eq!(fixture.said("has 256 bytes, and a file's may have 255"), 2);
+}

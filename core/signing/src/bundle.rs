@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +45,24 @@ pub enum Method {
     Certificate,
     /// By a short-lived certificate from Fulcio.
     Sigstore,
+}
+
+impl Method {
+    /// How what was signed so is verified.
+    #[must_use]
+    pub fn way(self) -> &'static str {
+        match self {
+            Self::Key => {
+                "this signature was made with a key: `model-signing verify key MODEL --public-key KEY`, in Python `verify(MODEL, public_key=KEY)`"
+            }
+            Self::Certificate => {
+                "this signature was made with a certificate: `model-signing verify certificate MODEL --certificate-chain ROOTS`, in Python `verify(MODEL, certificate_chain=[ROOTS])`"
+            }
+            Self::Sigstore => {
+                "this signature was made through Sigstore: `model-signing verify MODEL --identity WHO --identity-provider URL`, in Python `verify(MODEL, identity=WHO, identity_provider=URL)`"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Method {
@@ -101,11 +120,9 @@ impl Bundle {
     /// [`Error::Unsigned`] where there is no file; [`Error::At`] round every error of [`Bundle::parse`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = read_capped(path, "bundle", MAX_BYTES).map_err(|error| match error {
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Error::Unsigned {
-                    signature: path.into(),
-                }
-            }
+            Error::Io { source, .. } if cannot_be(&source) => Error::Unsigned {
+                signature: path.into(),
+            },
             other => other,
         })?;
         Self::parse(&bytes).map_err(Error::at(path))
@@ -281,6 +298,12 @@ pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
         });
     }
     Ok(bytes)
+}
+
+/// Whether no file has the name that was opened: there is none, or it is longer than one may be.
+fn cannot_be(error: &std::io::Error) -> bool {
+    let too_long = Errno::NAMETOOLONG.raw_os_error();
+    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(too_long)
 }
 
 fn within<T>(what: &'static str, limit: usize, few: Result<T, usize>) -> Result<T, Error> {

@@ -165,10 +165,15 @@ impl Certificate {
         &self.fields.issuer
     }
 
+    /// Its subject alternative names, of whatever kind.
+    pub(crate) fn all_names(&self) -> &[GeneralName] {
+        let names = self.alternative.as_ref();
+        names.map_or(&[], |names| &names.0)
+    }
+
     /// Its subject alternative names that are email addresses, URIs and DNS names.
     pub(crate) fn alternative_names(&self) -> impl Iterator<Item = &str> {
-        let names = self.alternative.iter().flat_map(|names| &names.0);
-        names.filter_map(|name| match name {
+        self.all_names().iter().filter_map(|name| match name {
             // An authority that lets anybody have any text for a host would make email addresses and URIs of them.
             GeneralName::DnsName(text) if text.as_str().contains(['@', '/', ':']) => None,
             GeneralName::Rfc822Name(text)

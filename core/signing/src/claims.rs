@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::bundle::Signatory;
 use crate::certificate::Certificate;
+use crate::certified::{provider, usernames};
 use crate::json::{self, Object};
 use crate::services::timestamp_time;
-use crate::verifier::certified;
 use crate::{Bundle, Digest, Error, Format, Statement};
 
 /// A certificate in a bundle. Texts are as they stand there: escape them before a terminal sees them.
@@ -31,7 +31,7 @@ pub struct CertificateContent {
     pub subject: String,
     /// The issuer's subject.
     pub issuer: String,
-    /// Subject alternative names that are email addresses, URIs or DNS names.
+    /// Subject alternative names that are email addresses, URIs, DNS names, or usernames of Fulcio's.
     pub names: Vec<String>,
     /// The OIDC issuer of Fulcio's certificates, a URL.
     pub provider: Option<String>,
@@ -129,11 +129,13 @@ impl Bundle {
 
 fn content(der: &[u8]) -> Result<CertificateContent, Error> {
     let certificate = Certificate::parse(der)?;
-    let provider = certified(der).map(|(_, provider)| provider).ok();
+    let provider = provider(der).ok().flatten();
+    let names = certificate.alternative_names();
+    let names = names.chain(usernames(&certificate));
     Ok(CertificateContent {
         subject: certificate.subject(),
         issuer: certificate.issuer().to_string(),
-        names: certificate.alternative_names().map(str::to_owned).collect(),
+        names: names.map(str::to_owned).collect(),
         provider: provider.filter(|provider| !provider.is_empty()),
         begins: certificate.begins(),
         ends: certificate.ends(),

@@ -291,6 +291,11 @@ pub enum Error {
         /// Why.
         fault: PortabilityFault,
     },
+    /// A keyless signature with an entry in a log that the trusted root does not know.
+    #[error(
+        "it was signed at another Sigstore instance than the one that is believed here, which does not have its log"
+    )]
+    OtherInstance,
     /// A password that is not UTF-8.
     #[error("the password in {path:?} is not UTF-8")]
     PasswordNotUtf8 {
@@ -335,6 +340,26 @@ pub enum Error {
     SerializationMethod {
         /// The method in the statement.
         found: String,
+    },
+    /// No file where one with a secret in it should be.
+    #[error("the file of the {what} cannot be read, {path:?}: {source}")]
+    SecretFile {
+        /// "password" or "token".
+        what: &'static str,
+        /// Its path as far as it is there: what was given may be the secret itself.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A signature whose name is longer than a file's may be.
+    #[error("the name of the signature {path:?} has {length} bytes, and a file's may have {limit}")]
+    SignatureName {
+        /// Where the signature would go.
+        path: PathBuf,
+        /// How long its name is.
+        length: usize,
+        /// How long a name may be.
+        limit: usize,
     },
     /// A DSSE envelope must hold exactly one signature.
     #[error("the envelope holds {found} signatures, not one")]

@@ -167,7 +167,11 @@ impl Part<'_> {
     }
 }
 
-fn parts(files: &[ModelFile], method: SerializationMethod) -> Result<Vec<Part<'_>>, Error> {
+/// The parts of `files`, those of one file together.
+pub(crate) fn parts(
+    files: &[ModelFile],
+    method: SerializationMethod,
+) -> Result<Vec<Part<'_>>, Error> {
     let SerializationMethod::Shards { size } = method else {
         let whole = |file| Part { file, shard: None };
         return Ok(files.iter().map(whole).collect());

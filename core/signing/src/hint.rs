@@ -30,9 +30,7 @@ impl Error {
                 "name that file, PREFIX.index: a TensorFlow checkpoint is signed and verified as its index"
             }
             Self::ChangedWhileHashing { .. } => "sign again when nothing writes to the model",
-            Self::Differs(_) => {
-                "do not load this model: restore it from a trusted copy, or ask its producer"
-            }
+            Self::Differs(difference) => difference.hint(),
             Self::EmptyModel { .. } => "name a file, or a folder that holds at least one",
             Self::Identity { .. } => {
                 "give the identity of the producer, with its identity provider if it has one; if they are, do not trust the model"
@@ -80,7 +78,7 @@ impl Error {
             Self::LegacyFormat => {
                 "have the producer sign it again; where it is known to be of that time, `verify --legacy` takes it"
             }
-            Self::MethodMismatch { .. } => "use the method that the bundle was signed with",
+            Self::MethodMismatch { found, .. } => found.way(),
             Self::ModelName { .. } => {
                 "check that the signature was not taken from another model; a model may have been renamed since"
             }
@@ -106,6 +104,12 @@ impl Error {
             Self::NotAFile { .. } => {
                 "name a regular file; where it lies in a model, it can be left out with --ignore-paths (in a policy `ignore_paths`)"
             }
+            Self::SecretFile { .. } => {
+                "give the path of a file that holds it, not the secret itself: of a path that is not there only its folders are shown"
+            }
+            Self::OtherInstance => {
+                "give that instance's trust config (--trust-config, in a policy `trust_config`), but only as its operator gave it, and never from where the model came from; else do not trust the model"
+            }
             Self::PasswordNotUtf8 { .. } => "write the password as UTF-8 text",
             #[cfg(feature = "pkcs11")]
             Self::Pkcs11(fault) => fault.hint(),
@@ -118,6 +122,9 @@ impl Error {
             }
             Self::SignatureInvalid { .. } => {
                 "check that this is the producer's public key; if it is, do not trust the model"
+            }
+            Self::SignatureName { .. } => {
+                "give the model a shorter name (a file's signature is NAME.sig), or say where the signature goes: --signature"
             }
             Self::SigningFailed => "check the key with `openssl pkey -check -in KEY`",
             Self::SingleFileExpected { .. } => "name the file that was signed",

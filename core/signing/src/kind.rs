@@ -81,7 +81,9 @@ impl Error {
             | Self::Index(_)
             | Self::ModelName { .. }
             | Self::SingleFileExpected { .. } => ErrorKind::Differs,
-            Self::CheckpointPrefix { .. } | Self::Io { .. } => ErrorKind::Io,
+            Self::CheckpointPrefix { .. } | Self::Io { .. } | Self::SecretFile { .. } => {
+                ErrorKind::Io
+            }
             Self::MethodMismatch { .. } => ErrorKind::Method,
             Self::Unsigned { .. } => ErrorKind::Unsigned,
             Self::Algorithm { .. } | Self::LegacyFormat | Self::SerializationMethod { .. } => {
@@ -92,6 +94,7 @@ impl Error {
             | Self::Identity { .. }
             | Self::LogEntry { .. }
             | Self::LogEntryCount { .. }
+            | Self::OtherInstance
             | Self::SignatureInvalid { .. }
             | Self::SignatureNotCertified { .. }
             | Self::Timestamp { .. } => ErrorKind::Signer,
@@ -100,6 +103,7 @@ impl Error {
             | Self::NameNotUtf8 { .. }
             | Self::NotAFile { .. }
             | Self::NotPortable { .. }
+            | Self::SignatureName { .. }
             | Self::Symlink { .. }
             | Self::SymlinkNotFollowed { .. } => ErrorKind::Model,
             Self::IdentityPattern { .. }

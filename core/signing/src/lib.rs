@@ -25,6 +25,7 @@ mod algorithm;
 mod annotations;
 mod bundle;
 mod certificate;
+mod certified;
 mod claims;
 mod dialect;
 mod digest;
@@ -92,8 +93,9 @@ pub use placement::{
     tidy_hidden, unprepare_hidden,
 };
 pub use portable::PortabilityFault;
-pub use publish::{Manner, Placed, publish, read_signature, retract, take_back};
+pub use publish::{Manner, Placed, check_name, publish, read_signature, retract, take_back};
 pub use random::random;
+pub use redacted::{as_far_as_there, is_secret, url_shown, without_secrets};
 pub use rename::rename_or_copy;
 pub use serialization::{
     SHARD_BYTES, Serialization, SerializationFault, SerializationMethod, Shard,
@@ -101,7 +103,7 @@ pub use serialization::{
 pub use services::{Clock, Connection, Deadline, Look, SystemClock};
 pub use signer::{
     AUDIENCE, CertificateSigner, Introduction, KeySigner, KeylessSigner, Rate, Signer, Timestamped,
-    generate_key, read_password,
+    generate_key, key_text, read_password,
 };
 #[cfg(feature = "pkcs11")]
 pub use signer::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};
@@ -110,7 +112,7 @@ pub use symlinks::{SymlinkFault, Symlinks};
 pub use trust::{Known, TrustConfig, TufRepository, read_private, refuse_writable};
 pub use verifier::{
     CertificateVerifier, Difference, ExpectedSigner, Format, JudgedAt, KeyVerifier,
-    KeylessVerifier, Policy, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
+    KeylessVerifier, Policy, Renamed, SignedBy, VerifiedManifest, VerifiedModel, Verifier,
 };
 pub use written::{HashedFile, NewFile, WrittenFile};
 
@@ -125,6 +127,7 @@ pub fn sign(
     signer: &dyn Signer,
     hashing: Hashing<'_>,
 ) -> Result<Manifest, Error> {
+    check_name(signature)?;
     let statement = state(Dialect::Oms, model, ignore, hashing)?;
     publish(signature, &seal(&statement, signer)?, Manner::Plain)?;
     Ok(statement.manifest().clone())

@@ -1,5 +1,6 @@
 //! Puts a signature in its place: whole or not at all.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -15,6 +16,25 @@ use crate::placing::{New, set_times};
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
 const HEAD_BYTES: u16 = 4096;
+
+/// As long as a name may be on Linux (`NAME_MAX`), in bytes.
+const MAX_NAME: usize = 255;
+
+/// Whether a file may have the name of the signature at `path`: nothing need be hashed for one that it may not.
+///
+/// # Errors
+/// [`Error::SignatureName`].
+pub fn check_name(path: &Path) -> Result<(), Error> {
+    let length = path.file_name().map_or(0, OsStr::len);
+    if length > MAX_NAME {
+        return Err(Error::SignatureName {
+            path: path.into(),
+            length,
+            limit: MAX_NAME,
+        });
+    }
+    Ok(())
+}
 
 /// How a signature appears in its folder.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +60,10 @@ pub enum Placed {
 /// read again to see that it is whole.
 ///
 /// # Errors
-/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::Io`]. Nothing is left behind
-/// then, and the old content is untouched where the file system knows renames.
+/// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::SignatureName`];
+/// [`Error::Io`]. Nothing is left behind then, and the old content is untouched where the file system knows renames.
 pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, Error> {
+    check_name(path)?;
     let fail = |e: Errno| Error::io("write", path)(e.into());
     let name = path.file_name().ok_or(Errno::ISDIR).map_err(fail)?;
     let folder = open_for(path.parent().unwrap_or(Path::new("."))).map_err(fail)?;

@@ -10,9 +10,14 @@ use autosign_signing::{
     Connection, Credentials, Environment, Error, Guard, KeylessSigner, Sources, Surroundings,
     TokenFile, TokenText, seal,
 };
+use der::DecodePem;
 use platform::Platform;
-use serde_json::json;
-use stack::{Hurried, OTHER, Proxy, STACK, origin, parsed, redirected, statement};
+use rcgen::{
+    CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    SignatureAlgorithm,
+};
+use serde_json::{Value, json};
+use stack::{Answer, Hurried, OTHER, Proxy, STACK, origin, parsed, redirected, statement};
 
 /// Signs with `token` under `guard`; gives the outcome, and how often Fulcio was asked for a certificate.
 fn sign(token: String, guard: Guard, audience: &str) -> (Result<(), Error>, usize) {
@@ -41,6 +46,7 @@ fn a_token_for_somebody_else_is_not_sent() {
         ),
         ("spiffe", "spiffe://example.test/ns/ml/sa/trainer"),
         ("uri", "http://127.0.0.1/trainer"),
+        ("username", "trainer!127.0.0.1"),
         (
             "github",
             "https://github.com/acme/train/.github/workflows/t.yml@refs/heads/main",
@@ -78,6 +84,69 @@ fn a_name_that_cannot_be_told_before_is_looked_at_in_the_certificate() {
     let expected = guard("somebody", &STACK.provider("github"));
     let (outcome, _) = sign(token, expected, "sigstore");
     assert!(outcome.is_err());
+}
+
+/// A public key on P-256.
+struct Key(Vec<u8>);
+
+impl PublicKeyData for Key {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// The honest answer with another certificate for the same key, for `names`.
+fn certified_as(honest: Answer, names: &[SanType]) -> Answer {
+    let mut answer: Value = serde_json::from_slice(&honest.body).unwrap();
+    let leaf = &mut answer["signedCertificateEmbeddedSct"]["chain"]["certificates"][0];
+    let honest_leaf = x509_cert::Certificate::from_pem(leaf.as_str().unwrap()).unwrap();
+    let key = honest_leaf.tbs_certificate.subject_public_key_info;
+    let key = Key(key.subject_public_key.raw_bytes().to_vec());
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names.to_vec();
+    let authority = Issuer::new(CertificateParams::default(), KeyPair::generate().unwrap());
+    *leaf = json!(params.signed_by(&key, &authority).unwrap().pem());
+    Answer {
+        body: answer.to_string().into_bytes(),
+        ..honest
+    }
+}
+
+#[test]
+fn a_certificate_whose_name_is_not_clear_is_not_signed_with() {
+    let username = |text: &str| {
+        let oid = [1, 3, 6, 1, 4, 1, 57264, 1, 7];
+        SanType::OtherName((oid.to_vec(), text.to_owned().into()))
+    };
+    let email = || SanType::Rfc822Name("alice@example.test".try_into().unwrap());
+    let trust = STACK.trust_json("trust_config");
+    for names in [
+        vec![],
+        vec![username("trainer!127.0.0.1"), email()],
+        vec![email(), username("trainer!127.0.0.1")],
+        vec![username("trainer!127.0.0.1"), username("trainer!127.0.0.1")],
+        vec![username("trainer")],
+        vec![username("somebody!127.0.0.1")],
+    ] {
+        let told = names.clone();
+        let fulcio = Proxy::before(&origin(&trust, "caUrls"), move |_, honest| {
+            certified_as(honest, &told)
+        });
+        let token = TokenText::new(STACK.token("username", &json!({}), ""));
+        let connection = Connection::new(None, Arc::new(Hurried::default())).unwrap();
+        let sources = Sources::only(Box::new(token), connection);
+        let signer = KeylessSigner::new(redirected(&trust, "caUrls", &fulcio), sources).unwrap();
+        let expected = Guard::new(Some("trainer!127.0.0.1"), None).unwrap();
+        let error = seal(&statement(b"weights"), &signer.with_guard(expected)).unwrap_err();
+        let unclear = matches!(error, Error::Certificate { .. });
+        let other =
+            matches!(&error, Error::NotExpected { found, .. } if found.starts_with("somebody!"));
+        assert!(unclear || other, "{names:?}: {error}");
+    }
 }
 
 #[test]
@@ -167,7 +236,7 @@ fn a_source_that_fails_stops_no_other_one() {
     };
     assert_eq!(attempts.len(), 6);
     for reason in [
-        "missing",
+        "the file of the token",
         "expired",
         "sts.amazonaws.com",
         "bob",

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use autosign_signing::{
-    Bundle, Error, ExpectedSigner, JudgedAt, KeylessVerifier, SignedBy, Signer, Verifier, seal,
+    Bundle, Error, ErrorKind, ExpectedSigner, JudgedAt, KeylessVerifier, SignedBy, Signer,
+    Verifier, seal,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -112,6 +113,9 @@ fn every_kind_of_token_gets_its_name() {
             "kubernetes",
             "https://kubernetes.io/namespaces/ml/serviceaccounts/trainer",
         ),
+        ("spiffe", "spiffe://example.test/ns/ml/sa/trainer"),
+        ("uri", "http://127.0.0.1/trainer"),
+        ("username", "trainer!127.0.0.1"),
         (
             "github",
             "https://github.com/acme/train/.github/workflows/t.yml@refs/heads/main",
@@ -132,7 +136,14 @@ fn every_kind_of_token_gets_its_name() {
         let bytes = seal(&statement(issuer.as_bytes()), &signer.unwrap()).unwrap();
         let expected = ExpectedSigner::new(identity, &STACK.provider(issuer)).unwrap();
         let verifier = KeylessVerifier::new(&STACK.trust("trust_config"), expected).unwrap();
-        verifier.verify(&Bundle::parse(&bytes).unwrap()).unwrap();
+        let bundle = Bundle::parse(&bytes).unwrap();
+        verifier.verify(&bundle).unwrap();
+        let claimed = bundle.certificates().remove(0).content.unwrap();
+        assert_eq!(claimed.names, [identity]);
+        let somebody = ExpectedSigner::new("somebody!127.0.0.1", &STACK.provider(issuer));
+        let verifier = KeylessVerifier::new(&STACK.trust("trust_config"), somebody.unwrap());
+        let error = verifier.unwrap().verify(&bundle).unwrap_err();
+        assert!(matches!(&error, Error::Identity { found, .. } if found.starts_with(identity)));
         if issuer == "github" {
             claims_can_be_required(&bytes, identity);
         }
@@ -347,7 +358,10 @@ fn the_trusted_root_decides() {
     let judged = |root: &Value| verify_with(&json!(root), &V2[0]).unwrap_err();
 
     let wrong = judged(&other["trustedRoot"]);
-    assert!(matches!(wrong, Error::LogEntry { .. }), "{wrong}");
+    assert!(matches!(wrong, Error::OtherInstance), "{wrong}");
+    assert_eq!(wrong.kind(), ErrorKind::Signer);
+    let hint = wrong.hint();
+    assert!(hint.contains("--trust-config") && hint.contains("never from where the model"));
     let mut root = trust["trustedRoot"].clone();
     root["certificateAuthorities"] = other["trustedRoot"]["certificateAuthorities"].clone();
     assert!(matches!(judged(&root), Error::Certificate { .. }));
@@ -362,7 +376,7 @@ fn the_trusted_root_decides() {
 
     let mut root = trust["trustedRoot"].clone();
     root["tlogs"] = other["trustedRoot"]["tlogs"].clone();
-    assert!(matches!(judged(&root), Error::LogEntry { .. }));
+    assert!(matches!(judged(&root), Error::OtherInstance));
 
     let mut root = trust["trustedRoot"].clone();
     root["timestampAuthorities"] = other["trustedRoot"]["timestampAuthorities"].clone();

@@ -11,10 +11,11 @@
 mod common;
 
 use autosign_signing::{
-    Digest, Error, HashAlgorithm, Hashing, Ignore, Manifest, Policy, PortabilityFault, RelPath,
-    Resource, Serialization, SerializationMethod, hash, verify,
+    Digest, Error, HashAlgorithm, Hashing, Ignore, Manifest, Manner, Policy, PortabilityFault,
+    RelPath, Resource, Serialization, SerializationMethod, hash, publish, sign, signature_path,
+    verify,
 };
-use common::{Fixture, verifier};
+use common::{Fixture, signer, verifier};
 
 const PORTABLE: Hashing<'static> = Hashing {
     algorithm: HashAlgorithm::Sha256,
@@ -193,4 +194,64 @@ fn what_this_process_is_publishing_is_part_of_no_model_that_it_signs() {
     assert_eq!(difference.added[0].as_str(), own);
     std::fs::remove_file(fixture.model.join(&own)).unwrap();
     fixture.verify().unwrap();
+}
+
+/// Hears whether anything is hashed.
+struct Silence;
+
+impl autosign_signing::Progress for Silence {
+    fn advance(&self, _bytes: u64) -> std::ops::ControlFlow<()> {
+        panic!("something was hashed")
+    }
+}
+
+#[test]
+fn a_name_that_leaves_no_room_for_its_signature_is_told_before_hashing() {
+    let folder = tempfile::tempdir().unwrap();
+    let hashing = Hashing {
+        progress: &Silence,
+        ..Hashing::default()
+    };
+    for length in [251, 252, 255] {
+        let model = folder.path().join("n".repeat(length));
+        std::fs::write(&model, b"weights").unwrap();
+        let signature = signature_path(&model);
+        let unsigned = verify(
+            &model,
+            &signature,
+            &verifier("p256"),
+            &Policy::default(),
+            hashing,
+        );
+        assert!(matches!(unsigned, Err(Error::Unsigned { .. })), "{length}");
+        if length == 251 {
+            let signed = sign(
+                &model,
+                &signature,
+                &Ignore::git(),
+                &signer("p256.pem"),
+                Hashing::default(),
+            );
+            signed.unwrap();
+            continue;
+        }
+        let signed = sign(
+            &model,
+            &signature,
+            &Ignore::git(),
+            &signer("p256.pem"),
+            hashing,
+        );
+        let Err(Error::SignatureName {
+            length: found,
+            limit: 255,
+            ..
+        }) = signed
+        else {
+            panic!("{signed:?}")
+        };
+        assert_eq!(found, length + 4);
+        let published = publish(&signature, b"{}", Manner::Plain);
+        assert!(matches!(published, Err(Error::SignatureName { .. })));
+    }
 }

@@ -11,7 +11,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use autosign_signing::{Bundle, Difference, Digest, Error, GIT_PATHS, RelPath, Verifier, seal};
+use autosign_signing::{
+    Bundle, Difference, Digest, Error, GIT_PATHS, RelPath, Renamed, Verifier, seal,
+};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -94,6 +96,17 @@ fn difference(missing: &[&str], changed: &[&str], added: &[&str]) -> Difference 
         missing: names(missing),
         changed: names(changed),
         added: names(added),
+        renamed: Vec::new(),
+    }
+}
+
+fn renamed(signed_as: &str, name: &str) -> Difference {
+    Difference {
+        renamed: vec![Renamed {
+            signed_as: RelPath::parse(signed_as).unwrap(),
+            name: RelPath::parse(name).unwrap(),
+        }],
+        ..difference(&[signed_as], &[], &[name])
     }
 }
 
@@ -141,7 +154,7 @@ proptest! {
         prop_assert_eq!(differs(&fixture), difference(&[], &[], &[&other]));
 
         std::fs::rename(fixture.model.join(name), fixture.model.join(&other)).unwrap();
-        prop_assert_eq!(differs(&fixture), difference(&[name], &[], &[&other]));
+        prop_assert_eq!(differs(&fixture), renamed(name, &other));
 
         std::fs::remove_file(fixture.model.join(&other)).unwrap();
         prop_assert_eq!(differs(&fixture), difference(&[name], &[], &[]));
@@ -254,7 +267,7 @@ proptest! {
         let other = format!("{name}+");
         prop_assume!(!files.contains_key(&other) && !files.keys().any(|file| file.starts_with(&format!("{other}/"))));
         let named = |resources: &mut Vec<Value>| resources[at]["name"] = json!(other);
-        prop_assert_eq!(differs(forger.sign(named, Root::Kept)), difference(&[&other], &[], &[name]));
+        prop_assert_eq!(differs(forger.sign(named, Root::Kept)), renamed(&other, name));
 
         // With another digest.
         let changed = |resources: &mut Vec<Value>| resources[at]["digest"] = json!("00".repeat(32));

@@ -155,6 +155,8 @@ fn keys() {
         read_password(password.path()),
         Error::PasswordNotUtf8 { .. }
     );
+    let hidden = refused!(read_password("hunter2".as_ref()), Error::SecretFile { .. });
+    assert!(!hidden.contains("hunter2"), "{hidden}");
     let huge = tempfile::NamedTempFile::new().unwrap();
     huge.as_file().set_len(2 << 20).unwrap();
     refused!(KeySigner::read(huge.path(), None), Error::TooLarge { .. });

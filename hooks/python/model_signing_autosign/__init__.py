@@ -315,9 +315,9 @@ def verify(  # noqa: PLR0913 - every argument is a name
     Args:
         model: The file or directory.
         public_key: PEM file with the signer's public key.
-        identity: Who must have signed through Sigstore, an email address or a URI: exactly; or ``glob:`` and a
-            pattern, where ``*`` stands for anything but ``/`` and ``**`` for anything; or ``re:`` and a regular
-            expression for the whole of it.
+        identity: Who must have signed through Sigstore, an email address, a URI or a username (``NAME!DOMAIN``):
+            exactly; or ``glob:`` and a pattern, where ``*`` stands for anything but ``/`` and ``**`` for anything; or
+            ``re:`` and a regular expression for the whole of it.
         identity_provider: URL of the OIDC issuer that vouches for the identity.
         trust_config: ClientTrustConfig or trusted root of the Sigstore instance that is believed; None takes that of
             the environment.
@@ -415,7 +415,8 @@ def verify(  # noqa: PLR0913 - every argument is a name
             rules=rules,
         )
     message = "give public_key, or identity and identity_provider, or certificate_chain, or policy"
-    raise TypeError(message)
+    way = _core.way_to_verify(model, signature=signature)
+    raise TypeError(message if way is None else f"{message}; {way}")
 
 
 if not TYPE_CHECKING:  # a type checker would take every misspelt name for a str

@@ -22,7 +22,7 @@ def several(**arguments: Sequence[str | os.PathLike[str]] | None) -> None:
     """
     for name, paths in arguments.items():
         if isinstance(paths, str | bytes | os.PathLike):
-            message = f"{name} is a list of paths, such as [{paths!r}], not one"
+            message = f"{name} is a list of paths, such as ['a.pem'], not one"
             raise TypeError(message)
 
 

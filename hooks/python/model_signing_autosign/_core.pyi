@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn"]
+__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn", "way_to_verify", "without_secrets"]
 
 @final
 class Hashing:
@@ -119,7 +119,7 @@ class Session:
         Sign what is at `path` now, and return the path of the signature.
 
         Raises:
-            AutosignError: There is no signature.
+            SigningError: There is no signature, or not of what was there.
         """
     def status(self, /) -> Status:
         """
@@ -353,4 +353,14 @@ def verify_sigstore(model: str | PathLike[str], *, identity: str, identity_provi
 def warn(line: str) -> None:
     """
     Write a line to stderr, if the settings of this process want warnings.
+    """
+
+def way_to_verify(model: str | PathLike[str], *, signature: str | PathLike[str] | None = None) -> str | None:
+    """
+    Say how the signature of `model` is verified, as it says of itself; nothing where none can be read.
+    """
+
+def without_secrets(text: str) -> str:
+    """
+    `text` without private keys and tokens, to be repeated in a message.
     """

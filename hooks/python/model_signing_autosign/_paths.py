@@ -7,6 +7,8 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
+from model_signing_autosign import _core
+
 if TYPE_CHECKING:
     from typing import TypeAlias
 
@@ -27,5 +29,5 @@ def existing(path: PathLike) -> pathlib.Path:
     found = as_path(path)
     if not (found.is_file() or found.is_dir()):
         message = f"Cannot use '{found}' as file or directory. It is missing, a special file, or cannot be looked at."
-        raise ValueError(message)
+        raise ValueError(_core.without_secrets(message))
     return found

@@ -244,7 +244,7 @@ class Config:
     ) -> Self:
         if algorithm not in HASHES:
             message = f"Unsupported hashing method {algorithm}"
-            raise ValueError(message)
+            raise ValueError(_core.without_secrets(message))
         for what, number in (("Shard size", shard_size), ("Number of workers", max_workers)):
             if number is not None and number < 1:
                 message = f"{what} must be at least 1, got {number}"

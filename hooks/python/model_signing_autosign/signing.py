@@ -108,7 +108,7 @@ class Config:
         """
         if tool not in (None, MODEL_SIGNING_1):
             message = f"no tool {tool!r} is known, but {MODEL_SIGNING_1!r}"
-            raise ValueError(message)
+            raise ValueError(_core.without_secrets(message))
         self._compat = tool
         return self
 

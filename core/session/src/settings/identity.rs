@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A file with the OIDC identity token to sign with, read again for every certificate: what renews it may do so at any time.",
-        show: Show::Whole,
+        show: Show::SecretFile,
         read: |config, value| {
             value
                 .path()
@@ -66,7 +66,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A file with them instead, on one line or several, read again for every token. The better place: child processes inherit the environment.",
-        show: Show::Whole,
+        show: Show::SecretFile,
         read: |config, value| {
             value
                 .path()
@@ -114,7 +114,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A file whose first line is the client's secret.",
-        show: Show::Whole,
+        show: Show::SecretFile,
         read: |config, value| {
             value
                 .path()
@@ -182,7 +182,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: "MODEL_SIGNING_EXPECT_IDENTITY",
         values: "text, glob:PATTERN, or re:EXPRESSION",
         default: "",
-        about: "Sign as nobody else: the name that the certificate must have, an email address or URI. A token for anybody else is not sent.",
+        about: "Sign as nobody else: the name that the certificate must have, an email address, URI or username. A token for anybody else is not sent.",
         show: Show::Whole,
         read: |config, value| {
             // Kept even where it is wrong: then nothing is signed, and not by anybody.

@@ -2,7 +2,7 @@
 
 use super::Setting;
 use crate::Instance;
-use crate::show::Show;
+use crate::show::{Show, address};
 use crate::values::{duration, rate};
 
 pub(super) const ROWS: &[Setting] = &[
@@ -11,10 +11,12 @@ pub(super) const ROWS: &[Setting] = &[
         values: "production, staging, or the URL of a TUF repository",
         default: "production",
         about: "The Sigstore instance to sign with and to believe: a public one, or one that `model-signing trust add` was given.",
-        show: Show::Whole,
+        show: Show::Url,
         read: |config, value| {
-            config.keyless.instance = Instance::named(value.to_str()?)?;
-            Some(())
+            let name = value.to_str()?;
+            // Kept even where there is more than an address: then no other instance signs.
+            config.keyless.instance = Instance::named(name)?;
+            (address(name) == name).then_some(())
         },
     },
     Setting {
@@ -22,7 +24,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "The Sigstore instance to sign with and to believe instead: a ClientTrustConfig file, which holds its keys and its addresses.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             let path = value.path()?;
             let instance = &mut config.keyless.instance;
@@ -35,7 +37,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "The same in the two files that cosign has: its trusted_root.json, with the keys and certificates. Alone it can verify, and not sign.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             let path = value.path()?;
             let instance = &mut config.keyless.instance;
@@ -48,7 +50,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "And its signing_config.json, with the addresses.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             let path = value.path()?;
             let instance = &mut config.keyless.instance;
@@ -135,7 +137,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "$SSL_CERT_FILE",
         about: "PEM file with the CA certificates that the services' TLS certificates must come from, instead of those of the web. $REQUESTS_CA_BUNDLE is read, too; of these two what is not there is passed over.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             value
                 .path()

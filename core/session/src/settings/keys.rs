@@ -28,9 +28,9 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_PRIVATE_KEY",
-        values: "path, or pkcs11: URI",
+        values: "path, PEM text, or pkcs11: URI",
         default: "",
-        about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8; or one that stays on its PKCS#11 token (RFC 7512), such as pkcs11:token=NAME;object=KEY?module-path=/PATH/MODULE.so&pin-source=file:/PATH/PIN. Child processes inherit a pin-value, pin-source hides the PIN in a file.",
+        about: "The key to sign with: PEM, ECDSA on P-256, P-384 or P-521, SEC 1 or PKCS#8; or one that stays on its PKCS#11 token (RFC 7512), such as pkcs11:token=NAME;object=KEY?module-path=/PATH/MODULE.so&pin-source=file:/PATH/PIN. A file is the better place for a key, as pin-source is for a PIN: child processes inherit PEM text, and a pin-value.",
         show: Show::Key,
         read: |config, value| {
             // Kept even where it is wrong: then nobody else signs.
@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "The X.509 certificate for that key, PEM: key usage digitalSignature, extended key usage codeSigning.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| value.path().map(|path| config.certificate = Some(path)),
     },
     Setting {
@@ -51,11 +51,11 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "Certificates of its issuers, which signatures carry along: PEM, any number in the file.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             value
                 .path()
-                .map(|path| config.certificate_chain = Some(path))
+                .map(|path| config.certificate_chain = vec![path])
         },
     },
     Setting {
@@ -65,7 +65,7 @@ pub(super) const ROWS: &[Setting] = &[
         about: "Opens an encrypted key. A file is the better place: child processes inherit the environment.",
         show: Show::Hidden,
         read: |config, value| {
-            config.password = Some(Zeroizing::new(value.to_str()?.to_owned()));
+            config.password = Some(Zeroizing::new(value.to_str()?.as_bytes().to_vec()));
             Some(())
         },
     },
@@ -74,7 +74,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A file whose first line opens an encrypted key. Read when the key is.",
-        show: Show::Whole,
+        show: Show::SecretFile,
         read: |config, value| value.path().map(|path| config.password_file = Some(path)),
     },
 ];

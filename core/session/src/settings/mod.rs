@@ -6,7 +6,7 @@ mod keys;
 mod saving;
 mod seeing;
 
-use std::ffi::OsStr;
+use autosign_signing::is_secret;
 
 use crate::show::{Show, uri_shown};
 use crate::{Config, Value};
@@ -33,7 +33,7 @@ pub struct Setting {
 impl Setting {
     /// `value` as it may be shown.
     #[must_use]
-    pub fn shown(&self, value: &OsStr) -> String {
+    pub fn shown(&self, value: &Value) -> String {
         self.show.of(value)
     }
 
@@ -42,11 +42,15 @@ impl Setting {
         self.show == Show::Hidden
     }
 
-    /// Whether `text` has a PIN in it.
-    pub(crate) fn has_pin(&self, text: &str) -> bool {
-        self.show == Show::Key
+    /// Which secret is in `text`, if any: what must be in no file that others read.
+    pub(crate) fn secret_in(&self, text: &str) -> Option<&'static str> {
+        if is_secret(text) {
+            return Some("a private key or a token, which belongs into a file of its own");
+        }
+        let pin = self.show == Show::Key
             && uri_shown(text).is_some()
-            && text.to_ascii_lowercase().contains("pin-value")
+            && text.to_ascii_lowercase().contains("pin-value");
+        pin.then_some("a PIN, which belongs into a file of its own: pin-source names it")
     }
 }
 

@@ -176,12 +176,12 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path, or off",
         default: "$XDG_STATE_HOME/model-signing/spool",
         about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             config.spool = if value.text() == "off" {
                 None
             } else {
-                Some(value.path()?)
+                Some(value.path().filter(|_| !value.was_secret)?)
             };
             Some(())
         },

@@ -37,12 +37,12 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path, or - for stdout",
         default: "",
         about: "File that every event is appended to, whatever the log level is, one JSON object a line ([fields](events.md)).",
-        show: Show::Whole,
+        show: Show::Path,
         read: |config, value| {
             config.events = Some(if value.text() == "-" {
                 Sink::Stdout
             } else {
-                Sink::File(value.path()?)
+                Sink::File(value.path().filter(|_| !value.was_secret)?)
             });
             Some(())
         },
@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Setting] = &[
         values: "path",
         default: "",
         about: "A configuration file (see below) that goes before those in their usual places.",
-        show: Show::Whole,
+        show: Show::Path,
         read: |_, value| value.path().map(drop),
     },
 ];

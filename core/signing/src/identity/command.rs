@@ -28,11 +28,12 @@ const MAX_REASON: usize = 512;
 /// A process that the kernel holds may outlive SIGKILL; so many glances later it is left to itself.
 const LAST_GLANCES: u32 = 25;
 /// Settings of ours that are no business of another program.
-const SECRETS: [&str; 4] = [
+const SECRETS: [&str; 5] = [
     "MODEL_SIGNING_IDENTITY_TOKEN",
     "MODEL_SIGNING_IDENTITY_TOKEN_HEADERS",
     "MODEL_SIGNING_IDENTITY_TOKEN_URL",
     "MODEL_SIGNING_PASSWORD",
+    "MODEL_SIGNING_PRIVATE_KEY",
 ];
 
 /// A program and its arguments, run without a shell. It prints a JWT, or a JSON object with one in `token`, and finds the

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{Detection, IdentityToken, MAX_BYTES, Surroundings, TokenSource};
-use crate::bundle::read_capped;
-use crate::{Deadline, Error};
+use crate::redacted::as_far_as_there;
+use crate::{Deadline, Error, signer};
 
 /// The file, read again each time.
 pub struct TokenFile(PathBuf);
@@ -25,7 +25,7 @@ impl TokenSource for TokenFile {
     }
 
     fn detect(&self, _: &Surroundings) -> Detection {
-        Detection::Here(format!("{:?} is set", self.0))
+        Detection::Here(format!("{:?} is set", as_far_as_there(&self.0)))
     }
 
     fn fetch(&self, _: &Surroundings, _: &str, _: Deadline) -> Result<IdentityToken, Error> {
@@ -41,10 +41,12 @@ pub(super) fn read_token(path: &Path) -> Result<IdentityToken, Error> {
 /// The text in the file at `path`, at most 64 KiB.
 pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
-    let bytes = read_capped(path, "token", limit).map_err(|error| Error::Token {
-        reason: error.to_string(),
+    let bytes = signer::read_secret(path, "token", limit).map_err(|error| Error::Token {
+        reason: match &error {
+            Error::SecretFile { .. } => format!("{error}; {}", error.hint()),
+            _ => error.to_string(),
+        },
     })?;
-    let bytes = Zeroizing::new(bytes);
     let text = str::from_utf8(&bytes).map_err(|_| Error::Token {
         reason: "it is not text".to_owned(),
     });

@@ -14,7 +14,7 @@ use ureq::{Agent, Body, RequestBuilder};
 use zeroize::Zeroizing;
 
 use crate::bundle::read_capped;
-use crate::redacted::redacted;
+use crate::redacted::{redacted, url_shown};
 use crate::{Error, random};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -489,7 +489,7 @@ fn has_user(url: &str) -> bool {
 }
 
 fn without_query(url: &str) -> String {
-    url.split(['?', '#']).next().unwrap_or_default().to_owned()
+    url_shown(url.split(['?', '#']).next().unwrap_or_default())
 }
 
 fn is_transient(error: &ureq::Error) -> bool {

@@ -1,5 +1,6 @@
 //! Method `key`: ECDSA on P-256, P-384 or P-521 with a PEM private key (FIPS 186-5, SEC 1, RFC 5958).
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::{PrivateKey, Signer};
 use crate::bundle::{Signatory, read_capped};
+use crate::redacted::{as_far_as_there, is_secret};
 use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block, pem_text};
 use crate::{Bundle, Envelope, Error, Statement};
 
@@ -37,11 +39,15 @@ pub struct KeySigner {
 }
 
 impl KeySigner {
-    /// Reads the PEM file at `path`; `password` opens an encrypted key.
+    /// Reads the PEM file at `path`; `password` opens an encrypted key. Where a key stands in the place of the path, it is
+    /// that key.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::At`] round every error of [`KeySigner::from_pem`].
+    /// Those of [`KeySigner::from_pem`]. For a file [`Error::Io`], and [`Error::At`] round them.
     pub fn read(path: &Path, password: Option<&[u8]>) -> Result<Self, Error> {
+        if let Some(text) = key_text(path.as_os_str()) {
+            return Self::from_pem(text.as_bytes(), password);
+        }
         let pem = Zeroizing::new(read_capped(path, "key", MAX_KEY_BYTES)?);
         Self::from_pem(&pem, password).map_err(Error::at(path))
     }
@@ -78,6 +84,21 @@ impl KeySigner {
         let verifier = KeyVerifier::from_der(public.as_ref())?;
         Ok(Self { pair, verifier })
     }
+
+    /// What names the key and tells nothing of it: the SHA-256 of its public key in PEM form, hex, as its signatures have it.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        self.verifier.hint()
+    }
+}
+
+/// The PEM text in `value`, if that is a key and no path; its line ends may be escaped, as they are in some files of
+/// variables.
+#[must_use]
+pub fn key_text(value: &OsStr) -> Option<Zeroizing<String>> {
+    let text = value.to_str()?;
+    let is_key = text.contains("-----BEGIN ") || is_secret(text);
+    is_key.then(|| Zeroizing::new(text.replace("\\n", "\n")))
 }
 
 /// Whether trying a password takes no more than seconds, and no more memory than there is.
@@ -130,9 +151,9 @@ pub fn generate_key() -> Result<(Zeroizing<String>, String), Error> {
 /// The first line of the file at `path`, without its end: a key's password.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::TooLarge`] beyond 1 MiB, [`Error::PasswordNotUtf8`].
+/// [`Error::SecretFile`], [`Error::TooLarge`] beyond 1 MiB, [`Error::PasswordNotUtf8`].
 pub fn read_password(path: &Path) -> Result<Zeroizing<String>, Error> {
-    let bytes = Zeroizing::new(read_capped(path, "password", MAX_KEY_BYTES)?);
+    let bytes = read_secret(path, "password", MAX_KEY_BYTES)?;
     let line = bytes
         .split(|&byte| byte == b'\n')
         .next()
@@ -140,6 +161,24 @@ pub fn read_password(path: &Path) -> Result<Zeroizing<String>, Error> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = str::from_utf8(line).map_err(|_| Error::PasswordNotUtf8 { path: path.into() })?;
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// The bytes of a file that holds a secret. Where there is none, what should be its path may be the secret itself, and is
+/// shown only [as far as it is there](as_far_as_there).
+pub(crate) fn read_secret(
+    path: &Path,
+    what: &'static str,
+    limit: u64,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let bytes = read_capped(path, what, limit).map_err(|error| match error {
+        Error::Io { source, .. } => Error::SecretFile {
+            what,
+            path: as_far_as_there(path),
+            source,
+        },
+        other => other,
+    });
+    Ok(Zeroizing::new(bytes?))
 }
 
 impl PrivateKey for KeySigner {

@@ -20,11 +20,12 @@ use x509_cert::spki::{AlgorithmIdentifier, SubjectPublicKeyInfoOwned};
 use super::rate::Bucket;
 use super::{Rate, Signer};
 use crate::bundle::Signatory;
+use crate::certified::certified;
 use crate::identity::{Issuer, known};
 use crate::services::{
     Connection, Http, configured_issuers, log_entry, request_certificate, request_timestamp,
 };
-use crate::verifier::{KeylessVerifier, Verifier, certified, pem_text};
+use crate::verifier::{KeylessVerifier, Verifier, pem_text};
 use crate::{
     Bundle, Deadline, Envelope, Error, Guard, IdentityToken, Sources, Statement, TrustConfig,
 };

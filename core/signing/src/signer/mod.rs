@@ -9,7 +9,8 @@ mod rate;
 mod timestamped;
 
 pub use certificate::CertificateSigner;
-pub use key::{KeySigner, generate_key, read_password};
+pub(crate) use key::read_secret;
+pub use key::{KeySigner, generate_key, key_text, read_password};
 pub use keyless::{AUDIENCE, Introduction, KeylessSigner};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Fault, Pkcs11Look, Pkcs11Signer, Pkcs11Uri};

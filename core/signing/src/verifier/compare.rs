@@ -1,18 +1,17 @@
 //! A verified manifest against the files on disk.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::VerifiedManifest;
-use crate::hashing::{Part, hash_parts};
+use super::{Difference, Renamed, VerifiedManifest};
+use crate::hashing::{Part, hash_parts, parts};
 use crate::model::{Model, ModelFile, Side};
 use crate::{
-    Error, Freshness, Hashing, Ignore, RelPath, Resource, SerializationMethod, Symlinks, index,
-    portable,
+    Error, Freshness, Hashing, Ignore, RelPath, Resource, ResourceDigest, SerializationMethod,
+    Symlinks, index, portable,
 };
 
-/// Names listed in full in a message; more are counted.
-const NAMES_SHOWN: usize = 10;
+/// So many of the added files are looked at to see whether one was renamed.
+const RENAMED_SOUGHT: usize = 100;
 
 /// Which unsigned files a verifier tolerates.
 #[derive(Clone, Debug)]
@@ -52,40 +51,6 @@ impl Default for Policy {
             portable: false,
             symlinks: None,
         }
-    }
-}
-
-/// How the files on disk differ from those signed, each list sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// Signed, but not there.
-    pub missing: Vec<RelPath>,
-    /// There, with other content.
-    pub changed: Vec<RelPath>,
-    /// There, but not signed.
-    pub added: Vec<RelPath>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the model is not the one that was signed")?;
-        for (what, names) in [
-            ("changed", &self.changed),
-            ("missing", &self.missing),
-            ("added", &self.added),
-        ] {
-            let Some((first, rest)) = names.split_first() else {
-                continue;
-            };
-            write!(f, "; {what}: {:?}", first.as_str())?;
-            for name in rest.iter().take(NAMES_SHOWN - 1) {
-                write!(f, ", {:?}", name.as_str())?;
-            }
-            if names.len() > NAMES_SHOWN {
-                write!(f, " and {} more", names.len() - NAMES_SHOWN)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -210,6 +175,7 @@ impl VerifiedManifest {
         if difference != Difference::default() {
             difference.changed.sort_unstable();
             difference.changed.dedup(); // a file whose shards differ is one
+            difference.renamed = self.renamed(&model, &signed, &difference.added, hashing);
             return Err(Error::Differs(difference));
         }
         index::follow(self.manifest(), &model)?;
@@ -251,6 +217,53 @@ impl VerifiedManifest {
             }
         }
         Ok(model)
+    }
+
+    /// The `missing` files whose content is there in one that was `added`.
+    fn renamed(
+        &self,
+        model: &Model,
+        missing: &[Signed<'_>],
+        added: &[RelPath],
+        hashing: Hashing<'_>,
+    ) -> Vec<Renamed> {
+        let missing: Vec<_> = missing.iter().filter(|one| !one.found).collect();
+        let added = added.iter().take(RENAMED_SOUGHT);
+        let added = added.filter_map(|name| model.files().iter().find(|file| file.name == *name));
+        let added: Vec<_> = added.cloned().collect();
+        if missing.is_empty() || added.is_empty() {
+            return Vec::new();
+        }
+        let serialization = self.manifest().serialization();
+        // What cannot be read explains nothing.
+        let Ok(parts) = parts(&added, serialization.method) else {
+            return Vec::new();
+        };
+        let Ok(digests) = hash_parts(model, &parts, serialization.algorithm, hashing) else {
+            return Vec::new();
+        };
+        let found: Vec<_> = parts.iter().zip(digests).collect();
+        let mut found: Vec<_> = found
+            .chunk_by(|a, b| a.0.file.name == b.0.file.name)
+            .collect();
+        let mut renamed = Vec::new();
+        for one in missing {
+            let is_it = |file: &&[(&Part<'_>, ResourceDigest)]| {
+                let digests = file.iter().map(|(part, digest)| (part.shard, digest));
+                let signed = one.resources.iter();
+                digests.eq(signed.map(|resource| (resource.shard, &resource.digest)))
+            };
+            let Some(at) = found.iter().position(is_it) else {
+                continue;
+            };
+            if let Some((part, _)) = found.swap_remove(at).first() {
+                renamed.push(Renamed {
+                    signed_as: one.name.clone(),
+                    name: part.file.name.clone(),
+                });
+            }
+        }
+        renamed
     }
 
     /// The resources by name, those of one file together and in the order of the file.

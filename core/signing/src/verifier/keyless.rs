@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use der::Decode;
 use sigstore_trust_root::TrustedRoot;
-use sigstore_verify::crypto::x509::parse_certificate_info;
 use sigstore_verify::types::bundle::{
     CertificateContent, MediaType, Rfc3161Timestamp, SignatureContent, TimestampVerificationData,
     VerificationMaterial, VerificationMaterialContent,
@@ -18,6 +17,7 @@ use x509_cert::Certificate;
 
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
 use crate::bundle::{Method, Signatory};
+use crate::certified::certified;
 use crate::envelope::IN_TOTO;
 use crate::pattern::Pattern;
 use crate::{Bundle, Digest, Error, Statement, TrustConfig};
@@ -34,7 +34,7 @@ pub struct ExpectedSigner {
 }
 
 impl ExpectedSigner {
-    /// `identity` is the certificate's subject alternative name (an email address or a URI), or `glob:` and a pattern in
+    /// `identity` is the certificate's subject alternative name (an email address, a URI, or a username such as `trainer!example.com`), or `glob:` and a pattern in
     /// which `*` stands for anything but `/` and `**` for anything, or `re:` and a regular expression for the whole of
     /// it. `provider` is the URL of the OIDC issuer, exactly.
     ///
@@ -71,8 +71,12 @@ impl ExpectedSigner {
         self
     }
 
-    fn check(&self, signer: &VerificationResult) -> Result<(), Error> {
-        let (identity, provider) = names(signer);
+    fn check(
+        &self,
+        signer: &VerificationResult,
+        identity: &str,
+        provider: &str,
+    ) -> Result<(), Error> {
         if !self.identity.matches(identity) || self.provider != provider {
             return Err(Error::Identity {
                 expected: shown(self.identity.text(), &self.provider),
@@ -217,8 +221,12 @@ impl Verifier for KeylessVerifier {
         for entry in &bundle.verification_material.tlog_entries {
             // They look for a v2 log by its checkpoint alone.
             if !self.root.tlogs.iter().any(|log| log.log_id == entry.log_id) {
-                return Err(Error::LogEntry {
-                    reason: "its log is not in the trusted root".to_owned(),
+                return Err(match self.expected {
+                    Some(_) => Error::OtherInstance,
+                    // It was signed a moment ago, at the instance that is believed.
+                    None => Error::LogEntry {
+                        reason: "its log is not in the trusted root".to_owned(),
+                    },
                 });
             }
         }
@@ -232,17 +240,15 @@ impl Verifier for KeylessVerifier {
                 reason: "not all of it was proven".to_owned(),
             });
         }
+        // The crates know email addresses and URIs alone, and take the first of several names.
+        let (identity, provider) = certified(certificate)?;
         if let Some(expected) = &self.expected {
-            expected.check(&signer)?;
+            expected.check(&signer, &identity, &provider)?;
         }
         if format == Format::Legacy && !self.legacy {
             return Err(Error::LegacyFormat);
         }
-        let (identity, provider) = names(&signer);
-        let signed_by = SignedBy::Identity {
-            identity: identity.to_owned(),
-            provider: provider.to_owned(),
-        };
+        let signed_by = SignedBy::Identity { identity, provider };
         Ok(VerifiedManifest {
             statement,
             signer: signed_by.to_string(),
@@ -252,19 +258,6 @@ impl Verifier for KeylessVerifier {
             payload,
         })
     }
-}
-
-/// Whom the certificate `der` names, and the provider that vouched for it. Proves nothing.
-pub(crate) fn certified(der: &[u8]) -> Result<(String, String), Error> {
-    let info = parse_certificate_info(&DerCertificate::from_bytes(der));
-    let info = info.map_err(|error| Error::Certificate {
-        reason: error.to_string(),
-    })?;
-    let identity = info.identity.map(|identity| identity.as_str().to_owned());
-    Ok((
-        identity.unwrap_or_default(),
-        info.issuer.unwrap_or_default(),
-    ))
 }
 
 /// The earliest proven time, which is the log's where the log dates entries.
@@ -279,11 +272,6 @@ fn judged_at(signer: &VerificationResult) -> Option<JudgedAt> {
         (Some(time), Some(logged)) if time < logged => Some(JudgedAt::Timestamp(time.into())),
         (_, logged) => logged.map(|time| JudgedAt::Log(time.into())),
     }
-}
-
-fn names(signer: &VerificationResult) -> (&str, &str) {
-    let identity = signer.identity().map_or("", |identity| identity.as_str());
-    (identity, signer.issuer().unwrap_or_default())
 }
 
 /// Both texts come from a certificate: control characters are escaped.

@@ -4,6 +4,7 @@
 
 mod certificate;
 mod compare;
+mod difference;
 mod format;
 mod key;
 mod keyless;
@@ -13,11 +14,11 @@ mod signed_by;
 mod timestamp;
 
 pub use certificate::CertificateVerifier;
-pub use compare::{Difference, Policy, VerifiedModel};
+pub use compare::{Policy, VerifiedModel};
+pub use difference::{Difference, Renamed};
 pub use format::Format;
 pub use key::KeyVerifier;
 pub(crate) use key::{MAX_KEY_BYTES, pem_block, pem_text};
-pub(crate) use keyless::certified;
 pub use keyless::{ExpectedSigner, KeylessVerifier};
 pub use signed_by::SignedBy;
 pub use timestamp::JudgedAt;
