@@ -85,7 +85,8 @@ bench: $(ENV)/.wheel $(UPSTREAM)/.installed
 bench-smoke: $(ENV)/.wheel $(UPSTREAM)/.installed $(RUST)/.installed
 	for bench in benches/*.py; do $(ENV)/bin/python $$bench --smoke || exit; done
 	cargo test --quiet --package autosign-signing --bench million -- --smoke
-	LIBTORCH=$(abspath $(RUST)/libtorch) cargo test --quiet --package autosign-hooks --features safetensors,tch --bench save -- --smoke
+	LIBTORCH=$(abspath $(RUST)/libtorch) LD_LIBRARY_PATH=$(abspath $(RUST)/torch/torch/lib) \
+		cargo test --quiet --package autosign-hooks --features safetensors,tch --bench save -- --smoke
 
 fix:
 	cargo fmt --all

@@ -239,4 +239,8 @@ def annotations_of() -> Callable[[Path], dict[str, Any]]:
 
 
 def signature_of(model: Path) -> Path:
-    return model / "model.sig" if model.is_dir() else model.with_name(f"{model.name}.sig")
+    if model.is_dir():
+        return model / "model.sig"
+    beside = model.with_name(f"{model.name}.sig")
+    hidden = model.parent / ".signatures/files" / beside.name
+    return hidden if hidden.exists() else beside

@@ -12,6 +12,9 @@ import datasets
 import gguf
 import model_signing_autosign
 import numpy as np
+import pandas
+import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -78,7 +81,7 @@ def test_same_files_without_us(tmp_path: Path, signatures: Callable[[], list[str
         data.save_to_disk(dataset_dict_path=tmp_path / folder, num_shards={"train": 2, "test": 1})
         data["train"].to_parquet(tmp_path / f"{folder}.parquet")
         model_signing_autosign.disable()
-    assert signatures() == ["with.parquet.sig", "with/model.sig"]
+    assert signatures() == [".signatures/files/with.parquet.sig", "with/model.sig"]
     assert contents(tmp_path / "with") == contents(tmp_path / "without")
     assert (tmp_path / "with.parquet").read_bytes() == (tmp_path / "without.parquet").read_bytes()
 
@@ -106,7 +109,25 @@ def test_parquet(tmp_path: Path, is_signed: Callable[[Path], bool], signatures: 
         rows().to_parquet(file)
     rows().to_iterable_dataset().to_parquet(tmp_path / "z.parquet")
     assert Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache")).to_dict() == rows().to_dict()
-    assert signatures() == ["x.parquet.sig", "z.parquet.sig"]
+    assert signatures() == [".signatures/files/x.parquet.sig", ".signatures/files/z.parquet.sig"]
+
+
+def test_readers_of_a_folder_find_data_alone(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
+    folder, cache = tmp_path / "data", str(tmp_path / "cache")
+    folder.mkdir()
+    for name in ("a", "b"):
+        rows().to_parquet(folder / f"{name}.parquet")
+        assert is_signed(folder / f"{name}.parquet")
+    every = str(folder / "*")
+    for read in (
+        datasets.load_dataset(str(folder), cache_dir=cache),
+        datasets.load_dataset("parquet", data_dir=str(folder), cache_dir=cache),
+        datasets.load_dataset("parquet", data_files=every, cache_dir=cache),
+    ):
+        assert read["train"].num_rows == 40
+    assert len(pandas.read_parquet(folder)) == 40
+    assert pyarrow.dataset.dataset(folder).count_rows() == 40
+    assert pyarrow.parquet.read_table(folder).num_rows == 40
 
 
 def test_other_formats_and_places(

@@ -156,3 +156,29 @@ def test_every_command_finds_it(
             [COMMAND, *command], env=settings, capture_output=True, text=True, check=False, cwd=tmp_path
         )
         assert said in ran.stdout, (command, ran)
+
+
+def test_a_copy_has_its_own(train: Callable[..., list[str]], tmp_path: Path, keys: Keys) -> None:
+    files = train("save('a.pt'); shutil.copyfile('a.pt', 'best.pt'); signed()")
+    assert files == [hidden("a.pt"), hidden("best.pt"), "a.pt", "best.pt"]
+    assert verifies(tmp_path / "runs/best.pt", keys)
+
+
+@pytest.mark.parametrize("flushed", ["pass", "signed()"])
+def test_a_folder_can_be_removed(train: Callable[..., list[str]], tmp_path: Path, flushed: str) -> None:
+    script = f"""
+for step in range(20):
+    os.mkdir("1"), os.mkdir("2"), os.mkdir("3")
+    save("1/a.pt"), save("2/a.pt"), save("3/a.pt")
+    {flushed}
+    os.remove("1/a.pt")
+    os.rmdir("1")
+    shutil.rmtree("2")
+    for name in os.listdir("3"):
+        if name.endswith(".pt"):
+            os.remove("3/" + name)
+    os.rmdir("3")
+signed()
+"""
+    assert train(script) == []
+    assert os.listdir(tmp_path / "runs") == []

@@ -34,8 +34,8 @@ pub(crate) enum Verify {
 struct Model {
     /// The file or folder to verify.
     model: PathBuf,
-    /// The signature. Default: model.sig in the working directory if there is one, else NAME.sig beside a file and
-    /// model.sig inside a folder.
+    /// The signature. Default: model.sig in the working directory if there is one, else NAME.sig beside a file or in
+    /// .signatures/files there, and model.sig inside a folder.
     #[arg(long, value_name = "PATH")]
     signature: Option<PathBuf>,
     #[command(flatten)]
@@ -109,7 +109,7 @@ pub(crate) struct ByPolicy {
     /// The policy, a TOML file.
     #[arg(long, value_name = "PATH")]
     policy: PathBuf,
-    /// The signature. Default: NAME.sig beside a file and model.sig inside a folder.
+    /// The signature. Default: NAME.sig beside a file or in .signatures/files there, and model.sig inside a folder.
     #[arg(long, value_name = "PATH")]
     signature: Option<PathBuf>,
     /// Use no network. Without this, trust that is older than a day is fetched first.

@@ -139,8 +139,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `MODEL_SIGNING_SETTLE`
     pub settle: Duration,
-    /// Where the signatures of files go.
-    pub placement: Placement,
+    /// Where the signatures of files go; nothing where that depends on who saves them.
+    pub placement: Option<Placement>,
     /// `MODEL_SIGNING_LOG_LEVEL`
     pub log_level: LogLevel,
     /// `MODEL_SIGNING_LOG_FORMAT`
@@ -192,7 +192,7 @@ impl Config {
             ),
             drain_timeout: Duration::from_secs(120),
             settle: Duration::from_secs(2),
-            placement: Placement::default(),
+            placement: None,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             events: None,
@@ -248,6 +248,16 @@ impl Config {
     #[must_use]
     pub fn saves_wait(&self) -> bool {
         self.mode == Mode::Inline || self.on_error == OnError::Raise
+    }
+
+    /// Where the signature of a file goes that `framework` saves.
+    #[must_use]
+    pub fn placement_for(&self, framework: &str) -> Placement {
+        self.placement.unwrap_or(match framework {
+            // Its readers, and those of the files it writes, take every file of a folder for data.
+            "datasets" => Placement::Hidden,
+            _ => Placement::Beside,
+        })
     }
 
     /// Who is to sign, as one text: a spooled checkpoint is signed by nobody else. Nothing where nobody is named.

@@ -259,7 +259,10 @@ impl Session {
             Extent::All | Extent::Group(_) => observed,
         };
         let checkpoint = match observed {
-            Ok(checkpoint) => checkpoint.at_step(step).placed(self.config.placement),
+            Ok(checkpoint) => {
+                let placement = self.config.placement_for(framework);
+                checkpoint.at_step(step).placed(placement)
+            }
             Err(error) if by_hand || (self.config.on_error == OnError::Raise && root.exists()) => {
                 return Err(error);
             }
@@ -303,7 +306,7 @@ impl Session {
     pub fn begins(&self, root: &Path) {
         if self.config.mode != Mode::Disabled {
             self.queue.begins(root);
-            if self.config.placement == Placement::Hidden && !root.is_dir() {
+            if self.config.placement == Some(Placement::Hidden) && !root.is_dir() {
                 // Where it cannot be made now, it is tried again for the signature.
                 let _ = prepare_hidden(root);
             }
@@ -312,7 +315,7 @@ impl Session {
 
     /// What was about to be saved at `root` gets no signature of a file.
     fn unprepare(&self, root: &Path) {
-        if self.config.placement == Placement::Hidden {
+        if self.config.placement == Some(Placement::Hidden) {
             unprepare_hidden(root);
         }
     }

@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{Digest, hidden_folders, read_signature, retract, tidy_hidden};
+use autosign_signing::{
+    Digest, hidden_folders, read_signature, retract, tidy_hidden, unprepare_hidden,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::folder_times::FolderTimes;
@@ -397,6 +399,8 @@ impl Queue {
             for signature in &listed {
                 remove(signature);
             }
+            // Made when a save began, for a signature that never came.
+            unprepare_hidden(&hidden);
         }
     }
 }

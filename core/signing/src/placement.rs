@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,11 @@ pub(crate) fn open_for(folder: &Path) -> Result<OwnedFd, Errno> {
     let Some(holder) = holder(folder) else {
         return open(folder);
     };
-    match open(folder) {
+    // No link is followed: whoever may put one there does not say where this user's files go.
+    let hidden = HIDDEN.iter().try_fold(open(holder)?, |folder, name| {
+        rustix::fs::openat(folder, *name, FOLDER, Mode::empty())
+    });
+    match hidden {
         Err(Errno::NOENT) => make(holder),
         other => other,
     }
@@ -122,12 +126,7 @@ fn open(folder: &Path) -> Result<OwnedFd, Errno> {
     } else {
         folder
     };
-    let link = rustix::fs::OFlags::NOFOLLOW;
-    let flags = if holder(folder).is_some() {
-        FOLDER
-    } else {
-        FOLDER.difference(link)
-    };
+    let flags = FOLDER.difference(OFlags::NOFOLLOW);
     rustix::fs::open(folder, flags, Mode::empty())
 }
 
@@ -192,5 +191,51 @@ fn tidy(holder: &Path) {
     // One that is not empty stays.
     if remove(&both).is_ok() && remove(Path::new(first)).is_ok() {
         set_times(&outermost, &times, |time| time);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::{Manner, publish};
+
+    const SIGNATURE: &[u8] = br#"{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}"#;
+
+    #[test]
+    fn a_hidden_signature_goes_through_no_link() {
+        let [folder, elsewhere] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let model = folder.path().join("a.pt");
+        std::fs::write(&model, b"weights").unwrap();
+        let signature = Placement::Hidden.signature_of(&model);
+        std::fs::create_dir(elsewhere.path().join("files")).unwrap();
+        symlink(elsewhere.path(), folder.path().join(".signatures")).unwrap();
+        assert!(prepare_hidden(&model).is_err());
+        assert!(publish(&signature, SIGNATURE, Manner::With(&model)).is_err());
+        let inside = std::fs::read_dir(elsewhere.path().join("files")).unwrap();
+        assert_eq!(inside.count(), 0);
+    }
+
+    #[test]
+    fn a_folder_keeps_its_time_when_hidden_signatures_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("a.pt");
+        std::fs::write(&model, b"weights").unwrap();
+        let time = || folder.path().metadata().unwrap().modified().unwrap();
+        let before = time();
+        let signature = Placement::Hidden.signature_of(&model);
+        publish(&signature, SIGNATURE, Manner::With(&model)).unwrap();
+        assert_eq!(find_signature(&model), signature);
+        let hidden = folder.path().join(".signatures");
+        assert!(hidden.metadata().unwrap().modified().unwrap() < before);
+        tidy_hidden(&signature);
+        assert!(signature.exists(), "it is not empty");
+        let (placement, bytes) = take_back_all(&model).unwrap();
+        assert_eq!((placement, &*bytes), (Placement::Hidden, SIGNATURE));
+        tidy_hidden(&signature);
+        assert!(!hidden.exists());
+        assert_eq!(time(), before);
     }
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::Error;
 use crate::bundle::{MAX_BYTES, read_capped};
-use crate::placement::open_for;
+use crate::placement::{open_for, tidy_hidden};
 use crate::placing::{New, set_times};
 
 /// Stands at the head of every bundle of every version.
@@ -75,7 +75,9 @@ pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, 
         bytes,
         manner,
     };
-    let placed = new.place(name).map_err(Error::io("write", path))?;
+    // Where nothing came into a hidden folder, none is left behind: the folder around it may be about to be removed.
+    let placed = new.place(name).inspect_err(|_| tidy_hidden(path));
+    let placed = placed.map_err(Error::io("write", path))?;
     // Not every file system can sync a folder; the content itself is synced.
     let _ = rustix::fs::fsync(&folder);
     if let Manner::With(_) = manner {

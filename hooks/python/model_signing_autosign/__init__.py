@@ -332,7 +332,7 @@ def verify(  # noqa: PLR0913 - every argument is a name
         at: When certificates must be valid, where no timestamp says when the signature was made; None for now.
         policy: TOML file that says who may sign which models, and which of theirs is wanted; with it goes ``signature``
             alone. All that is there must be signed then, but for git's own files.
-        signature: Where the signature is; None for the place where `sign` puts it.
+        signature: Where the signature is; None for the place where `sign` puts it, or a save.
         expect_name: The name that the signer must have given the model, the last part of the path that was signed.
         run: The training that must have saved it, as MODEL_SIGNING_RUN named it.
         min_step: The least step of its training at which it must have been saved.

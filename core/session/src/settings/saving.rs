@@ -110,14 +110,15 @@ pub(super) const ROWS: &[Setting] = &[
     },
     Setting {
         variable: "MODEL_SIGNING_SIGNATURE",
-        values: "beside, hidden",
-        default: "beside",
-        about: "Where the signature of a file goes: `NAME.sig` beside it, or `.signatures/files/NAME.sig`, for scripts that resume from whatever is the newest file of a folder. Verifying finds both. That of a folder is `model.sig` in it.",
+        values: "auto, beside, hidden",
+        default: "auto",
+        about: "Where the signature of a file goes: `NAME.sig` beside it, or `.signatures/files/NAME.sig`, for scripts that resume from whatever is the newest file of a folder. `auto` is beside, but hidden for datasets, whose readers take every file of a folder for data. Verifying finds both. That of a folder is `model.sig` in it.",
         show: Show::Whole,
         read: |config, value| {
             config.placement = match value.to_str()? {
-                "beside" => Placement::Beside,
-                "hidden" => Placement::Hidden,
+                "auto" => None,
+                "beside" => Some(Placement::Beside),
+                "hidden" => Some(Placement::Hidden),
                 _ => return None,
             };
             Some(())
