@@ -109,6 +109,11 @@ impl Spool {
         &self.folder
     }
 
+    /// Whether anything is in it, or could be put there.
+    pub(crate) fn remembers(&self) -> bool {
+        self.lock.get().is_some() || self.list().is_ok_and(|all| !all.is_empty())
+    }
+
     /// Writes a new record and returns its path.
     pub(crate) fn put(&self, record: &Record) -> Result<PathBuf, Error> {
         let number = self.records.fetch_add(1, Ordering::Relaxed);
