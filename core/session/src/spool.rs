@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use autosign_signing::Digest;
+use autosign_signing::{Digest, without_secrets};
 use once_cell::sync::OnceCell;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
@@ -249,7 +249,12 @@ fn read(path: &Path) -> Option<Record> {
     if fs::metadata(path).ok()?.len() > MAX_RECORD_BYTES {
         return None;
     }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    let mut record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    // Versions that took a key for its path have written it down.
+    for text in [&mut record.signer, &mut record.error] {
+        *text = text.as_deref().map(without_secrets);
+    }
+    Some(record)
 }
 
 fn replace(path: &Path, record: &Record) -> Result<(), Error> {
