@@ -55,6 +55,15 @@ fn show(report: &Report, out: &mut dyn Write) {
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         say(out, format_args!("{what:8} {text}"));
     };
+    let verdict = match (report.is_ready(), report.offline) {
+        (true, false) => "ready to sign",
+        (true, true) => "ready to hash; `model-signing flush` signs",
+        (false, _) => "will not sign",
+    };
+    line("verdict", verdict);
+    for obstacle in &report.obstacles {
+        line("obstacle", obstacle);
+    }
     line("version", report.version);
     line("host", &report.host);
     if let Some(rank) = report.rank {
@@ -122,13 +131,7 @@ fn show(report: &Report, out: &mut dyn Write) {
     if let Some(spool) = &report.spool {
         line("spool", spool);
     }
-    for obstacle in &report.obstacles {
-        line("obstacle", obstacle);
+    if report.signature_made {
+        line("test", "a signature was made, verified, and thrown away");
     }
-    let verdict = match (report.is_ready(), report.offline) {
-        (true, false) => "ready to sign",
-        (true, true) => "ready to hash; `model-signing flush` signs",
-        (false, _) => "will not sign",
-    };
-    line("verdict", verdict);
 }

@@ -42,12 +42,9 @@ impl Flush {
             self.spools
         };
         if spools.is_empty() {
-            say(
-                err,
-                format_args!(
-                    "There is no spool: MODEL_SIGNING_SPOOL is `off`, and no folder is given"
-                ),
-            );
+            if let Some(error) = config.without_spool(settings) {
+                say(err, format_args!("{error}; {}", error.hint()));
+            }
             return USAGE;
         }
         let (mut signed, mut left, mut superseded, mut broken) = (0, 0, 0, false);
@@ -81,8 +78,9 @@ impl Flush {
             say(
                 err,
                 format_args!(
-                    "{count} left for {}: flush as that signer, or with --any-signer",
-                    shown(signer)
+                    "{count} left for {}: {}, or flush with --any-signer",
+                    shown(&signer),
+                    how(&signer)
                 ),
             );
         }
@@ -98,6 +96,21 @@ impl Flush {
             say(out, format_args!("{line}"));
         }
         if left == 0 && !broken { GOOD } else { BAD }
+    }
+}
+
+/// How to flush as `signer`.
+fn how(signer: &str) -> String {
+    let (method, name) = signer.split_once(':').unwrap_or((signer, ""));
+    let public = ["production", "staging"].contains(&name) || name.contains("://");
+    match method {
+        "key" if name.starts_with("sha256:") => {
+            "set MODEL_SIGNING_PRIVATE_KEY to the key whose public half has that digest".to_owned()
+        }
+        "key" => format!("set MODEL_SIGNING_PRIVATE_KEY to {name:?}"),
+        "certificate" => format!("set MODEL_SIGNING_CERTIFICATE to {name:?}, and its key"),
+        "sigstore" if public => format!("set MODEL_SIGNING_INSTANCE to {name:?}"),
+        _ => format!("set MODEL_SIGNING_TRUST_CONFIG to {name:?}"),
     }
 }
 

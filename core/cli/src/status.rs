@@ -27,8 +27,10 @@ impl Status {
         if !spools_exist(&self.spool, err) {
             return USAGE;
         }
-        let Some(folder) = self.spool.or(config.spool) else {
-            let nothing = if self.json { "[]" } else { "There is no spool" };
+        let Some(folder) = self.spool.or_else(|| config.spool.clone()) else {
+            let why = config.without_spool(settings);
+            let why = why.map(|error| error.to_string()).unwrap_or_default();
+            let nothing = if self.json { "[]" } else { &why };
             say(out, format_args!("{nothing}"));
             return GOOD;
         };

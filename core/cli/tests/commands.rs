@@ -306,7 +306,9 @@ fn what_another_was_to_sign_is_signed_only_where_that_is_asked_for() {
     place.settings = good;
     let said = place.run("flush");
     assert_eq!((said.code, said.out.as_str()), (BAD, "0 signed, 1 left\n"));
-    let told = format!("1 left for \"key:{wrong}\": flush as that signer, or with --any-signer\n");
+    let told = format!(
+        "1 left for \"key:{wrong}\": set MODEL_SIGNING_PRIVATE_KEY to {wrong:?}, or flush with --any-signer\n"
+    );
     assert!(said.err.ends_with(&told), "{}", said.err);
     let said = place.run("flush --any-signer");
     assert_eq!((said.code, said.out.as_str()), (GOOD, "1 signed, 0 left\n"));

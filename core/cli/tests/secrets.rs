@@ -270,6 +270,31 @@ fn no_setting_is_repeated(by_key: bool) {
 }
 
 #[test]
+fn a_record_of_a_version_that_wrote_a_key_down_is_not_repeated() {
+    let mut place = Place::new();
+    let gone = ("MODEL_SIGNING_PRIVATE_KEY".to_owned(), "/gone.pem".into());
+    place.settings.push(gone);
+    trained(&place);
+    let pem = key("p256.pem");
+    let spool = place.path(".local/state/model-signing/spool");
+    let records = fs::read_dir(spool)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for record in records.filter(|path| path.extension().is_some_and(|kind| kind == "json")) {
+        let text = fs::read_to_string(&record).unwrap();
+        let text = text.replace("/gone.pem", &pem.replace('\n', "\\n"));
+        assert!(text.contains("BEGIN"));
+        fs::write(record, text).unwrap();
+    }
+    for command in ["status", "status --json", "flush", "doctor"] {
+        let said = place.run(command);
+        let said = format!("{}{}", said.out, said.err);
+        assert_hidden(&pem, &said, command);
+    }
+    assert!(place.run("status").out.contains("[private key]"));
+}
+
+#[test]
 fn a_key_in_the_environment_signs_and_is_named_by_its_public_half() {
     let mut place = Place::new();
     let pem = key("p256.pem");

@@ -202,6 +202,7 @@ impl Config {
             .map(|fault| Error::ConfigFile {
                 path: fault.path.clone(),
                 reason: fault.reason.clone(),
+                bars: fault.hides_lock,
             })
             .collect();
         let mut barred = settings.faults().iter().any(|fault| fault.hides_lock);
@@ -242,6 +243,15 @@ impl Config {
     pub fn read_strictly(settings: &Settings) -> Result<Self, Error> {
         let (config, errors) = Self::read(settings);
         errors.into_iter().next().map_or(Ok(config), Err)
+    }
+
+    /// Why there is no spool, if there is none.
+    #[must_use]
+    pub fn without_spool(&self, settings: &Settings) -> Option<Error> {
+        let off = settings.get("MODEL_SIGNING_SPOOL");
+        let off = off.is_some_and(|value| value.text() == "off");
+        let why = if off { Error::SpoolOff } else { Error::NoHome };
+        self.spool.is_none().then_some(why)
     }
 
     /// Whether a save returns only when its signature is there, or has failed.

@@ -1,12 +1,13 @@
 //! Can this job sign here? What the settings are, what was found, and what to do about it.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use autosign_signing::{
     Detection, Error as SigningError, Hashing, Ignore, Look, Pkcs11Look, Pkcs11Uri, Signer,
     Statement, hash, seal, url_shown,
 };
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, access, statfs, statvfs};
 use serde::Serialize;
 
 use crate::values::size_text;
@@ -71,6 +72,8 @@ pub struct Report {
     pub trust: Option<String>,
     /// Whether signatures go on public record.
     pub public_record: bool,
+    /// Whether a signature was made to see whether it can be.
+    pub signature_made: bool,
     /// The spool and what is in it.
     pub spool: Option<String>,
     /// How many settings have a value that cannot be used.
@@ -178,6 +181,7 @@ impl Report {
             services: Vec::new(),
             trust: None,
             public_record: false,
+            signature_made: false,
             spool: None,
             wrong_settings: errors.len(),
             obstacles: errors.iter().map(advised).collect(),
@@ -185,7 +189,7 @@ impl Report {
         if config.mode == Mode::Disabled {
             report.obstacles.push(advised(&Error::Disabled));
         }
-        report.look_at_spool(&config);
+        report.look_at_spool(settings, &config);
         let asked = examination.fetch || examination.sign;
         let outcome = if report.offline && !asked {
             let spool = config.spool.as_ref();
@@ -196,8 +200,9 @@ impl Report {
         } else {
             report.look_at_keyless(&config, examination)
         };
-        if let Err(error) = outcome {
-            report.obstacles.push(advised(&error));
+        match outcome {
+            Ok(()) => report.signature_made = examination.sign,
+            Err(error) => report.obstacles.push(advised(&error)),
         }
         report
     }
@@ -218,8 +223,10 @@ impl Report {
         format!("{value:#}")
     }
 
-    fn look_at_spool(&mut self, config: &Config) {
+    fn look_at_spool(&mut self, settings: &Settings, config: &Config) {
         let Some(folder) = &config.spool else {
+            let why = config.without_spool(settings);
+            self.spool = why.as_ref().map(advised);
             return;
         };
         let listed = Spool::new(folder.clone(), String::new()).list();
@@ -237,6 +244,11 @@ impl Report {
             if let Ok(found) = statvfs(there) {
                 let free = found.f_bavail.saturating_mul(found.f_frsize);
                 text = format!("{text}, {} free", size_text(free));
+            }
+            if let Some(kind) = short_lived(there) {
+                text = format!(
+                    "{text}, on {kind}: what is unsigned then is forgotten; set MODEL_SIGNING_SPOOL to a folder on a volume that stays"
+                );
             }
             if access(there, Access::WRITE_OK).is_err() {
                 text =
@@ -310,8 +322,28 @@ impl Report {
     }
 }
 
+/// `error` and what to do about it; not to ask the doctor, who says this.
 fn advised(error: &Error) -> String {
-    format!("{error}; {}", error.hint())
+    let hint = match error {
+        Error::NoIdentity => {
+            "give the job one of the sources above, or set MODEL_SIGNING_PRIVATE_KEY to the path of a PEM key"
+        }
+        Error::Signing(error) if matches!(error.root(), SigningError::NoToken { .. }) => {
+            "give the job one of these, as they say"
+        }
+        other => other.hint(),
+    };
+    format!("{error}; {hint}")
+}
+
+/// What a file system is that goes with its machine or container; nothing where it stays.
+fn short_lived(folder: &Path) -> Option<&'static str> {
+    // As linux/magic.h has them.
+    match statfs(folder).ok()?.f_type {
+        0x794c_7630 => Some("an overlay, which goes with its container"),
+        0x0102_1994 => Some("a tmpfs, which goes with its machine or container"),
+        _ => None,
+    }
 }
 
 fn on_token(look: &Pkcs11Look, tried: bool) -> String {

@@ -25,6 +25,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// It may hide what the administrator demands: nothing is signed.
+        bars: bool,
     },
     /// `MODEL_SIGNING_MODE` is `disabled`.
     #[error("signing is switched off")]
@@ -72,6 +74,14 @@ pub enum Error {
         "MODEL_SIGNING_MODE is `offline`, and there is no spool: nothing would remember what to sign"
     )]
     NoSpool,
+    /// Nobody says where the spool is to be, and there is no home folder for it.
+    #[error(
+        "there is no spool, as HOME is not set: what is unsigned when the program ends is forgotten"
+    )]
+    NoHome,
+    /// `MODEL_SIGNING_SPOOL` is `off`.
+    #[error("there is no spool: MODEL_SIGNING_SPOOL is `off`")]
+    SpoolOff,
     /// No rule of the policy names the model.
     #[error("{policy:?} says of nobody that they may sign {model:?}")]
     NoRule {
@@ -211,6 +221,9 @@ impl Error {
             Self::Altered { .. } => {
                 "do not use it: restore it from a trusted copy, and find out who wrote to it"
             }
+            Self::ConfigFile { bars: true, .. } => {
+                "correct it, or ask who administers this machine: until then nothing is signed, not by `model-signing flush` either, and what is saved waits in the spool"
+            }
             Self::ConfigFile { .. } => "correct it: what is wrong in it is not in force",
             Self::Disabled => "leave out MODEL_SIGNING_MODE, which is `disabled`",
             Self::Locked { .. } => {
@@ -223,7 +236,7 @@ impl Error {
                 "check that you may write there; where it is damaged, restore it, or remove it to begin anew"
             }
             Self::NoIdentity => {
-                "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key, which as a command is `sign key --private-key`"
+                "`model-signing doctor` says where one is looked for; or set MODEL_SIGNING_IDENTITY_TOKEN_FILE to the path of one, or MODEL_SIGNING_PRIVATE_KEY to that of a PEM key"
             }
             Self::PublicLog => {
                 "set MODEL_SIGNING_TRUST_CONFIG to the trust config of a private instance, or sign with a key"
@@ -236,6 +249,10 @@ impl Error {
             }
             Self::NotOnToken => {
                 "set MODEL_SIGNING_PRIVATE_KEY to a URI such as pkcs11:token=NAME;object=KEY?module-path=/PATH/TO/MODULE.so&pin-source=file:/PATH/TO/PIN"
+            }
+            Self::NoHome => "set MODEL_SIGNING_SPOOL to a folder that stays, or to `off`",
+            Self::SpoolOff => {
+                "set MODEL_SIGNING_SPOOL to a folder, or name the folder of another program"
             }
             Self::NoSpool => "set MODEL_SIGNING_SPOOL to a folder that whoever flushes it can read",
             Self::NoRule { .. } => {

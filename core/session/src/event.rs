@@ -204,9 +204,10 @@ impl Event {
                     "{count} unsigned in the spool {spool:?}: `model-signing flush` signs what is there"
                 ),
             ),
-            Self::Left { count, spool: None } => {
-                (Warning, format!("{count} unsigned, and there is no spool"))
-            }
+            Self::Left { count, spool: None } => (
+                Warning,
+                format!("{count} unsigned, and no spool remembers them"),
+            ),
             Self::PassedOver { root, setting, .. } => {
                 (Debug, format!("{root:?} is passed over: {setting}"))
             }

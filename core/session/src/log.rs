@@ -1,8 +1,10 @@
 //! Where events go: lines on stderr, and JSON lines in a file or on stdout.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -22,8 +24,12 @@ pub enum Sink {
 #[must_use]
 pub fn listener(config: &Config) -> Listener {
     let (level, format, on_error) = (config.log_level, config.log_format, config.on_error);
+    let said = Mutex::new(Said::default());
     let say = move |event: &Event| {
-        let (needs, line) = event.line();
+        let (needs, line) = said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .line(event);
         let hushed = on_error == OnError::Ignore && needs == LogLevel::Warning;
         if needs <= level && !hushed {
             let line = match format {
@@ -45,6 +51,40 @@ pub fn listener(config: &Config) -> Listener {
             say(&Event::EventsFailed { error });
         }
     })
+}
+
+/// What the lines so far have said.
+#[derive(Default)]
+struct Said {
+    /// Settings that have left something out.
+    left_out: BTreeSet<&'static str>,
+    /// Why the checkpoint before was not signed.
+    reason: String,
+}
+
+impl Said {
+    /// The line of `event`. That a setting leaves something out is told once, to whom it may surprise; why nothing is signed,
+    /// not again for each checkpoint.
+    fn line(&mut self, event: &Event) -> (LogLevel, String) {
+        let (needs, line) = event.line();
+        match event {
+            Event::PassedOver { root, setting, .. } if self.left_out.insert(setting) => {
+                let line = format!(
+                    "{root:?} is not signed: {setting} leaves it out, and what else it names; this is said once"
+                );
+                (LogLevel::Info, line)
+            }
+            Event::Failed { error, .. } => {
+                let reason = error.to_string();
+                let again = reason == self.reason;
+                let short = line.split_once(&reason).filter(|_| again);
+                let line = short.map(|(before, _)| format!("{before}the same as before"));
+                self.reason = reason;
+                (needs, line.unwrap_or_else(|| event.line().1))
+            }
+            _ => (needs, line),
+        }
+    }
 }
 
 /// Writes a hook's line to stderr, if the settings of this process want warnings; for hooks, which may have to speak
@@ -90,5 +130,54 @@ impl Sink {
             Err(error) => error.into(),
         };
         Err(Error::Events { path, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_setting_leaves_something_out_is_told_once() {
+        let mut said = Said::default();
+        let mut levels = |setting| {
+            let event = Event::PassedOver {
+                root: "/runs/a.pt".into(),
+                framework: "torch".to_owned(),
+                setting,
+            };
+            let (level, line) = said.line(&event);
+            assert!(
+                line.contains("/runs/a.pt") && line.contains(setting),
+                "{line}"
+            );
+            level
+        };
+        for setting in ["MODEL_SIGNING_EXCLUDE", "MODEL_SIGNING_EVERY"] {
+            assert_eq!(
+                [levels(setting), levels(setting)],
+                [LogLevel::Info, LogLevel::Debug]
+            );
+        }
+    }
+
+    #[test]
+    fn a_reason_is_told_again_only_after_another_one() {
+        let mut said = Said::default();
+        let mut line = |error| {
+            let event = Event::Failed {
+                root: "/runs/a.pt".into(),
+                framework: "torch".to_owned(),
+                error,
+                spooled: true,
+            };
+            said.line(&event).1
+        };
+        let first = line(Error::NoKey);
+        assert!(first.contains("MODEL_SIGNING_PRIVATE_KEY"), "{first}");
+        let again = "\"/runs/a.pt\" is not signed, it stays in the spool: the same as before";
+        assert_eq!(line(Error::NoKey), again);
+        assert_ne!(line(Error::NoCertificate), again);
+        assert_eq!(line(Error::NoKey), first);
     }
 }

@@ -84,6 +84,12 @@ impl Session {
             }
             listener(&Event::WrongSetting { error });
         }
+        // In mode `offline` that is an error, and told above.
+        if let Some(error @ Error::NoHome) = config.without_spool(&settings)
+            && matches!(config.mode, Mode::Background | Mode::Inline)
+        {
+            listener(&Event::WrongSetting { error });
+        }
         let key = settings.get("MODEL_SIGNING_PRIVATE_KEY");
         let inherited = key.is_some_and(|value| *value.origin() == Origin::Environment);
         if inherited && matches!(config.private_key, Some(PrivateKey::Text(_))) {
@@ -393,7 +399,7 @@ impl Session {
     pub fn report_left(&self) {
         let status = self.status();
         let not_removed = self.queue.spool_not_removed();
-        let spool = self.queue.spool.as_ref();
+        let spool = self.queue.spool.as_ref().filter(|spool| spool.remembers());
         let spool = spool.map(|spool| spool.folder().to_path_buf());
         let left = status.pending + status.failed + not_removed;
         if left > 0 {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use autosign_signing::{Digest, rename_or_copy};
+use autosign_signing::{Digest, rename_or_copy, without_secrets};
 use once_cell::sync::OnceCell;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
@@ -66,6 +66,15 @@ impl Record {
         }
     }
 
+    /// Versions that took a key for its path have written it down.
+    fn without_secrets(self) -> Self {
+        Self {
+            signer: self.signer.as_deref().map(without_secrets),
+            error: self.error.as_deref().map(without_secrets),
+            ..self
+        }
+    }
+
     pub(crate) fn is_of(&self, digest: &Digest) -> bool {
         self.digest
             .as_ref()
@@ -111,6 +120,11 @@ impl Spool {
         &self.folder
     }
 
+    /// Whether anything is in it, or could be put there.
+    pub(crate) fn remembers(&self) -> bool {
+        self.lock.get().is_some() || self.list().is_ok_and(|all| !all.is_empty())
+    }
+
     /// Writes a new record and returns its path.
     pub(crate) fn put(&self, record: &Record) -> Result<PathBuf, Error> {
         self.write("json", record)
@@ -149,7 +163,7 @@ impl Spool {
         let all = self.read_all("json")?;
         let spooled = all.into_iter().map(|(path, record, owned)| Spooled {
             path,
-            record,
+            record: Record::without_secrets(record),
             owned,
         });
         Ok(spooled.collect())

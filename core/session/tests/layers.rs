@@ -8,7 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Config, Environment, Instance, Method, Mode, Origin, PrivateKey, Settings};
+use autosign_session::{
+    ByHand, Config, Environment, Instance, Method, Mode, Origin, PrivateKey, Settings,
+};
 use tempfile::TempDir;
 
 /// A machine with configuration files.
@@ -180,6 +182,21 @@ fn nothing_leaves_an_instance_that_is_locked() {
     ] {
         assert_eq!(settings.unlocked(variable).is_ok(), free, "{variable}");
     }
+}
+
+#[test]
+fn nobody_logs_in_where_a_token_is_locked() {
+    for entry in [
+        "identity_token_file = \"/token\"",
+        "identity_token_command = \"/bin/token\"",
+        "identity_token_url = \"http://127.0.0.1:9\"",
+        "token_exchange_url = \"http://127.0.0.1:9\"",
+        "credentials = \"github\"",
+    ] {
+        let machine = Machine::new().administrator(&format!("[locked]\n{entry}\n"));
+        assert!(ByHand::bring_token(&machine.settings()).is_err(), "{entry}");
+    }
+    assert!(ByHand::bring_token(&Machine::new().settings()).is_ok());
 }
 
 #[test]

@@ -186,6 +186,27 @@ fn what_nobody_remembers_is_told() {
 }
 
 #[test]
+fn nobody_is_sent_to_a_spool_that_remembers_nothing() {
+    let fixture = Fixture::new();
+    let nowhere = fixture.write("file", b"").join("spool");
+    let spool = ("MODEL_SIGNING_SPOOL", nowhere.to_str().unwrap());
+    for (settings, told) in [
+        (
+            vec![NO_KEY, spool],
+            "1 unsigned, and no spool remembers them",
+        ),
+        (vec![NO_KEY], "1 unsigned in the spool"),
+    ] {
+        let session = fixture.start(&settings);
+        save(&session, &fixture, "last.pt", b"weights");
+        session.flush(PATIENCE);
+        session.report_left();
+        assert_eq!(fixture.said(told), 1, "{told}");
+    }
+    assert_eq!(fixture.said("model-signing flush"), 1);
+}
+
+#[test]
 fn a_named_signer_is_the_only_one() {
     let fixture = Fixture::new();
     let named = ("MODEL_SIGNING_METHOD", "sigstore");

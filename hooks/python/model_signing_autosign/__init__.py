@@ -212,8 +212,8 @@ def sign(  # noqa: PLR0913 - every argument is a name
 
     Args:
         model: The file or directory.
-        private_key: PEM file with an ECDSA key; None signs as the settings say, or through Sigstore where another
-            argument is given.
+        private_key: PEM file with an ECDSA key, or the key itself, PEM text; None signs as the settings say, or
+            through Sigstore where another argument is given.
         signing_certificate: PEM file with the X.509 certificate for the key, which then names the signer.
         certificate_chain: PEM files with certificates of its issuers, which the signature carries along.
         password: Password of the key file, if it has one.

@@ -185,7 +185,7 @@ class Config:
         """Sign with a key: ECDSA on P-256, P-384 or P-521.
 
         Args:
-            private_key: PEM file with the key, which is read now.
+            private_key: PEM file with the key, which is read now; or the key itself, PEM text.
             password: What opens it, if it is encrypted.
 
         Returns:

@@ -175,7 +175,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: "MODEL_SIGNING_SPOOL",
         values: "path, or off",
         default: "$XDG_STATE_HOME/model-signing/spool",
-        about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set.",
+        about: "Folder that remembers unsigned checkpoints until `model-signing flush` or the next start signs them. $XDG_STATE_HOME is ~/.local/state where it is not set; without $HOME there is no spool, and a line says so.",
         show: Show::Path,
         read: |config, value| {
             config.spool = if value.text() == "off" {

@@ -10,7 +10,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: "MODEL_SIGNING_LOG_LEVEL",
         values: "debug, info, warning, error, critical, off",
         default: "info",
-        about: "Lines on stderr: with `info` one for each signed checkpoint, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` or `error` only what went wrong, with `critical` or `off` none.",
+        about: "Lines on stderr: with `info` one for each signed checkpoint and for the first that a setting leaves out, with `debug` also one for each that was passed over, or replaced or removed before, with `warning` or `error` only what went wrong, with `critical` or `off` none.",
         show: Show::Whole,
         read: |config, value| {
             config.log_level = LogLevel::parse(value.to_str()?)?;
