@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use autosign_signing::is_secret;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -208,7 +209,8 @@ impl Config {
             };
             let read = (setting.read)(&mut config, value);
             let (variable, values) = (setting.variable, setting.values);
-            let error = if value.was_secret {
+            let secret = read.is_none() && value.to_str().is_some_and(is_secret);
+            let error = if value.was_secret || secret {
                 Error::SecretSetting { variable, values }
             } else if read.is_none() {
                 Error::Setting {
