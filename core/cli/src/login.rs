@@ -66,7 +66,7 @@ impl LoginArgs {
     /// on public record.
     ///
     /// # Errors
-    /// [`Error::Locked`] where a person is not to, and those of [`LoginArgs::login`] and of [`Keyless::signer_with`].
+    /// [`Error::Locked`] where a person is not to, and those of [`Keyless::trust`] and of [`Keyless::signer_with`].
     pub fn signer(
         self,
         mut keyless: Keyless,

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use autosign_signing::Placement;
+use autosign_signing::{Placement, is_secret};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -212,7 +212,8 @@ impl Config {
             };
             let read = (setting.read)(&mut config, value);
             let (variable, values) = (setting.variable, setting.values);
-            let error = if value.was_secret {
+            let secret = read.is_none() && value.to_str().is_some_and(is_secret);
+            let error = if value.was_secret || secret {
                 Error::SecretSetting { variable, values }
             } else if read.is_none() {
                 Error::Setting {
