@@ -219,7 +219,11 @@ func serve(source, mountpoint string) error {
 		}
 		fmt.Println("ok")
 	}
-	return server.Unmount()
+	if err := server.Unmount(); err != nil {
+		// A program still works in it: it goes when that ends.
+		return syscall.Unmount(mountpoint, syscall.MNT_DETACH)
+	}
+	return nil
 }
 
 func main() {
