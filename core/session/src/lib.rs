@@ -38,6 +38,7 @@ mod signing;
 mod spool;
 mod strays;
 mod thread;
+mod told;
 mod trust_policy;
 mod value;
 mod values;

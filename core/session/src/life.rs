@@ -10,7 +10,7 @@ use autosign_signing::{Manner, Placement, find_signature, publish, take_back_all
 use crate::jobs::{Job, Move, Push, is_gone};
 use crate::lock::{Locked, touches_disk};
 use crate::spool::{Record, Spool};
-use crate::strays::Told;
+use crate::told::Told;
 use crate::worker::Queue;
 use crate::{Checkpoint, Error, Event};
 

@@ -11,7 +11,7 @@ use crate::Checkpoint;
 use crate::jobs::{Removal, is_gone};
 use crate::life::{NEVER, SOON, named};
 use crate::published::Published;
-use crate::strays::Told;
+use crate::told::Told;
 use crate::worker::Queue;
 
 impl Queue {

@@ -3,7 +3,6 @@
 //! does no harm. So it stays until nothing has been removed there for a while.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder_times::FolderTimes;
 use crate::jobs::is_gone;
-use crate::lock::touches_disk;
 use crate::published::Published;
 use crate::spool::Spool;
+use crate::told::Told;
 use crate::worker::Queue;
 
 /// A signature goes when nothing has been removed beside it for so long.
@@ -26,8 +25,6 @@ pub(crate) const STILL: Duration = Duration::from_secs(10);
 const STILL_FOR_WHO_WAITS: Duration = Duration::from_secs(1);
 /// So long at most somebody waits for a folder to be left alone.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A removal that was told and has not happened after so long has failed.
-const FAILED: Duration = Duration::from_secs(60);
 /// So many removals are remembered, the last ones.
 const REMEMBERED: usize = 4096;
 
@@ -63,46 +60,6 @@ struct Watched {
 pub(crate) struct Strays {
     all: Vec<Watched>,
     told: VecDeque<Told>,
-}
-
-/// A removal that was told.
-#[derive(Clone)]
-pub(crate) struct Told {
-    path: PathBuf,
-    /// What was there then.
-    found: Option<Found>,
-    at: Instant,
-}
-
-/// A file by inode and time of modification, or a folder by inode.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Found(u64, Option<(i64, i64)>);
-
-impl Told {
-    /// The removal of `path` is told `now`.
-    pub(crate) fn new(path: &Path, now: Instant) -> Self {
-        Self {
-            path: path.to_path_buf(),
-            found: found(path),
-            at: now,
-        }
-    }
-
-    fn has_failed(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) >= FAILED
-    }
-
-    /// Whether it has not happened yet.
-    fn is_going_on(&self) -> bool {
-        self.found.is_some() && self.found == found(&self.path)
-    }
-}
-
-fn found(path: &Path) -> Option<Found> {
-    touches_disk();
-    let found = std::fs::symlink_metadata(path).ok()?;
-    let modified = (found.mtime(), found.mtime_nsec());
-    Some(Found(found.ino(), (!found.is_dir()).then_some(modified)))
 }
 
 impl Stray {
@@ -423,6 +380,7 @@ mod tests {
 
     use super::*;
     use crate::jobs::Push;
+    use crate::told::FAILED;
     use crate::{Checkpoint, Config, Environment};
 
     const KEY: &str = "../signing/tests/keys/p256.pem";

@@ -1,0 +1,60 @@
+//! Removals that were told before they happen, and whether they have happened.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::lock::touches_disk;
+
+/// A removal that was told and has not happened after so long has failed.
+pub(crate) const FAILED: Duration = Duration::from_secs(60);
+
+/// A removal that was told.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) path: PathBuf,
+    /// What was there then.
+    found: Option<Found>,
+    pub(crate) at: Instant,
+}
+
+/// What tells that something else is there now. The inode of a file does not, on file systems that number anew at each look; of a
+/// folder what is removed in it is told, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    File { bytes: u64, modified: (i64, i64) },
+    Folder { ino: u64 },
+}
+
+impl Told {
+    /// The removal of `path` is told `now`.
+    pub(crate) fn new(path: &Path, now: Instant) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            found: found(path),
+            at: now,
+        }
+    }
+
+    pub(crate) fn has_failed(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= FAILED
+    }
+
+    /// Whether it has not happened yet.
+    pub(crate) fn is_going_on(&self) -> bool {
+        self.found.is_some() && self.found == found(&self.path)
+    }
+}
+
+fn found(path: &Path) -> Option<Found> {
+    touches_disk();
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some(if found.is_dir() {
+        Found::Folder { ino: found.ino() }
+    } else {
+        Found::File {
+            bytes: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        }
+    })
+}
