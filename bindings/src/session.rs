@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use autosign_session::Error as SessionError;
+use autosign_session::{Error as SessionError, Saved};
 use autosign_signing::Error as SigningError;
 use pyo3::prelude::*;
 
@@ -103,11 +103,12 @@ impl Session {
     }
 
     /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
-    /// `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`.
+    /// `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`. What is
+    /// `apart` lies in the folder and is a checkpoint of its own, whoever saved it.
     ///
     /// Raises:
     ///     AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
-    #[pyo3(signature = (path, framework, files=Vec::new(), step=None))]
+    #[pyo3(signature = (path, framework, files=Vec::new(), step=None, apart=Vec::new()))]
     fn saved(
         &self,
         py: Python<'_>,
@@ -115,9 +116,15 @@ impl Session {
         framework: &str,
         files: Vec<PathBuf>,
         step: Option<u64>,
+        apart: Vec<PathBuf>,
     ) -> PyResult<()> {
+        let saved = Saved {
+            files: &files,
+            apart: &apart,
+            step,
+        };
         let mut ticket = py
-            .detach(|| self.0.saved_group(&path, framework, &files, step))
+            .detach(|| self.0.saved_as(&path, framework, saved))
             .map_err(error::session)?;
         until(py, |slice| ticket.poll(slice))?.map_err(error::session)
     }

@@ -239,6 +239,12 @@ impl Checkpoint {
         Some(new)
     }
 
+    /// The folders in it that are checkpoints of their own, and are still there.
+    pub(crate) fn folders_apart(&self) -> Vec<PathBuf> {
+        let apart = self.apart.iter().map(|name| name.under(&self.root));
+        apart.filter(|path| path.is_dir()).collect()
+    }
+
     /// Whether it is one file.
     pub(crate) fn is_one_file(&self) -> bool {
         !self.folder && !self.group

@@ -60,7 +60,7 @@ pub use place::{Rank, host};
 pub use private_key::PrivateKey;
 pub use run::saved;
 pub use selection::Selection;
-pub use session::{Session, Status, Ticket};
+pub use session::{Saved, Session, Status, Ticket};
 pub use settings::{SETTINGS, Setting, every_setting};
 pub use spool::{Record, Spool, Spooled};
 pub use trust_policy::{Judgement, TrustPolicy};

@@ -172,14 +172,17 @@ impl Queue {
 
     /// What in the folder `root` has a signature of its own, with it.
     pub(crate) fn apart(&self, root: &Path) -> Vec<PathBuf> {
-        let roots = self.lock().roots_below(root);
+        let state = self.lock();
+        let roots = state.roots_below(root);
+        let known = state.known_at(root);
+        drop(state);
         let inside = roots.iter().filter(|path| *path != root);
-        inside
-            .flat_map(|path| {
-                let signature = |placement: Placement| placement.signature_of(path);
-                std::iter::once(path.clone()).chain(Placement::ALL.map(signature))
-            })
-            .collect()
+        let own = inside.flat_map(|path| {
+            let signature = |placement: Placement| placement.signature_of(path);
+            std::iter::once(path.clone()).chain(Placement::ALL.map(signature))
+        });
+        let said = known.map(|(known, _)| known.folders_apart());
+        own.chain(said.into_iter().flatten()).collect()
     }
 
     /// This process is about to write to `path`, or to remove it.

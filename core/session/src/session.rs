@@ -194,8 +194,26 @@ impl Session {
         files: &[PathBuf],
         step: Option<u64>,
     ) -> Result<Ticket<'_>, Error> {
-        let step = step.or_else(|| self.step());
-        self.take_in(root, framework, Extent::Group(files), step, false)
+        let saved = Saved {
+            files,
+            apart: &[],
+            step,
+        };
+        self.saved_as(root, framework, saved)
+    }
+
+    /// The same for a checkpoint of which more is known: see [`Saved`].
+    ///
+    /// # Errors
+    /// Those of [`Session::saved`].
+    pub fn saved_as(
+        &self,
+        root: &Path,
+        framework: &str,
+        saved: Saved<'_>,
+    ) -> Result<Ticket<'_>, Error> {
+        let step = saved.step.or_else(|| self.step());
+        self.take_in(root, framework, Extent::As(saved), step, false)
     }
 
     /// Signs what is at `root` now, whatever the settings leave out, and says whether that went well by the ticket.
@@ -251,18 +269,23 @@ impl Session {
             return Ok(nothing);
         }
         let observed = match &extent {
-            Extent::Group(files) if !files.is_empty() => {
-                Checkpoint::observe_group(root, framework, files)
+            Extent::As(saved) if !saved.files.is_empty() => {
+                Checkpoint::observe_group(root, framework, saved.files)
             }
-            _ => {
-                let apart = root.canonicalize().map(|root| self.queue.apart(&root));
+            other => {
+                let known = root.canonicalize().map(|root| self.queue.apart(&root));
+                let mut apart = known.unwrap_or_default();
+                if let Extent::As(saved) = other {
+                    let resolved = saved.apart.iter().map(|path| path.canonicalize());
+                    apart.extend(resolved.flatten());
+                }
                 let git = self.config.ignore_git_paths;
-                Checkpoint::observe(root, framework, git, &apart.unwrap_or_default())
+                Checkpoint::observe(root, framework, git, &apart)
             }
         };
         let observed = match extent {
             Extent::Written(written) => observed.map(|seen| seen.with_digest(written)),
-            Extent::All | Extent::Group(_) => observed,
+            Extent::All | Extent::As(_) => observed,
         };
         let checkpoint = match observed {
             Ok(checkpoint) => {
@@ -437,10 +460,21 @@ impl Session {
 enum Extent<'a> {
     /// What is there.
     All,
-    /// These files in the folder.
-    Group(&'a [PathBuf]),
+    /// What is there, but for what is said of it.
+    As(Saved<'a>),
     /// One file, whose digest is known.
     Written(WrittenFile),
+}
+
+/// What is known of a checkpoint that was saved, besides where it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Saved<'a> {
+    /// Its files, where it is neither a folder nor one file.
+    pub files: &'a [PathBuf],
+    /// Folders in it that are checkpoints of their own, whoever saved them: an earlier process of the same training, say.
+    pub apart: &'a [PathBuf],
+    /// At which step of the training it was saved; [`Session::set_step`] where that is nothing.
+    pub step: Option<u64>,
 }
 
 /// Whoever waits looks so often whether there is something else to do.

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use autosign_session::Session;
+use autosign_session::{Saved, Session};
 use autosign_signing::{RelPath, signature_path};
 use common::{Fixture, PATIENCE, verified};
 
@@ -241,6 +241,36 @@ fn checkpoints_inside_a_signed_folder_keep_signatures_of_their_own() {
     std::fs::remove_dir_all(&early).unwrap();
     session.flush(PATIENCE);
     assert_eq!(names(verified(&out)), "w");
+}
+
+#[test]
+fn what_a_hook_says_is_apart_stays_so_whoever_saved_it() {
+    let fixture = Fixture::new();
+    let out = folder(&fixture, "out");
+    let early = folder(&fixture, "out/checkpoint-1");
+    fixture.write("out/checkpoint-1/w", b"1");
+    let session = fixture.start(&[]);
+    fixture.write("out/w", b"w");
+    let saved = Saved {
+        apart: std::slice::from_ref(&early),
+        ..Saved::default()
+    };
+    let ticket = session.saved_as(&out, "test", saved).unwrap();
+    ticket.wait().unwrap();
+    session.flush(PATIENCE);
+    assert_eq!(names(verified(&out)), "w");
+    // Also when the folder grows, and where a signature that lies there is nobody's.
+    folder(&fixture, "out/unet");
+    fixture.write("out/unet/w", b"u");
+    fixture.write(
+        "out/unet/model.sig",
+        b"{\"mediaType\": \"dev.sigstore.bundle\"}",
+    );
+    session.saved(&out, "test").unwrap().wait().unwrap();
+    session.flush(PATIENCE);
+    assert_eq!(names(verified(&out)), "unet/model.sig unet/w w");
+    std::fs::remove_dir_all(&early).unwrap();
+    assert_eq!(names(verified(&out)), "unet/model.sig unet/w w");
 }
 
 #[test]

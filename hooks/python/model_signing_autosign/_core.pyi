@@ -102,10 +102,11 @@ class Session:
         """
         Note that the folder at `path` is about to be removed, for which it must be empty.
         """
-    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None) -> None:
+    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None, apart: SupportsGetItem[int, str | PathLike[str]] = ...) -> None:
         """
         Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
-        `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`.
+        `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`. What is
+        `apart` lies in the folder and is a checkpoint of its own, whoever saved it.
 
         Raises:
             AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.

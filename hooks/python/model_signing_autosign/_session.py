@@ -21,7 +21,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _core, _life, _patch
+from model_signing_autosign import _core, _life, _patch, _steps
 from model_signing_autosign._faults import say
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None
     session = current()
     _drain_where_atexit_is_skipped()
     _life.listen(_opened)
-    session.saved(root, framework, list(files), step)
+    session.saved(root, framework, list(files), step, _steps.inside(root, framework))
 
 
 def _opened() -> _core.Session | None:
