@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,7 @@ def test_every_name_exists(name: str, run_script: Callable[..., CompletedProcess
 def test_importing_the_package_does_nothing(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     script = """
         import sys
+import textwrap
         before = list(sys.meta_path)
         import model_signing_autosign
         assert sys.meta_path == before
@@ -199,3 +201,43 @@ def test_the_settings_page_names_every_hook() -> None:
     page = Path(__file__).parents[2] / "docs/reference/environment.md"
     (row,) = [line for line in page.read_text(encoding="utf-8").splitlines() if "`MODEL_SIGNING_HOOKS`" in line]
     assert row.split(" | ")[1] == f"auto, none, or a list of {', '.join(frameworks.NAMES)}"
+
+
+ONCE_MORE = {
+    "safetensors": """
+        import importlib.util, sys
+        spec = importlib.util.find_spec("safetensors")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        safetensors = sys.modules["safetensors"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(safetensors)
+        import safetensors.numpy, numpy
+        safetensors.numpy.save_file({"w": numpy.arange(9.0)}, "model")
+    """,
+    "torch": """
+        import importlib, torch
+        importlib.reload(torch.serialization)
+        torch.serialization.save({"w": torch.zeros(9)}, "model")
+    """,
+    "keras": """
+        import os, sys
+        os.environ["KERAS_BACKEND"] = "jax"
+        import keras
+        keras.config.set_backend("torch")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+            del sys.modules[name]
+        import keras
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save("model.keras")
+        os.rename("model.keras", "model")
+    """,
+}
+
+
+@pytest.mark.parametrize("name", sorted(ONCE_MORE))
+def test_a_framework_that_is_imported_once_more_is_hooked_again(
+    name: str, run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    switch = "import model_signing.autosign\n"
+    result = run_script(switch + textwrap.dedent(ONCE_MORE[name]), timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "model.sig").exists(), result.stderr
+    assert "not signed" not in result.stderr

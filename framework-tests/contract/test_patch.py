@@ -411,3 +411,58 @@ class TestImporting:
 
         self._callbacks.append(name)
         sys.meta_path.append(Finder)
+
+
+@pytest.mark.usefixtures("make_package")
+class TestImportedOnceMore:
+    """As notebooks reload what was edited, and Keras is imported anew when it gets another backend."""
+
+    def test_reloaded(self, patch_of: Callable[..., Patch], recorder: Recorder, tmp_path: Any) -> None:
+        patch = patch_of("tiny.writer:save", "tiny:save")
+        patch.apply()
+        package = tiny()
+        for calls in (1, 2):
+            writer = importlib.reload(package.writer)
+            writer.save(b"weights", tmp_path / "x")
+            assert recorder.calls == calls
+            assert type(writer.__loader__).__module__ != "model_signing_autosign._patch"
+            assert type(writer.__spec__.loader).__module__ != "model_signing_autosign._patch"
+        patch.revert()
+        assert not hasattr(writer.save, "__wrapped__")
+
+    def test_after_it_was_removed(self, patch_of: Callable[..., Patch], recorder: Recorder, tmp_path: Any) -> None:
+        patch_of("tiny.writer:save", "tiny:save").apply()
+        for calls in (1, 2, 3):
+            tiny().save(b"weights", tmp_path / "x")
+            assert recorder.calls == calls
+            for name in ("tiny", "tiny.writer"):
+                del sys.modules[name]
+
+    @pytest.mark.parametrize("early", [False, True], ids=["applied after", "applied before"])
+    def test_loaded_when_it_is_first_used(
+        self,
+        early: bool,
+        patch_of: Callable[..., Patch],
+        recorder: Recorder,
+        tmp_path: Any,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        tiny()
+        del sys.modules["tiny.writer"]
+        patch = patch_of("tiny.writer:save")
+        if early:
+            patch.apply()
+        spec = importlib.util.find_spec("tiny.writer")
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        writer = importlib.util.module_from_spec(spec)
+        sys.modules["tiny.writer"] = writer
+        spec.loader.exec_module(writer)
+        if not early:
+            patch.apply()
+        importlib.import_module("json.tool")  # whatever is imported next does not load it
+        assert type(writer).__name__ == "_LazyModule"
+        assert capfd.readouterr().err == ""
+        writer.save(b"weights", tmp_path / "x")
+        assert recorder.calls == 1

@@ -27,7 +27,7 @@ OPT_IN = {"w.joblib", "w.npz", "w.onnx", "w.json", "w.txt"}
 SAVE = """
     import model_signing.autosign as autosign
     import sys
-    waited_for = sys.modules["model_signing_autosign._patch"]._waiting.keys() & {"joblib", "numpy", "onnx", "xgboost"}
+    waited_for = sys.modules["model_signing_autosign._patch"]._waiting & {"joblib", "numpy", "onnx", "xgboost"}
     import joblib, lightgbm, numpy, onnx, xgboost
     from numpy import savez
     x = numpy.arange(80.0).reshape(40, 2)

@@ -5,7 +5,11 @@ It does not matter whether a patch is applied before, while or after its target 
 ``sys.meta_path`` lets the other finders find, and hears when the module has been executed. What it hears with is the
 module's spec: the import system sets ``spec._initializing`` to False when it is done, so for that long the spec gets a
 class that notices. Unlike a replaced loader this leaves the loader alone, leaves nothing behind in the answers of
-``importlib.util.find_spec``, and works for a module whose import has begun already.
+``importlib.util.find_spec``, and works for a module whose import has begun already. A module that is reloaded, or
+loaded when it is first used (``importlib.util.LazyLoader``), gets no such sign: there the loader is replaced until it
+has been executed.
+
+The finder stays: a module may be imported once more, as Keras is when it gets another backend.
 
 One original has one wrapper, for good: a function that ``from ... import`` bound while the patch was applied does
 nothing but call the original after `Patch.revert`, and is live again after the next `Patch.apply`.
@@ -37,7 +41,8 @@ Wrapper: TypeAlias = Callable[..., Any]
 # Nothing that is not ours runs while it is held: no import, no loader, no write to stderr. Whoever holds an import lock
 # may therefore wait for it. Reentrant, because a signal handler may import something in the middle.
 _lock = threading.RLock()
-_waiting: dict[str, list[Patch]] = {}  # import name -> patches to look at when it has been imported
+_known: dict[str, list[Patch]] = {}  # import name -> patches to look at each time it has been imported
+_waiting: set[str] = set()  # import names of which that has not been seen yet
 
 
 @dataclass(frozen=True)
@@ -118,9 +123,10 @@ class Patch:
             self._applied = True
             # The package too: once it is there, one can tell whether its version still has the module.
             for name in {self.module, self.module.partition(".")[0]}:
-                patches = _waiting.setdefault(name, [])
+                patches = _known.setdefault(name, [])
                 if self not in patches:
                     patches.append(self)
+                _waiting.add(name)
             _place_finder()
         _catch_up()
 
@@ -128,10 +134,11 @@ class Patch:
         """Restore every name; wrappers that are held elsewhere only call the original from now on."""
         with _lock:
             self._applied = False
-            for name in list(_waiting):
-                _waiting[name] = [patch for patch in _waiting[name] if patch is not self]
-                if not _waiting[name]:
-                    del _waiting[name]
+            for name in list(_known):
+                _known[name] = [patch for patch in _known[name] if patch is not self]
+                if not _known[name]:
+                    del _known[name]
+                    _waiting.discard(name)
             _place_finder()
             if self._pair is not None:
                 original, wrapped = self._pair
@@ -185,6 +192,8 @@ def _lookup(path: str) -> tuple[Any, str] | None:
     module, _, qualname = path.partition(":")
     *parents, name = qualname.split(".")
     owner: Any = sys.modules.get(module)
+    if _is_lazy(owner):
+        return None  # looking into it would load it
     for parent in parents:
         # Not getattr, which may run a module's own __getattr__ and so import something.
         owner = None if owner is None else vars(owner).get(parent)
@@ -192,9 +201,9 @@ def _lookup(path: str) -> tuple[Any, str] | None:
 
 
 def _place_finder() -> None:
-    if _waiting and _finder not in sys.meta_path:
+    if _known and _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
-    elif not _waiting and _finder in sys.meta_path:
+    elif not _known and _finder in sys.meta_path:
         # A new list, because removing from it makes an import going on in another thread skip a finder.
         sys.meta_path = [finder for finder in sys.meta_path if finder is not _finder]
 
@@ -203,12 +212,34 @@ def _catch_up() -> None:
     """Look at the modules waited for that are loaded, or being loaded, already."""
     for name in tuple(_waiting):
         module = sys.modules.get(name)
+        if _is_lazy(module):
+            _tell_of(module)
+            continue
         spec = getattr(module, "__spec__", None)
         if _executing(spec):
             _watch(spec)
         # Asked again, because the import may have ended before the watch began.
         if module is not None and not _executing(spec):
             _loaded(name)
+
+
+def _is_lazy(module: object) -> TypeGuard[ModuleType]:
+    """Whether it is a module of ``importlib.util.LazyLoader`` that nobody has used yet."""
+    util = sys.modules.get("importlib.util")
+    return util is not None and type(module) is getattr(util, "_LazyModule", None)
+
+
+def _lazy_loader() -> Any:
+    """Return ``importlib.util.LazyLoader``, or no type at all where nobody has imported that."""
+    return getattr(sys.modules.get("importlib.util"), "LazyLoader", ())
+
+
+def _tell_of(module: ModuleType) -> None:
+    """Hear when a lazy module is executed. What is asked of it here does not load it."""
+    spec = object.__getattribute__(module, "__spec__")
+    if not isinstance(spec.loader, _Telling):
+        spec.loader = _Telling(spec)
+    _waiting.discard(spec.name)
 
 
 def _executing(spec: object) -> TypeGuard[ModuleSpec]:
@@ -223,8 +254,8 @@ def _watch(spec: ModuleSpec) -> None:
 
 def _loaded(name: str) -> None:
     with _lock:
-        patches = _waiting.pop(name, [])
-        _place_finder()
+        _waiting.discard(name)
+        patches = list(_known.get(name, ()))
     known = {patch.framework: patch.framework.version() for patch in patches}
     strange = {framework for framework, version in known.items() if not framework.is_made_for(version)}
     for framework in sorted(strange, key=repr):
@@ -284,12 +315,39 @@ class _WatchedSpec(ModuleSpec):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
+        if name == "loader" and hasattr(value, "exec_module") and not isinstance(value, (_Telling, _lazy_loader())):
+            # The lazy loader gives the spec back the loader that is going to execute the module.
+            super().__setattr__(name, _Telling(self))
+            _waiting.discard(self.name)
         if name == "_initializing" and not value:
             self.__class__ = self._given  # type: ignore[assignment]
             with contained(f"hook {self.name}"):
                 # Not there: the import failed. The patches go on waiting for the next attempt.
-                if self.name in sys.modules:
+                module = sys.modules.get(self.name)
+                if _is_lazy(module):
+                    _tell_of(module)
+                elif module is not None:
                     _loaded(self.name)
+
+
+class _Telling:
+    """The loader of a spec, until it has executed the module."""
+
+    def __init__(self, spec: ModuleSpec) -> None:
+        self._spec = spec
+        self._loader: Any = spec.loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module, and look at what it holds."""
+        object.__setattr__(self._spec, "loader", self._loader)
+        if module.__loader__ is self:
+            module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        with contained(f"hook {self._spec.name}"):
+            _loaded(self._spec.name)
 
 
 class _Finder(MetaPathFinder):
@@ -301,7 +359,7 @@ class _Finder(MetaPathFinder):
         with contained("look for loaded frameworks"):
             # A module that another thread was about to enter into sys.modules when its patch was applied.
             _catch_up()
-        if fullname not in _waiting:
+        if fullname not in _known:
             return None
         finders = list(sys.meta_path)
         # Those before this one have been asked, and asking them again could go round in a circle.
@@ -309,7 +367,10 @@ class _Finder(MetaPathFinder):
             spec = finder.find_spec(fullname, path, target) if hasattr(finder, "find_spec") else None
             if spec is not None:
                 with contained(f"hook {fullname}"):
-                    _watch(spec)
+                    if target is None:
+                        _watch(spec)
+                    elif hasattr(spec.loader, "exec_module"):
+                        spec.loader = _Telling(spec)  # type: ignore[assignment]
                 return spec
         return None
 
