@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from model_signing_autosign import SigningError, paused
 from model_signing_autosign._faults import contained, say
 from model_signing_autosign._patch import Framework
-from model_signing_autosign._saving import Scope, argument, saves
+from model_signing_autosign._saving import Scope, _thread, argument, saves
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import ModuleType
+    from types import CodeType, FrameType, ModuleType
 
 pytestmark = pytest.mark.usefixtures("autosign")
 
@@ -254,3 +255,47 @@ def test_settings_silence_hooks(
     say("a line")
     say("no text: \ud800")
     assert capfd.readouterr() == ("", "model-signing: a line\n" if heard else "")
+
+
+class InterruptAt:
+    """Raises what Ctrl-C raises before one bytecode of a function."""
+
+    def __init__(self, moment: int, code: CodeType) -> None:
+        self._moment = moment
+        self._code = code
+        self.raised = False
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is not self._code:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self._moment -= 1
+            if self._moment == 0:
+                self.raised = True
+                raise KeyboardInterrupt
+        return self
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing_open(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
+    """Ctrl-C raises between two bytecodes, which ones depends on luck: here at each in turn."""
+
+    def original(path: Path) -> None:
+        path.write_bytes(b"weights")
+
+    save = saves(Framework("test", ">=0", "0"), argument("path", 0))
+    for moment in range(1, 1000):
+        interrupt = InterruptAt(moment, save.__code__)  # type: ignore[attr-defined]
+        sys.settrace(interrupt)
+        try:
+            save(original, tmp_path / "interrupted")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        write(tmp_path / "next")
+        assert _thread.scopes == [], moment
+        if not interrupt.raised:
+            break
+    assert moment > 30, "it has more bytecodes than that"
+    assert is_signed(tmp_path / "next")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -21,7 +22,7 @@ from model_signing_autosign._faults import contained, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
     from model_signing_autosign._patch import Framework, Wrapper
 
@@ -146,15 +147,24 @@ class Scope:
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
         self._inner: list[Scope] = []  # those that have ended
+        self._frame: FrameType | None = None
 
     def __enter__(self) -> Scope:
         self.enter()
+        self._frame = sys._getframe(1)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave(completed=kind is None)
+
+    def ends_with(self, frame: FrameType) -> None:
+        """Tell which call opens and leaves it, so that it is known to be over when that call is.
+
+        Between two of its bytecodes a signal handler may raise, as Ctrl-C does, and then nothing leaves the scope.
+        """
+        self._frame = frame
 
     def begin(self) -> None:
         """Tell that what was signed at `root` is about to be overwritten, for a save that writes before it is entered.
@@ -163,6 +173,7 @@ class Scope:
         """
         if self.root is None or not self._owned or self._begun:
             return
+        _drop_interrupted()
         if not any(outer._covers(self) for outer in _thread.scopes):
             with contained(f"take back the signature of {self.root}"):
                 self._begun = True
@@ -173,6 +184,7 @@ class Scope:
         """Begin, unless that is done: what is saved from now on in this thread is saved inside this scope."""
         if self.root is None and not self._open_ended:
             return
+        _drop_interrupted()
         self.begin()
         # Kept, so that a scope left in another thread still leaves the stack that it entered.
         self._scopes = _thread.scopes
@@ -188,6 +200,7 @@ class Scope:
         if self not in self._scopes:  # has no root, was never entered or was left before
             return
         self._scopes.remove(self)
+        self._frame = None
         if self._open_ended:
             self.root = _path(target)
         # Where nobody knows what the inner ones are part of, they are part of nothing.
@@ -226,6 +239,22 @@ class Scope:
                     _ranks.saved(self.root, self.framework, self.files, self._step, owned=self._owned)
                 else:
                     _session.saved(self.root, self.framework, self.files, self._step)
+
+
+def _drop_interrupted() -> None:
+    """Forget the scopes of this thread whose call has ended without leaving them."""
+    scopes = _thread.scopes
+    if not any(scope._frame for scope in scopes):
+        return
+    running: set[FrameType] = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        running.add(frame)
+        frame = frame.f_back
+    for scope in [scope for scope in scopes if scope._frame is not None and scope._frame not in running]:
+        scopes.remove(scope)
+        scope._frame = None
+        scope.give_up()
 
 
 @contextlib.contextmanager
@@ -301,6 +330,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
                 late=late,
                 step=step_of(call, step) if step else None,
             )
+            scope.ends_with(sys._getframe())
             scope.enter()
         if scope is None:
             return original(*args, **kwargs)
