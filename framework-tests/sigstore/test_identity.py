@@ -184,7 +184,7 @@ def test_the_doctor_says_who_would_sign(job: Job) -> None:
     assert "gitlab            not here: GITLAB_CI is not true" in said
     assert f"signs as {WORKFLOW}" in said
     assert f"certificates {job.stack.trust('caUrls')} ok, " in said
-    assert said.endswith("ready to sign\n")
+    assert said.startswith("verdict  ready to sign\n")
     report = json.loads(doctor(job, "--sign-test", "--json", **job.github()))
     assert report["ready"]
     assert report["token"] is None
@@ -220,7 +220,7 @@ def test_the_doctor_shows_no_secret(job: Job) -> None:
 def test_the_doctor_of_a_key(job: Job) -> None:
     job.ran(OURS, "keygen", job.folder / "key")
     key = {"MODEL_SIGNING_PRIVATE_KEY": job.folder / "key.pem"}
-    assert doctor(job, **key).endswith("ready to sign\n")
+    assert doctor(job, **key).startswith("verdict  ready to sign\n")
     (job.folder / "key.pem").write_text("no key")
     assert "obstacle" in doctor(job, code=1, **key)
     script = """if True:
