@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autosign_session::{Config, Environment, Event, Session, Spool};
-use autosign_signing::{Hashing, KeyVerifier, Policy, VerifiedModel, signature_path, verify};
+use autosign_signing::{
+    Hashing, KeyVerifier, Policy, RelPath, VerifiedModel, signature_path, verify,
+};
 use tempfile::TempDir;
 
 pub(crate) const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
@@ -97,4 +99,22 @@ impl Fixture {
             .filter(|line| line.contains(text))
             .count()
     }
+}
+
+pub(crate) fn save(session: &Session, path: &Path, content: &[u8]) {
+    session.begins(path);
+    std::fs::write(path, content).unwrap();
+    session.saved(path, "test").unwrap().wait().unwrap();
+}
+
+pub(crate) fn folder(fixture: &Fixture, name: &str) -> PathBuf {
+    let folder = fixture.path(name);
+    std::fs::create_dir(&folder).unwrap();
+    folder
+}
+
+pub(crate) fn names(verified: Result<VerifiedModel, autosign_signing::Error>) -> String {
+    let verified = verified.unwrap();
+    let names: Vec<_> = verified.files().iter().map(RelPath::as_str).collect();
+    names.join(" ")
 }

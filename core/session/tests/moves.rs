@@ -1,0 +1,242 @@
+//! Checkpoints that get another name, or one more: renamed, linked, copied, alone or as a group of files.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod common;
+
+use std::path::Path;
+
+use autosign_session::Session;
+use autosign_signing::signature_path;
+use common::{Fixture, PATIENCE, folder, names, save, verified};
+
+/// A session without a key signs nothing, so that what is pending stays so.
+const NO_KEY: &[(&str, &str)] = &[("MODEL_SIGNING_PRIVATE_KEY", "")];
+
+#[test]
+fn a_renamed_file_is_signed_under_its_new_name() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let (temp, last) = (fixture.path("tmp.pt"), fixture.path("last.pt"));
+        for content in [b"one", b"two"] {
+            save(&session, &temp, content);
+            if flushed {
+                session.flush(PATIENCE);
+            }
+            session.moving(&temp, &last, false);
+            std::fs::rename(&temp, &last).unwrap();
+            session.moving(&last, &fixture.path(&format!("{}.pt", content[0])), true);
+            std::fs::hard_link(&last, fixture.path(&format!("{}.pt", content[0]))).unwrap();
+        }
+        session.flush(PATIENCE);
+        verified(&last).unwrap();
+        verified(&fixture.path(&format!("{}.pt", b"one"[0]))).unwrap();
+        verified(&fixture.path(&format!("{}.pt", b"two"[0]))).unwrap();
+        assert!(!signature_path(&temp).exists());
+        assert_eq!((session.status().pending, fixture.records().len()), (0, 0));
+    }
+}
+
+#[test]
+fn renames_in_a_row_lose_nothing_while_the_thread_is_at_work() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let new = fixture.path("new.pt");
+    for round in 0..100 {
+        let last = fixture.path(&format!("last-{round}.pt"));
+        for value in [b"one", b"two", b"six"] {
+            save(&session, &new, value);
+            session.moving(&new, &last, false);
+            std::fs::rename(&new, &last).unwrap();
+        }
+        session.flush(PATIENCE);
+        verified(&last).unwrap();
+    }
+    assert_eq!(fixture.said("was changed after"), 0);
+}
+
+#[test]
+fn a_link_outlives_the_name_that_it_was_made_of() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (last, kept) = (fixture.path("last.pt"), fixture.path("kept.pt"));
+    save(&session, &last, b"one");
+    session.moving(&last, &kept, true);
+    std::fs::hard_link(&last, &kept).unwrap();
+    session.removing(&last);
+    std::fs::remove_file(&last).unwrap();
+    session.flush(PATIENCE);
+    verified(&kept).unwrap();
+    assert!(!signature_path(&last).exists());
+}
+
+#[test]
+fn a_renamed_folder_keeps_its_signature() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let temp = folder(&fixture, "tmp");
+        std::fs::write(temp.join("w"), b"w").unwrap();
+        session.saved(&temp, "test").unwrap().wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        let last = fixture.path("step-1");
+        session.moving(&temp, &last, false);
+        std::fs::rename(&temp, &last).unwrap();
+        assert_eq!(session.flush(PATIENCE).signed, 1);
+        verified(&last).unwrap();
+    }
+}
+
+#[test]
+fn a_link_that_is_removed_is_not_what_it_leads_to() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[("MODEL_SIGNING_SETTLE", "60s")]);
+    let (model, latest) = (folder(&fixture, "step-1"), fixture.path("latest"));
+    std::fs::write(model.join("w"), b"w").unwrap();
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    std::os::unix::fs::symlink(&model, &latest).unwrap();
+    session.removing(&latest);
+    std::fs::remove_file(&latest).unwrap();
+    assert_eq!(session.flush(PATIENCE).signed, 1);
+    verified(&model).unwrap();
+}
+
+#[test]
+fn a_group_is_signed_as_its_files_and_nothing_else() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (model, data) = (
+        fixture.write("x.onnx", b"graph"),
+        fixture.write("x.onnx.data", b"weights"),
+    );
+    fixture.write("other.txt", b"not of it");
+    let files = [model.clone(), data.clone()];
+    session
+        .saved_group(&model, "test", &files, None)
+        .unwrap()
+        .wait()
+        .unwrap();
+    session.flush(PATIENCE);
+    assert_eq!(names(verified(&model)), "x.onnx x.onnx.data");
+    std::fs::write(&data, b"Weights").unwrap();
+    assert!(verified(&model).is_err());
+    std::fs::remove_file(&data).unwrap();
+    assert!(verified(&model).is_err());
+}
+
+#[test]
+fn a_group_keeps_its_signature_when_it_is_renamed() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let inner = folder(&fixture, "tmp");
+        let model = fixture.write("tmp/x.onnx", b"graph");
+        let data = fixture.write("tmp/x.onnx.data", b"weights");
+        let files = [model.clone(), data.clone()];
+        let saved = session.saved_group(&model, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        // The graph names the file with its weights, so that one keeps its name ...
+        let best = inner.join("zoo.onnx");
+        session.moving(&model, &best, false);
+        std::fs::rename(&model, &best).unwrap();
+        session.flush(PATIENCE);
+        assert_eq!(names(verified(&best)), "x.onnx.data zoo.onnx");
+        // ... and all of them go with their folder.
+        let kept = fixture.path("kept");
+        session.moving(&inner, &kept, false);
+        std::fs::rename(&inner, &kept).unwrap();
+        session.flush(PATIENCE);
+        let best = kept.join("zoo.onnx");
+        assert_eq!(names(verified(&best)), "x.onnx.data zoo.onnx");
+        assert!(!kept.join("x.onnx.sig").exists());
+    }
+}
+
+#[test]
+fn a_group_that_its_own_process_takes_apart_is_not_signed_and_nothing_is_said() {
+    type Change = fn(&Session, &Path, &Path);
+    let changes: [Change; 3] = [
+        |session, data, _| {
+            session.removing(data);
+            std::fs::remove_file(data).unwrap();
+        },
+        |session, data, other| {
+            session.moving(data, other, false);
+            std::fs::rename(data, other).unwrap();
+        },
+        |session, data, other| {
+            session.moving(other, data, false);
+            std::fs::rename(other, data).unwrap();
+        },
+    ];
+    for change in changes {
+        let fixture = Fixture::new();
+        let session = fixture.start(NO_KEY);
+        let model = fixture.write("x.onnx", b"graph");
+        let data = fixture.write("x.onnx.data", b"weights");
+        let other = fixture.write("other.txt", b"not of it");
+        let files = [model.clone(), data.clone()];
+        let saved = session.saved_group(&model, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        change(&session, &data, &other);
+        let status = session.flush(PATIENCE);
+        assert_eq!((status.superseded, fixture.records().len()), (1, 0));
+        assert_eq!(fixture.said("was changed after"), 0);
+    }
+}
+
+#[test]
+fn a_copy_of_what_was_saved_is_signed_under_its_own_name() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[("MODEL_SIGNING_EXCLUDE", "*.tmp")]);
+        let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+        let (note, passed_over) = (fixture.write("note", b"1"), fixture.path("last.tmp"));
+        for content in [b"one", b"two"] {
+            save(&session, &last, content);
+            if flushed {
+                session.flush(PATIENCE);
+            }
+            for (from, to) in [
+                (&last, &best),
+                (&last, &passed_over),
+                (&note, &fixture.path("other")),
+            ] {
+                session.copying(from, to);
+                std::fs::copy(from, to).unwrap();
+            }
+        }
+        session.removing(&last);
+        std::fs::remove_file(&last).unwrap();
+        session.flush(PATIENCE);
+        verified(&best).unwrap();
+        assert!(verified(&passed_over).is_err());
+        assert!(verified(&fixture.path("other")).is_err());
+        assert_eq!((session.status().pending, fixture.records().len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_what_was_signed_is_not_signed() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+    save(&session, &last, b"one");
+    session.flush(PATIENCE);
+    session.copying(&last, &best);
+    std::fs::write(&best, b"two").unwrap();
+    session.flush(PATIENCE);
+    assert!(verified(&best).is_err());
+    assert_eq!(fixture.said("was altered after it was saved"), 1);
+}
