@@ -124,7 +124,6 @@ def test_every_name_exists(name: str, run_script: Callable[..., CompletedProcess
 def test_importing_the_package_does_nothing(run_script: Callable[..., CompletedProcess[str]], tmp_path: Path) -> None:
     script = """
         import sys
-import textwrap
         before = list(sys.meta_path)
         import model_signing_autosign
         assert sys.meta_path == before
