@@ -237,7 +237,8 @@ class TestRemoval:
         tf.io.gfile.rename("renamed/ckpt.index", "renamed/other.index")
         tf.io.gfile.rmtree(f"file://{tmp_path}/model")
         tf.compat.v1.gfile.Rename("other", "new")
-        assert verified(tmp_path) == {"kept/ckpt.index": sorted(GROUP), "new": TREE}
+        renamed = sorted({"other.index", *GROUP} - {"ckpt.index"})
+        assert verified(tmp_path) == {"kept/ckpt.index": sorted(GROUP), "new": TREE, "renamed/other.index": renamed}
 
     def test_strangers(self, tf: Any, tmp_path: Path, keys: Any, verified: Verified) -> None:
         """The signature of an earlier process goes as well."""
