@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use autosign_signing::{Bundle, Manifest, RelPath, Resource};
+use autosign_signing::{Bundle, Manifest, RelPath, Resource, read_signature};
 
 use crate::Checkpoint;
 use crate::jobs::{Push, State};
@@ -52,7 +52,9 @@ impl Queue {
         let Some((of, _)) = known.filter(|(known, _)| known.is_one_file()) else {
             return;
         };
-        self.begins(&to);
+        if !self.came_along(&of, &to) {
+            self.begins(&to);
+        }
         let mut state = self.lock();
         let id = state.next_id();
         let now = Instant::now();
@@ -91,7 +93,25 @@ impl Queue {
         }
     }
 
+    /// Whether the signature of what is copied lies at the copy, too. It is as good there, if the name is the same: so it is where
+    /// a whole folder is copied.
+    fn came_along(&self, of: &Checkpoint, to: &Path) -> bool {
+        let state = self.lock();
+        let signed = state.published_at(&of.root).cloned();
+        drop(state);
+        let signed =
+            signed.filter(|it| it.checkpoint == *of && to.file_name() == of.root.file_name());
+        let found = || read_signature(&of.clone().moved(to.to_path_buf())?.signature()).ok()?;
+        signed.is_some_and(|signed| found().is_some_and(|found| found == signed.bytes))
+    }
+
     fn complete_copy(self: &Arc<Self>, copy: &Copy) {
+        if self.came_along(&copy.of, &copy.to) {
+            if self.lock().end_copy(copy) {
+                self.overwritten(&copy.to);
+            }
+            return;
+        }
         let Some((checkpoint, digest)) = self.copied(copy) else {
             if self.lock().end_copy(copy) {
                 self.broken_off(&copy.to);

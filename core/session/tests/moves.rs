@@ -240,3 +240,27 @@ fn a_copy_that_is_not_what_was_signed_is_not_signed() {
     assert!(verified(&best).is_err());
     assert_eq!(fixture.said("was altered after it was saved"), 1);
 }
+
+#[test]
+fn a_signature_that_is_copied_along_stays() {
+    for signature_first in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let (from, to) = (folder(&fixture, "run"), folder(&fixture, "store"));
+        save(&session, &from.join("last.pt"), b"one");
+        session.flush(PATIENCE);
+        let mut names = ["last.pt", "last.pt.sig"];
+        if signature_first {
+            names.reverse();
+        }
+        for name in names {
+            session.copying(&from.join(name), &to.join(name));
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+        verified(&to.join("last.pt")).unwrap();
+        session.flush(PATIENCE);
+        verified(&to.join("last.pt")).unwrap();
+        // Where it comes last, the copy may have one by then, which is as good.
+        assert!(!signature_first || session.status().signed == 1);
+    }
+}
