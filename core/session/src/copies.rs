@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use autosign_signing::{Bundle, Manifest, RelPath, Resource, read_signature};
+use autosign_signing::{Bundle, Manifest, RelPath, Resource, find_signature, read_signature};
 
 use crate::Checkpoint;
-use crate::jobs::{Push, State};
+use crate::jobs::{Push, State, is_gone};
 use crate::life::{NEVER, SOON, named};
 use crate::spool::Spool;
 use crate::worker::Queue;
@@ -52,7 +52,8 @@ impl Queue {
         let Some((of, _)) = known.filter(|(known, _)| known.is_one_file()) else {
             return;
         };
-        if !self.came_along(&of, &to) {
+        // Where nothing is yet, a signature that is there has been copied first.
+        if !is_gone(&to) {
             self.begins(&to);
         }
         let mut state = self.lock();
@@ -93,16 +94,22 @@ impl Queue {
         }
     }
 
-    /// Whether the signature of what is copied lies at the copy, too. It is as good there, if the name is the same: so it is where
-    /// a whole folder is copied.
+    /// Whether a signature lies at the copy that says of it what that of the original says: so it is where a whole folder is
+    /// copied.
     fn came_along(&self, of: &Checkpoint, to: &Path) -> bool {
         let state = self.lock();
         let signed = state.published_at(&of.root).cloned();
         drop(state);
-        let signed =
-            signed.filter(|it| it.checkpoint == *of && to.file_name() == of.root.file_name());
-        let found = || read_signature(&of.clone().moved(to.to_path_buf())?.signature()).ok()?;
-        signed.is_some_and(|signed| found().is_some_and(|found| found == signed.bytes))
+        let signed = signed.filter(|it| it.checkpoint == *of);
+        let signed = signed.and_then(|signed| manifest_of(&signed.bytes));
+        let found = read_signature(&find_signature(to)).ok().flatten();
+        let found = found.and_then(|found| manifest_of(&found));
+        let name = to.file_name();
+        signed.zip(found).is_some_and(|(signed, found)| {
+            let mut names = found.files();
+            names.all(|file| name == Some(file.as_str().as_ref()))
+                && signed.resources() == found.resources()
+        })
     }
 
     fn complete_copy(self: &Arc<Self>, copy: &Copy) {
@@ -147,11 +154,16 @@ impl Queue {
     }
 }
 
+/// What a signature says of its files.
+fn manifest_of(signature: &[u8]) -> Option<Manifest> {
+    let (_, statement) = Bundle::parse(signature).ok()?.statement().ok()?;
+    Some(statement.manifest().clone())
+}
+
 /// The root digest of the file that `signature` is of, had it been saved at `path`.
 fn digest_of(signature: &[u8], path: &Path) -> Option<String> {
-    let (_, statement) = Bundle::parse(signature).ok()?.statement().ok()?;
     let name = RelPath::parse(path.file_name()?.to_str()?).ok()?;
-    let signed = statement.manifest();
+    let signed = manifest_of(signature)?;
     let named = |resource: &Resource| Resource {
         name: name.clone(),
         ..resource.clone()

@@ -300,7 +300,8 @@ impl Queue {
             let seen = *looked.or_insert_with(|| self.times(folder));
             let is_disturbed = going.iter().any(|told| told.path.starts_with(folder));
             match seen {
-                Some(seen) if is_disturbed || seen != stray.seen => {
+                // Who has removed the checkpoint is this process, and somebody waits: what it removes next is told.
+                Some(seen) if is_disturbed || (watched.awaited.is_none() && seen != stray.seen) => {
                     self.lock().strays.disturbed(&stray.signature, seen, now);
                 }
                 Some(_) => {
