@@ -22,7 +22,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType
+    from types import CodeType, FrameType, ModuleType
 
 
 HERE = Path(__file__).parent
@@ -244,3 +244,45 @@ def signature_of(model: Path) -> Path:
     beside = model.with_name(f"{model.name}.sig")
     hidden = model.parent / ".signatures/files" / beside.name
     return hidden if hidden.exists() else beside
+
+
+class InterruptAt:
+    """Raises what Ctrl-C raises before one bytecode of some functions."""
+
+    def __init__(self, moment: int, *codes: CodeType) -> None:
+        self._moment = moment
+        self._codes = codes
+        self.raised = False
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code not in self._codes:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            self._moment -= 1
+            if self._moment == 0:
+                self.raised = True
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.fixture
+def at_each_moment() -> Callable[..., Iterator[int]]:
+    """Interrupt as Ctrl-C does, which raises between two bytecodes, at each of them in turn."""
+
+    def at_each_moment(act: Callable[[], object], *codes: CodeType) -> Iterator[int]:
+        """Call ``act`` again and again, each time interrupted one bytecode of ``codes`` later, until it ends."""
+        for moment in range(1, 5000):
+            interrupt = InterruptAt(moment, *codes)
+            sys.settrace(interrupt)
+            try:
+                act()
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(None)
+            yield moment
+            if not interrupt.raised:
+                return
+
+    return at_each_moment

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,12 @@ import pytest
 from model_signing_autosign import SigningError, paused
 from model_signing_autosign._faults import contained, say
 from model_signing_autosign._patch import Framework
-from model_signing_autosign._saving import Scope, _thread, argument, saves
+from model_signing_autosign._saving import Scope, _thread, argument, is_paused, saves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import CodeType, FrameType, ModuleType
+    from types import ModuleType
 
 pytestmark = pytest.mark.usefixtures("autosign")
 
@@ -257,45 +256,65 @@ def test_settings_silence_hooks(
     assert capfd.readouterr() == ("", "model-signing: a line\n" if heard else "")
 
 
-class InterruptAt:
-    """Raises what Ctrl-C raises before one bytecode of a function."""
-
-    def __init__(self, moment: int, code: CodeType) -> None:
-        self._moment = moment
-        self._code = code
-        self.raised = False
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code is not self._code:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            self._moment -= 1
-            if self._moment == 0:
-                self.raised = True
-                raise KeyboardInterrupt
-        return self
-
-
-def test_an_interrupt_at_any_moment_leaves_nothing_open(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
-    """Ctrl-C raises between two bytecodes, which ones depends on luck: here at each in turn."""
-
+def test_an_interrupt_at_any_moment_leaves_nothing_open(
+    tmp_path: Path, is_signed: Callable[[Path], bool], at_each_moment: Callable[..., Iterator[int]]
+) -> None:
     def original(path: Path) -> None:
         path.write_bytes(b"weights")
 
     save = saves(Framework("test", ">=0", "0"), argument("path", 0))
-    for moment in range(1, 1000):
-        interrupt = InterruptAt(moment, save.__code__)  # type: ignore[attr-defined]
-        sys.settrace(interrupt)
-        try:
-            save(original, tmp_path / "interrupted")
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(None)
+    code = save.__code__  # type: ignore[attr-defined]
+    for moment in at_each_moment(lambda: save(original, tmp_path / "interrupted"), code):
         write(tmp_path / "next")
         assert _thread.scopes == [], moment
-        if not interrupt.raised:
-            break
     assert moment > 30, "it has more bytecodes than that"
     assert is_signed(tmp_path / "next")
+
+
+def test_an_interrupt_at_any_moment_leaves_no_pause(at_each_moment: Callable[..., Iterator[int]]) -> None:
+    def act() -> None:
+        with paused():
+            pass
+
+    inside = paused.__wrapped__  # type: ignore[attr-defined]
+    for moment in at_each_moment(act, act.__code__, inside.__code__):
+        assert not is_paused(), moment
+    assert moment > 10, "it has more bytecodes than that"
+
+
+@contextlib.contextmanager
+def suspended(folder: Path) -> Iterator[None]:
+    with Scope(folder, "test"):
+        yield
+
+
+@contextlib.contextmanager
+def stacked(folder: Path) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Scope(folder, "test"))
+        yield
+
+
+class Entered:
+    """Opens a scope in a function that returns long before it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._scope = Scope(folder, "test")
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(self, *failure: Any) -> None:
+        self._scope.__exit__(*failure)
+
+
+@pytest.mark.parametrize("opened", [suspended, stacked, Entered], ids=lambda opened: opened.__name__)
+def test_a_scope_that_another_call_ends_stays_open(
+    opened: Callable[[Path], contextlib.AbstractContextManager[None]],
+    folder: Path,
+    signatures: Callable[[], list[str]],
+) -> None:
+    with opened(folder):
+        write(folder / "a")
+        write(folder / "b")
+    assert signatures() == ["checkpoint/model.sig"]

@@ -7,12 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model_signing_autosign import _uploads
+from model_signing_autosign import _saving, _uploads
 from model_signing_autosign._patch import Framework
 from model_signing_autosign._saving import Scope, argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("autosign")
@@ -76,3 +76,16 @@ def test_a_folder_that_is_filled_and_uploaded(tmp_path: Path, signatures: Callab
     wrapper(fill, "other")  # was uploaded by nobody who knows
     fill("late-model")
     assert signatures() == ["late-model/weights.sig", "model/model.sig"]
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing_open(
+    tmp_path: Path, at_each_moment: Callable[..., Iterator[int]], is_signed: Callable[[Path], bool]
+) -> None:
+    wrapper = _uploads.fills_and_uploads(FRAMEWORK)
+    code = wrapper.__code__  # type: ignore[attr-defined]
+    for moment in at_each_moment(lambda: wrapper(lambda: None), code):
+        with Scope(tmp_path / "next", "test"):
+            (tmp_path / "next").write_bytes(b"weights")
+        assert _saving._thread.scopes == [], moment
+    assert moment > 10, "it has more bytecodes than that"
+    assert is_signed(tmp_path / "next")

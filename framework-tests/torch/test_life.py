@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from model_signing_autosign._saving import Scope
+from model_signing_autosign._saving import Scope, _thread
+from model_signing_autosign.frameworks.torch import _open, _Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 pytestmark = pytest.mark.usefixtures("autosign")
@@ -172,3 +173,14 @@ def test_wait_and_sign_by_hand(autosign: ModuleType, tmp_path: Path, is_signed: 
     assert is_signed(tmp_path / "y.pt")
     with pytest.raises(autosign.SigningError):
         autosign.sign(tmp_path / "missing.pt")
+
+
+def test_an_interrupt_at_any_moment_of_a_save_leaves_nothing_open(
+    tmp_path: Path, is_signed: Callable[[Path], bool], at_each_moment: Callable[..., Iterator[int]]
+) -> None:
+    codes = [hooked.__code__ for hooked in (_open, _Opened.__enter__, _Opened.__exit__, torch.serialization.save)]
+    for moment in at_each_moment(lambda: save(tmp_path / "interrupted.pt"), *codes):
+        save(tmp_path / "next.pt")
+        assert _thread.scopes == [], moment
+    assert moment > 100, "it has more bytecodes than that"
+    assert is_signed(tmp_path / "next.pt")

@@ -14,6 +14,7 @@ import inspect
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -91,10 +92,15 @@ def local(path: object) -> str | None:
     return None if separator else name
 
 
+_SUSPENDED: Final = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+"""Flags of functions whose frames are left and entered again."""
+
+
 class _Thread(threading.local):
     def __init__(self) -> None:
         self.scopes: list[Scope] = []  # outermost first
-        self.pauses = 0
+        # Weak, so that a pause that an interrupt has kept from ending is over with the call that made it.
+        self.pauses: weakref.WeakSet[_Pause] = weakref.WeakSet()
 
 
 _thread = _Thread()
@@ -150,8 +156,8 @@ class Scope:
         self._frame: FrameType | None = None
 
     def __enter__(self) -> Scope:
+        self.ends_with(sys._getframe(1))
         self.enter()
-        self._frame = sys._getframe(1)
         return self
 
     def __exit__(
@@ -162,9 +168,14 @@ class Scope:
     def ends_with(self, frame: FrameType) -> None:
         """Tell which call opens and leaves it, so that it is known to be over when that call is.
 
-        Between two of its bytecodes a signal handler may raise, as Ctrl-C does, and then nothing leaves the scope.
+        Between two of its bytecodes a signal handler may raise, as Ctrl-C does, and then nothing leaves the scope. A
+        generator or coroutine is not over when it is not running, and an ``__enter__`` or a function of contextlib
+        returns before what it has opened ends: those are not gone by.
         """
-        self._frame = frame
+        code = frame.f_code
+        returns_early = code.co_name == "__enter__" or frame.f_globals.get("__name__") == "contextlib"
+        if not returns_early and not code.co_flags & _SUSPENDED:
+            self._frame = frame
 
     def begin(self) -> None:
         """Tell that what was signed at `root` is about to be overwritten, for a save that writes before it is entered.
@@ -257,6 +268,16 @@ def _drop_interrupted() -> None:
         scope.give_up()
 
 
+class _Pause:
+    """One `paused` block of this thread. Only that block holds it."""
+
+    def __enter__(self) -> None:
+        _thread.pauses.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        _thread.pauses.discard(self)
+
+
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
     """Leave what this thread saves inside the ``with`` block unsigned.
@@ -268,16 +289,13 @@ def paused() -> Iterator[None]:
         >>> with paused():
         ...     pass  # torch.save(state, "scratch.pt")
     """
-    _thread.pauses += 1
-    try:
+    with _Pause():
         yield
-    finally:
-        _thread.pauses -= 1
 
 
 def is_paused() -> bool:
     """Tell whether this thread is inside `paused`: for a save that another thread ends."""
-    return _thread.pauses > 0
+    return bool(_thread.pauses)
 
 
 def saves(  # noqa: PLR0913 - every argument is a name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -89,6 +90,7 @@ def fills_and_uploads(framework: Framework) -> Wrapper:
 
     def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         scope = Scope(None, framework.name, open_ended=True)
+        scope.ends_with(sys._getframe())
         scope.enter()
         _thread.filling.append(scope)
         try:

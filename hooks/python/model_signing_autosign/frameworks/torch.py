@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,7 @@ class _Opened:
 
     def __enter__(self) -> Any:
         file = self._opener.__enter__()
+        self._scope.ends_with(sys._getframe(1))  # the save, whose ``with`` this is
         self._scope.enter()
         return file
 
