@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use autosign_signing::{Bundle, Manifest, RelPath, Resource, find_signature, read_signature};
 
@@ -11,6 +11,7 @@ use crate::Checkpoint;
 use crate::jobs::{Push, State, is_gone};
 use crate::life::{NEVER, SOON, named};
 use crate::spool::Spool;
+use crate::told::{Found, found};
 use crate::worker::Queue;
 
 /// A copy that is being made.
@@ -20,6 +21,8 @@ pub(crate) struct Copy {
     /// What is copied.
     of: Checkpoint,
     to: PathBuf,
+    /// What was there before, where a change of it shows: a file of the same size is no copy yet.
+    before: Option<Found>,
     /// Bytes that were there at the last look.
     bytes: u64,
     /// When there were fewer.
@@ -56,6 +59,7 @@ impl Queue {
         if !is_gone(&to) {
             self.begins(&to);
         }
+        let before = found(&to).filter(|before| before.shows_changes(SystemTime::now()));
         let mut state = self.lock();
         let id = state.next_id();
         let now = Instant::now();
@@ -64,6 +68,7 @@ impl Queue {
             id,
             of,
             to,
+            before,
             bytes: 0,
             since: now,
         });
@@ -78,7 +83,7 @@ impl Queue {
         let now = Instant::now();
         for copy in copies {
             let bytes = std::fs::metadata(&copy.to).map_or(0, |found| found.len());
-            if bytes == copy.of.bytes() {
+            if bytes == copy.of.bytes() && found(&copy.to) != copy.before {
                 self.complete_copy(&copy);
             } else if bytes != copy.bytes {
                 self.lock().copy_grew(&copy, bytes, now);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::lock::touches_disk;
 
@@ -18,12 +18,28 @@ pub(crate) struct Told {
     pub(crate) at: Instant,
 }
 
+/// In seconds: what is older looks otherwise after a change.
+const OLD: i64 = 3;
+
 /// What tells that something else is there now. The inode of a file does not, on file systems that number anew at each look; of a
 /// folder what is removed in it is told, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(crate) enum Found {
     File { bytes: u64, modified: (i64, i64) },
     Folder { ino: u64 },
+}
+
+impl Found {
+    /// Whether it would look otherwise if it were written to at the time `now`. File systems tell times by the tick of a clock, some
+    /// by the second: what is as young as that may look the same.
+    pub(crate) fn shows_changes(self, now: SystemTime) -> bool {
+        let Self::File { modified, .. } = self else {
+            return false;
+        };
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH);
+        let now = since_1970.map_or(0, |since| since.as_secs());
+        i64::try_from(now).is_ok_and(|now| modified.0.saturating_add(OLD) <= now)
+    }
 }
 
 impl Told {
@@ -46,7 +62,8 @@ impl Told {
     }
 }
 
-fn found(path: &Path) -> Option<Found> {
+/// What is at `path` now; nothing where that is nothing.
+pub(crate) fn found(path: &Path) -> Option<Found> {
     touches_disk();
     let found = std::fs::symlink_metadata(path).ok()?;
     Some(if found.is_dir() {

@@ -9,7 +9,9 @@
 
 mod common;
 
+use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use autosign_session::Session;
 use autosign_signing::signature_path;
@@ -263,4 +265,52 @@ fn a_signature_that_is_copied_along_stays() {
         // Where it comes last, the copy may have one by then, which is as good.
         assert!(!signature_first || session.status().signed == 1);
     }
+}
+
+#[test]
+fn a_copy_over_a_file_of_its_size_is_looked_at_when_it_has_been_made() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let (last, best) = (fixture.path("last.pt"), fixture.write("best.pt", b"old"));
+        save(&session, &last, b"new");
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        let old = SystemTime::now() - Duration::from_secs(60);
+        File::options()
+            .write(true)
+            .open(&best)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        session.copying(&last, &best);
+        session.hurry(); // somebody looks before the copy begins
+        std::fs::copy(&last, &best).unwrap();
+        session.flush(PATIENCE);
+        verified(&best).unwrap();
+        assert_eq!(fixture.said("is not signed"), 0);
+    }
+}
+
+#[test]
+fn copies_in_a_row_are_signed_although_their_times_are_the_same() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    let (last, best) = (fixture.path("last.pt"), fixture.path("best.pt"));
+    for content in [b"one", b"two", b"six"] {
+        save(&session, &last, content);
+        session.copying(&last, &best);
+        std::fs::copy(&last, &best).unwrap();
+        // As if all were written within one tick of the clock.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        File::options()
+            .write(true)
+            .open(&best)
+            .unwrap()
+            .set_modified(now)
+            .unwrap();
+    }
+    session.flush(PATIENCE);
+    verified(&best).unwrap();
 }
