@@ -51,8 +51,6 @@ struct Watched {
     /// Whether this process has said that it removes the checkpoint.
     told: bool,
     since: Instant,
-    /// Somebody waits for it until then.
-    awaited: Option<Instant>,
 }
 
 /// The stray signatures of one session, and the removals that its process has told of. Touches no disk.
@@ -60,6 +58,8 @@ struct Watched {
 pub(crate) struct Strays {
     all: Vec<Watched>,
     told: VecDeque<Told>,
+    /// Until then somebody waits for those that this process has told of, also for those that come only now.
+    awaited: Option<Instant>,
 }
 
 impl Stray {
@@ -84,16 +84,6 @@ fn is_there(path: &Path, digest: &str) -> bool {
     found.is_some_and(|found| Digest::of(&found).to_string() == digest)
 }
 
-impl Watched {
-    fn due(&self) -> Instant {
-        let still = match self.awaited {
-            Some(_) => STILL_FOR_WHO_WAITS,
-            None => STILL,
-        };
-        self.since + still
-    }
-}
-
 impl Strays {
     /// A removal was told: whoever does it may go on to what lies beside it.
     pub(crate) fn told(&mut self, told: Told) {
@@ -109,19 +99,30 @@ impl Strays {
 
     /// Somebody waits from `now` on until all is done.
     pub(crate) fn hurry(&mut self, now: Instant) {
-        for watched in self.all.iter_mut().filter(|watched| watched.told) {
-            watched.awaited = Some(now + PATIENCE);
-        }
+        self.awaited = Some(now + PATIENCE);
     }
 
     /// Whether somebody waits for one of them.
     pub(crate) fn are_awaited(&self) -> bool {
-        self.all.iter().any(|watched| watched.awaited.is_some())
+        self.all.iter().any(|watched| self.is_awaited(watched))
+    }
+
+    fn is_awaited(&self, watched: &Watched) -> bool {
+        watched.told && self.awaited.is_some()
+    }
+
+    fn due_at(&self, watched: &Watched) -> Instant {
+        watched.since
+            + if self.is_awaited(watched) {
+                STILL_FOR_WHO_WAITS
+            } else {
+                STILL
+            }
     }
 
     /// When one of them may be removed, at the soonest.
     pub(crate) fn next_look(&self) -> Option<Instant> {
-        self.all.iter().map(Watched::due).min()
+        self.all.iter().map(|watched| self.due_at(watched)).min()
     }
 
     /// Takes one in. Returns the record of an older one in the same place.
@@ -143,10 +144,9 @@ impl Strays {
 
     /// Those to be looked at by `now`, and the removals that may still be going on.
     fn due(&mut self, now: Instant) -> (Vec<Watched>, Vec<Told>) {
-        for watched in &mut self.all {
-            watched.awaited = watched.awaited.filter(|until| *until > now);
-        }
-        let due = self.all.iter().filter(|watched| watched.due() <= now);
+        self.awaited = self.awaited.filter(|until| *until > now);
+        let due = self.all.iter();
+        let due = due.filter(|watched| self.due_at(watched) <= now);
         let due: Vec<_> = due.cloned().collect();
         if due.is_empty() {
             return (due, Vec::new());
@@ -254,7 +254,6 @@ impl Queue {
             stray,
             record,
             since: now,
-            awaited: None,
         };
         let older = state.strays.take_in(watched);
         drop(state);
@@ -276,8 +275,7 @@ impl Queue {
                 record: Some(record),
                 told: false,
                 since: since.unwrap_or(now),
-                awaited: None,
-            };
+                };
             let mut state = self.lock();
             if !state.strays.has(&watched.stray.signature) {
                 state.strays.take_in(watched);
@@ -298,10 +296,11 @@ impl Queue {
             let folder = stray.folder();
             let looked = folders.entry(folder.to_path_buf());
             let seen = *looked.or_insert_with(|| self.times(folder));
+            let is_awaited = self.lock().strays.is_awaited(&watched);
             let is_disturbed = going.iter().any(|told| told.path.starts_with(folder));
             match seen {
                 // Who has removed the checkpoint is this process, and somebody waits: what it removes next is told.
-                Some(seen) if is_disturbed || (watched.awaited.is_none() && seen != stray.seen) => {
+                Some(seen) if is_disturbed || (!is_awaited && seen != stray.seen) => {
                     self.lock().strays.disturbed(&stray.signature, seen, now);
                 }
                 Some(_) => {
@@ -482,6 +481,20 @@ mod tests {
             signature(&other).exists(),
             "whoever removes it does not tell what is next"
         );
+    }
+
+    #[test]
+    fn who_waits_waits_for_what_another_thread_finds_out_at_that_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let [file] = signed(&queue, folder.path(), ["m.pt"]);
+        let seen_by_the_worker = queue.lock().published_at(&file).unwrap().clone();
+        queue.removing(&file);
+        std::fs::remove_file(&file).unwrap();
+        queue.hurry();
+        queue.keep_stray(&seen_by_the_worker, Instant::now());
+        assert!(queue.idle_within(Duration::from_secs(30)));
+        assert!(!signature(&file).exists());
     }
 
     #[test]
