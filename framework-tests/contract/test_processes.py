@@ -32,6 +32,17 @@ SCRIPTS = {
     "exception": ("save('a'); sys.stderr.close(); raise RuntimeError", ["a"]),
     "atexit callback": ("import atexit; atexit.register(save, 'a')", ["a"]),
     "thread at exit": ("threading.Thread(target=save, args=('a',)).start()", ["a"]),
+    "a file removed when Python has taken our modules apart": (
+        """
+class Last:
+    def __del__(self, remove=os.remove):
+        remove("scratch")
+open("scratch", "w").close()
+os.last = Last()
+save("a")
+""",
+        ["a"],
+    ),
     "disabled before exit": ("save('a'); autosign.disable()", ["a"]),
     "fork": (
         """

@@ -8,7 +8,6 @@ into a dictionary. Nothing is raised: an exception would be one of ``os.remove``
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -23,35 +22,6 @@ _HERE: Final = -1  # for "relative to the working directory", where a descriptor
 
 _session: Callable[[], Session | None] = lambda: None  # noqa: E731 - until `listen`
 _listens = False
-
-
-def listen(session: Callable[[], Session | None]) -> None:
-    """Tell the session what happens to files from now on.
-
-    Args:
-        session: Returns the session of this process, or None where it has none, as in a forked child.
-    """
-    global _session, _listens  # noqa: PLW0603
-    _session = session
-    if not _listens:
-        _listens = True
-        sys.addaudithook(hear)
-
-
-def hear(event: str, details: tuple[Any, ...]) -> None:
-    """Tell the session of an audit event, or of what C++ does as if Python did it.
-
-    Args:
-        event: Its name; those without an act are nothing to us.
-        details: Its arguments.
-    """
-    act = _ACTS.get(event)
-    if act is None:
-        return
-    session = _session()
-    if session is not None:
-        with contextlib.suppress(Exception):  # not even told: this may be anywhere, a signal handler included
-            act(session, *details)
 
 
 def _path(path: Any) -> str:
@@ -128,3 +98,35 @@ _ACTS: Final[dict[str, Callable[..., None]]] = {
     "shutil.rmtree": _removed,
     "subprocess.Popen": _started,
 }
+
+
+def listen(session: Callable[[], Session | None]) -> None:
+    """Tell the session what happens to files from now on.
+
+    Args:
+        session: Returns the session of this process, or None where it has none, as in a forked child.
+    """
+    global _session, _listens  # noqa: PLW0603
+    _session = session
+    if not _listens:
+        _listens = True
+        sys.addaudithook(hear)
+
+
+def hear(event: str, details: tuple[Any, ...], acts: dict[str, Callable[..., None]] = _ACTS) -> None:
+    """Tell the session of an audit event, or of what C++ does as if Python did it.
+
+    Args:
+        event: Its name; those without an act are nothing to us.
+        details: Its arguments.
+        acts: What is done for each. Held here because Python hears to the last, and has taken this module apart then.
+    """
+    act = acts.get(event)
+    if act is None:
+        return
+    try:
+        session = _session()
+        if session is not None:
+            act(session, *details)
+    except Exception:  # noqa: BLE001, S110 - not even told: this may be anywhere, a signal handler included
+        pass
