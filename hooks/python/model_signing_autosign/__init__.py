@@ -22,7 +22,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _arguments, _core, _session, frameworks
+from model_signing_autosign import _arguments, _core, _patch, _session, frameworks
 from model_signing_autosign._core import Status
 from model_signing_autosign._faults import contained
 from model_signing_autosign._saving import paused
@@ -171,7 +171,10 @@ def set_step(step: int | None) -> None:
 
 
 def doctor(*, fetch: bool = False, sign_test: bool = False) -> dict[str, Any]:
-    """Say whether this process can sign, and what to do if not: what ``model-signing doctor --json`` prints.
+    """Say whether this process can sign, and what to do if not.
+
+    That is what ``model-signing doctor --json`` prints, and what only this process knows: ``replaced``, the hooked
+    functions that somebody has replaced since by others that do not call them.
 
     Asks the services whether they are there; sends no token unless ``sign_test`` is given.
 
@@ -190,6 +193,7 @@ def doctor(*, fetch: bool = False, sign_test: bool = False) -> dict[str, Any]:
         True
     """
     report: dict[str, Any] = json.loads(_core.doctor(frameworks.installed(), fetch=fetch, sign_test=sign_test))
+    report["replaced"] = [{"function": path, "by": by} for path, by in _patch.replaced()]
     return report
 
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import NoReturn
 
-from model_signing_autosign import _core, frameworks
+from model_signing_autosign import _core, _startup, frameworks
 
 
 def main() -> NoReturn:
@@ -26,5 +25,4 @@ def main() -> NoReturn:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     # Only the doctor asks what is installed, which takes longer than most commands.
     installed = frameworks.installed() if sys.argv[1:2] == ["doctor"] else []
-    startup = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
-    raise SystemExit(_core.run(sys.argv, installed, startup))
+    raise SystemExit(_core.run(sys.argv, installed, _startup.FOLDER))

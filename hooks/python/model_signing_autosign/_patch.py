@@ -30,9 +30,10 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from model_signing_autosign._faults import contained, say
+from model_signing_autosign._replaced import described, leads_to
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
 Wrapper: TypeAlias = Callable[..., Any]
@@ -110,7 +111,9 @@ class Patch:
     complete: str
     optional: bool = False
     _applied: bool = field(default=False, init=False, repr=False)
-    _pair: tuple[Any, Any] | None = field(default=None, init=False, repr=False)  # original, wrapped
+    # Originals and their wrappers: one of each, and one more for each time that the module was imported anew.
+    _pairs: list[tuple[Any, Any]] = field(default_factory=list, init=False, repr=False)
+    _bound: set[str] = field(default_factory=set, init=False, repr=False)  # names that have been given the wrapper
 
     @property
     def module(self) -> str:
@@ -140,9 +143,9 @@ class Patch:
                     del _known[name]
                     _waiting.discard(name)
             _place_finder()
-            if self._pair is not None:
-                original, wrapped = self._pair
+            for original, wrapped in self._pairs:
                 self._rebind(wrapped, original)
+            self._bound.clear()
 
     def _wrap(self) -> bool:
         """Wrap the function under all names it has by now; False where it has no first name."""
@@ -150,10 +153,21 @@ class Patch:
         if found is None:
             return False
         current = vars(found[0])[found[1]]
-        if self._pair is None or not any(current is known for known in self._pair):
-            self._pair = current, self._wrapped(current)
-        self._rebind(*self._pair)
+        pair = next((pair for pair in self._pairs if any(current is known for known in pair)), None)
+        if pair is None:
+            pair = current, self._wrapped(current)
+            self._pairs.append(pair)
+        self._bound |= self._rebind(*pair)
         return True
+
+    def replaced(self) -> Iterator[tuple[str, str]]:
+        """Yield the names that somebody has given a function that does not lead to the wrapper, and which function."""
+        wrappers = [form for _, wrapped in self._pairs for form in (wrapped, getattr(wrapped, "__func__", wrapped))]
+        for path in sorted(self._bound):
+            found = _lookup(path)
+            # A module that is gone, or lazy once more, is heard of when it is executed.
+            if found is not None and not leads_to(current := vars(found[0])[found[1]], wrappers):
+                yield path, described(current)
 
     def _wrapped(self, raw: Any) -> Any:
         in_class = isinstance(raw, (staticmethod, classmethod))
@@ -173,12 +187,22 @@ class Patch:
         same_kind = awaited if inspect.iscoroutinefunction(original) else wrapped
         return type(raw)(same_kind) if in_class else same_kind
 
-    def _rebind(self, old: Any, new: Any) -> None:
+    def _rebind(self, old: Any, new: Any) -> set[str]:
+        bound = set()
         for path in self.names:
             found = _lookup(path)
             # A name that somebody else has wrapped since stays theirs.
             if found is not None and vars(found[0])[found[1]] is old:
                 setattr(*found, new)
+                bound.add(path)
+        return bound
+
+
+def replaced() -> list[tuple[str, str]]:
+    """Return the hooked functions that were replaced, after us, by others that do not call them, and by which."""
+    with _lock:
+        patches = {id(patch): patch for known in _known.values() for patch in known}
+    return sorted(found for patch in patches.values() for found in patch.replaced())
 
 
 def renew_lock() -> None:

@@ -42,6 +42,8 @@ ending = threading.Event()
 
 _reporting: Final[list[threading.Thread]] = []  # each of them is going to call `saved`
 _following: Final[list[threading.Thread]] = []  # each of them may call `saved`
+_looked_at_hooks = False  # at the first save
+_told_of: Final[set[str]] = set()
 _registered = False
 _finalizer: Any = None  # multiprocessing.util.Finalize
 
@@ -94,14 +96,26 @@ def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None
     Raises:
         AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
     """
+    global _looked_at_hooks  # noqa: PLW0603
     session = current()
     _drain_where_atexit_is_skipped()
     _life.listen(_opened)
+    if not _looked_at_hooks:
+        _looked_at_hooks = True
+        tell_of_replaced()
     session.saved(root, framework, list(files), step, _steps.inside(root, framework))
 
 
 def _opened() -> _core.Session | None:
     return _session
+
+
+def tell_of_replaced() -> None:
+    """Say which hooked functions somebody has replaced by others that do not call them: once for each."""
+    for path, by in _patch.replaced():
+        if path not in _told_of:
+            _told_of.add(path)
+            say(f"{path} was replaced by {by}, which does not call it: what that saves is not signed by itself")
 
 
 def saved_by(thread: threading.Thread) -> None:
@@ -144,6 +158,7 @@ def _drain() -> None:
     if _session is None:  # a forked child that saved nothing
         return
     try:
+        tell_of_replaced()
         for thread in settle(_LAST_WAIT):
             say(f"the process ends, and {thread.name} is not over: that checkpoint is unsigned")
         ending.set()
