@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use autosign_session::{Error as SessionError, Saved};
-use autosign_signing::Error as SigningError;
+use autosign_signing::{Error as SigningError, Placement};
 use pyo3::prelude::*;
 
 use crate::blocking::until;
@@ -104,11 +104,13 @@ impl Session {
 
     /// Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
     /// `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`. What is
-    /// `apart` lies in the folder and is a checkpoint of its own, whoever saved it.
+    /// `apart` lies in the folder and is a checkpoint of its own, whoever saved it. The signature of a file is `hidden` unless
+    /// a setting says otherwise.
     ///
     /// Raises:
     ///     AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.
-    #[pyo3(signature = (path, framework, files=Vec::new(), step=None, apart=Vec::new()))]
+    #[pyo3(signature = (path, framework, files=Vec::new(), step=None, apart=Vec::new(), hidden=false))]
+    #[allow(clippy::too_many_arguments)] // every one is a name
     fn saved(
         &self,
         py: Python<'_>,
@@ -117,11 +119,13 @@ impl Session {
         files: Vec<PathBuf>,
         step: Option<u64>,
         apart: Vec<PathBuf>,
+        hidden: bool,
     ) -> PyResult<()> {
         let saved = Saved {
             files: &files,
             apart: &apart,
             step,
+            placement: placement(hidden),
         };
         let mut ticket = py
             .detach(|| self.0.saved_as(&path, framework, saved))
@@ -170,9 +174,10 @@ impl Session {
         self.0.set_step(step);
     }
 
-    /// Note that a checkpoint is about to be written to `path`.
-    fn begins(&self, py: Python<'_>, path: PathBuf) {
-        py.detach(|| self.0.begins(&path));
+    /// Note that a checkpoint is about to be written to `path`; `hidden` as for `saved`.
+    #[pyo3(signature = (path, hidden=false))]
+    fn begins(&self, py: Python<'_>, path: PathBuf, hidden: bool) {
+        py.detach(|| self.0.begins_as(&path, placement(hidden)));
     }
 
     /// Note that the save that began at `path` has failed.
@@ -258,4 +263,12 @@ fn within(end: Option<Instant>, slice: Duration) -> Duration {
 
 fn is_over(end: Option<Instant>) -> bool {
     end.is_some_and(|end| Instant::now() >= end)
+}
+
+fn placement(hidden: bool) -> Placement {
+    if hidden {
+        Placement::Hidden
+    } else {
+        Placement::Beside
+    }
 }

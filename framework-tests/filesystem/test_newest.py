@@ -130,7 +130,7 @@ def test_keras_resumes_from_its_checkpoint(run_script: Run, tmp_path: Path, keys
 
     folder = tmp_path / "runs"
     folder.mkdir()
-    ran = run_script(KERAS, str(folder), SIGNATURE="hidden")
+    ran = run_script(KERAS, str(folder))
     assert ran.returncode == 0, ran.stderr
     checkpoint = folder / "ckpt-1.keras"
     assert as_in_the_guide_of_keras(str(folder)) == str(checkpoint)

@@ -26,7 +26,9 @@ def verified(keys: Any, upstream_verifies: Callable[[Path], None]) -> Callable[.
     def verified(folder: Path, *, upstream: bool = False) -> dict[str, list[str]]:
         found = {}
         for signature in sorted(folder.rglob("*.sig")):
-            model = signature.parent if signature.name == "model.sig" else signature.with_suffix("")
+            # Those of files are hidden, and none is beside its file.
+            assert signature.name == "model.sig" or signature.match(".signatures/files/*"), signature
+            model = signature.parent if signature.name == "model.sig" else signature.parents[2] / signature.stem
             files = model_signing_autosign.verify(model, public_key=keys.public)
             found[str(model.relative_to(folder))] = sorted(files)
             if upstream:

@@ -261,14 +261,10 @@ impl Config {
         self.mode == Mode::Inline || self.on_error == OnError::Raise
     }
 
-    /// Where the signature of a file goes that `framework` saves.
+    /// Where the signature of a file goes whose framework would have it `by_default` there.
     #[must_use]
-    pub fn placement_for(&self, framework: &str) -> Placement {
-        self.placement.unwrap_or(match framework {
-            // Its readers, and those of the files it writes, take every file of a folder for data.
-            "datasets" => Placement::Hidden,
-            _ => Placement::Beside,
-        })
+    pub fn placement(&self, by_default: Placement) -> Placement {
+        self.placement.unwrap_or(by_default)
     }
 
     /// Who is to sign, as one text: a spooled checkpoint is signed by nobody else. Nothing where nobody is named.

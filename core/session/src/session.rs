@@ -196,8 +196,8 @@ impl Session {
     ) -> Result<Ticket<'_>, Error> {
         let saved = Saved {
             files,
-            apart: &[],
             step,
+            ..Saved::default()
         };
         self.saved_as(root, framework, saved)
     }
@@ -283,14 +283,17 @@ impl Session {
                 Checkpoint::observe(root, framework, git, &apart)
             }
         };
+        let placement = match &extent {
+            Extent::As(saved) => saved.placement,
+            Extent::All | Extent::Written(_) => Placement::default(),
+        };
         let observed = match extent {
             Extent::Written(written) => observed.map(|seen| seen.with_digest(written)),
             Extent::All | Extent::As(_) => observed,
         };
         let checkpoint = match observed {
             Ok(checkpoint) => {
-                let placement = self.config.placement_for(framework);
-                checkpoint.at_step(step).placed(placement)
+                checkpoint.at_step(step).placed(self.config.placement(placement))
             }
             Err(error) if by_hand || (self.config.on_error == OnError::Raise && root.exists()) => {
                 return Err(error);
@@ -333,9 +336,14 @@ impl Session {
     /// Notes that a checkpoint is about to be written to `root`: what was signed there is signed no more, and its signature
     /// is taken away. [`Session::saved`] or [`Session::broken_off`] ends that.
     pub fn begins(&self, root: &Path) {
+        self.begins_as(root, Placement::default());
+    }
+
+    /// The same for what is going to be saved with this [`Saved::placement`].
+    pub fn begins_as(&self, root: &Path, placement: Placement) {
         if self.config.mode != Mode::Disabled {
             self.queue.begins(root);
-            if self.config.placement == Some(Placement::Hidden) && !root.is_dir() {
+            if self.config.placement(placement) == Placement::Hidden && !root.is_dir() {
                 // Where it cannot be made now, it is tried again for the signature.
                 let _ = prepare_hidden(root);
             }
@@ -344,7 +352,7 @@ impl Session {
 
     /// What was about to be saved at `root` gets no signature of a file.
     fn unprepare(&self, root: &Path) {
-        if self.config.placement == Some(Placement::Hidden) {
+        if self.config.placement != Some(Placement::Beside) {
             unprepare_hidden(root);
         }
     }
@@ -475,6 +483,9 @@ pub struct Saved<'a> {
     pub apart: &'a [PathBuf],
     /// At which step of the training it was saved; [`Session::set_step`] where that is nothing.
     pub step: Option<u64>,
+    /// Where the signature of a file goes if no setting says so: hidden, where readers of its folder take every file for one of
+    /// theirs.
+    pub placement: Placement,
 }
 
 /// Whoever waits looks so often whether there is something else to do.

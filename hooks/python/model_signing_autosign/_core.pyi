@@ -47,9 +47,9 @@ class Session:
     """
     Signs what it is told was saved. One for a process, and none across a fork.
     """
-    def begins(self, /, path: str | PathLike[str]) -> None:
+    def begins(self, /, path: str | PathLike[str], hidden: bool = False) -> None:
         """
-        Note that a checkpoint is about to be written to `path`.
+        Note that a checkpoint is about to be written to `path`; `hidden` as for `saved`.
         """
     def broken_off(self, /, path: str | PathLike[str]) -> None:
         """
@@ -102,11 +102,12 @@ class Session:
         """
         Note that the folder at `path` is about to be removed, for which it must be empty.
         """
-    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None, apart: SupportsGetItem[int, str | PathLike[str]] = ...) -> None:
+    def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None, apart: SupportsGetItem[int, str | PathLike[str]] = ..., hidden: bool = False) -> None:
         """
         Note that `framework` has saved a checkpoint at `path`; wait for its signature only where the settings say so. With
         `files` it is these, `path` among them, and not a folder. Without `step` it was saved at that of `set_step`. What is
-        `apart` lies in the folder and is a checkpoint of its own, whoever saved it.
+        `apart` lies in the folder and is a checkpoint of its own, whoever saved it. The signature of a file is `hidden` unless
+        a setting says otherwise.
 
         Raises:
             AutosignError: There is no signature, and `MODEL_SIGNING_ON_ERROR` is `raise`.

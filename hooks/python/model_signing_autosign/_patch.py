@@ -56,12 +56,15 @@ class Framework:
             says so: what a private function means there is not known.
         tested: Versions that the tests have run with, with commas between them.
         distribution: Name under which it is installed, where that is not `name`.
+        hidden: Whether signatures of its files go to the hidden folder unless a setting says otherwise: where its
+            readers, or its own guides, take every file of a folder for a checkpoint or for data.
     """
 
     name: str
     versions: str
     tested: str
     distribution: str = ""
+    hidden: bool = False
 
     def version(self) -> str | None:
         """Return the version that has been imported, or else is installed; None where it cannot be told."""

@@ -119,6 +119,7 @@ class Scope:
         gather: True where every rank of a training writes into the checkpoint: it is then reported when all have left.
         late: True where other ranks may write into it, or not: it is then reported again when another has left.
         step: At which step of the training it is saved; None where the framework does not tell.
+        hidden: As `model_signing_autosign._patch.Framework.hidden`.
 
     Attributes:
         root: Absolute path of the checkpoint, or None where nothing is to be signed.
@@ -140,6 +141,7 @@ class Scope:
         gather: bool = False,
         late: bool = False,
         step: int | None = None,
+        hidden: bool = False,
     ) -> None:
         self.framework = framework
         # Made absolute now: a save may change the working directory before it ends.
@@ -149,6 +151,7 @@ class Scope:
         self._gather = gather or late
         self._late = late
         self._step = step
+        self._hidden = hidden
         self._begun = False
         self._open_ended = open_ended and self.root is None
         self._scopes: list[Scope] = []
@@ -189,7 +192,7 @@ class Scope:
             with contained(f"take back the signature of {self.root}"):
                 self._begun = True
                 _ranks.begins(self.root)
-                _session.begins(self.root)
+                _session.begins(self.root, hidden=self._hidden)
 
     def enter(self) -> None:
         """Begin, unless that is done: what is saved from now on in this thread is saved inside this scope."""
@@ -249,7 +252,7 @@ class Scope:
                 elif self._gather:
                     _ranks.saved(self.root, self.framework, self.files, self._step, owned=self._owned)
                 else:
-                    _session.saved(self.root, self.framework, self.files, self._step)
+                    _session.saved(self.root, self.framework, self.files, self._step, hidden=self._hidden)
 
 
 def _drop_interrupted() -> None:
@@ -347,6 +350,7 @@ def saves(  # noqa: PLR0913 - every argument is a name
                 gather=gather,
                 late=late,
                 step=step_of(call, step) if step else None,
+                hidden=framework.hidden,
             )
             scope.ends_with(sys._getframe())
             scope.enter()

@@ -66,13 +66,14 @@ def current() -> _core.Session:
         return _session
 
 
-def begins(root: str) -> None:
+def begins(root: str, *, hidden: bool = False) -> None:
     """Tell the core that a checkpoint is about to be written, over what may have been signed there.
 
     Args:
         root: Absolute path of the file or directory.
+        hidden: As for `saved`.
     """
-    current().begins(root)
+    current().begins(root, hidden=hidden)
 
 
 def broken_off(root: str) -> None:
@@ -84,7 +85,9 @@ def broken_off(root: str) -> None:
     current().broken_off(root)
 
 
-def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None = None) -> None:
+def saved(
+    root: str, framework: str, files: Sequence[str] = (), step: int | None = None, *, hidden: bool = False
+) -> None:
     """Hand a finished checkpoint to the core.
 
     Args:
@@ -92,6 +95,7 @@ def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None
         framework: Name of the framework that wrote it.
         files: Absolute paths of its files, ``root`` among them, where it is neither a directory nor one file.
         step: At which step of the training; None where the framework does not tell.
+        hidden: Whether the signature of a file goes to the hidden folder unless a setting says otherwise.
 
     Raises:
         AutosignError: If it cannot be signed and MODEL_SIGNING_ON_ERROR is ``raise``.
@@ -103,7 +107,7 @@ def saved(root: str, framework: str, files: Sequence[str] = (), step: int | None
     if not _looked_at_hooks:
         _looked_at_hooks = True
         tell_of_replaced()
-    session.saved(root, framework, list(files), step, _steps.inside(root, framework))
+    session.saved(root, framework, list(files), step, _steps.inside(root, framework), hidden=hidden)
 
 
 def _opened() -> _core.Session | None:

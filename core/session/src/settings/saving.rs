@@ -112,7 +112,7 @@ pub(super) const ROWS: &[Setting] = &[
         variable: "MODEL_SIGNING_SIGNATURE",
         values: "auto, beside, hidden",
         default: "auto",
-        about: "Where the signature of a file goes: `NAME.sig` beside it, or `.signatures/files/NAME.sig`, for scripts that resume from whatever is the newest file of a folder. `auto` is beside, but hidden for datasets, whose readers take every file of a folder for data. Verifying finds both. That of a folder is `model.sig` in it.",
+        about: "Where the signature of a file goes: `NAME.sig` beside it, or `.signatures/files/NAME.sig`, for scripts that resume from whatever is the newest file of a folder. `auto` is beside, but hidden for Keras and datasets, whose guides or readers take every file of a folder for a checkpoint or for data. Verifying finds both. That of a folder is `model.sig` in it.",
         show: Show::Whole,
         read: |config, value| {
             config.placement = match value.to_str()? {

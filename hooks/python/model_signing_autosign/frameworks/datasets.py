@@ -4,6 +4,8 @@
 A `DatasetDict` saves each of its parts with ``Dataset.save_to_disk`` into a folder within its own, and is one
 checkpoint. ``IterableDataset.to_parquet`` ends in that of `Dataset`. The parts may be written by other processes, but
 the call waits for them. Paths are fsspec's: a URL is somebody else's storage, and ``~`` is expanded.
+
+Readers take every file of a folder for data, also those of pandas and pyarrow: signatures of files are hidden.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from model_signing_autosign._saving import argument, local, saves
 if TYPE_CHECKING:
     from model_signing_autosign._saving import Call, Where
 
-FRAMEWORK: Final = Framework("datasets", versions=">=2.8,<6", tested="5.2.0")
+FRAMEWORK: Final = Framework("datasets", versions=">=2.8,<6", tested="5.2.0", hidden=True)
 
 
 def _path(name: str) -> Where:

@@ -7,6 +7,8 @@ BackupAndRestore writes the epoch beside the weights, so its folder is one check
 ``Model.export`` and ExportArchive write through the backend's own functions, which have no scope where that backend's
 hook is off; LiteRT is made from a SavedModel in a folder that is gone by then.
 
+Keras' guide to distributed training resumes from the newest file of a folder: signatures of files are hidden.
+
 OrbaxCheckpoint saves with orbax, and TF-Keras's BackupAndRestore with tf.train: theirs are the hooks for those.
 """
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from model_signing_autosign._patch import Wrapper
     from model_signing_autosign._saving import Where
 
-FRAMEWORK: Final = Framework("keras", versions=">=3.0,<4", tested="3.15.1")
-TF_KERAS: Final = Framework("tf_keras", versions=">=2.15,<3", tested="2.21.0", distribution="tf-keras")
+FRAMEWORK: Final = Framework("keras", versions=">=3.0,<4", tested="3.15.1", hidden=True)
+TF_KERAS: Final = Framework("tf_keras", versions=">=2.15,<3", tested="2.21.0", distribution="tf-keras", hidden=True)
 
 
 def _file(call: Call) -> object:
