@@ -103,7 +103,7 @@ impl Queue {
     /// copied.
     fn came_along(&self, of: &Checkpoint, to: &Path) -> bool {
         let state = self.lock();
-        let signed = state.published_at(&of.root).cloned();
+        let signed = state.published.at(&of.root).cloned();
         drop(state);
         let signed = signed.filter(|it| it.checkpoint == *of);
         let signed = signed.and_then(|signed| manifest_of(&signed.bytes));
@@ -151,7 +151,7 @@ impl Queue {
         let checkpoint = Checkpoint::observe(&copy.to, &of.framework, of.ignore_git_paths, &[]);
         let checkpoint = checkpoint.ok()?.saved_as(of);
         let state = self.lock();
-        let signed = state.published_at(&of.root).cloned();
+        let signed = state.published.at(&of.root).cloned();
         drop(state);
         let signed = signed.filter(|signed| signed.checkpoint == *of);
         let digest = signed.and_then(|signed| digest_of(&signed.bytes, &checkpoint.root));

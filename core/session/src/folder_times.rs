@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,13 @@ impl FolderTimes {
             }
         }
         Some(Self { own, newest })
+    }
+
+    /// How long before `now` the last change was.
+    pub(crate) fn age(self, now: SystemTime) -> Duration {
+        let since_1970 = Duration::from_secs(u64::try_from(self.newest.0).unwrap_or_default());
+        let newest = SystemTime::UNIX_EPOCH + since_1970;
+        now.duration_since(newest).unwrap_or_default()
     }
 }
 

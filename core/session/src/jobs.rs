@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::copies::Copy;
 use crate::lock::touches_disk;
-use crate::published::Published;
+use crate::published::{Signed, below};
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
 use crate::strays::Strays;
@@ -152,6 +152,8 @@ pub(crate) struct State {
     pub(crate) strays: Strays,
     /// When something may have happened to what was signed.
     pub(crate) look_at: Option<Instant>,
+    /// Not before then all of it is looked at again.
+    pub(crate) looks_again: Option<Instant>,
     pub(crate) running: usize,
     /// Root to the newest job for it: only that one may publish.
     pub(crate) newest: BTreeMap<PathBuf, Newest>,
@@ -160,7 +162,7 @@ pub(crate) struct State {
     /// Records of other processes that have become jobs.
     pub(crate) adopted: BTreeSet<PathBuf>,
     pub(crate) outcomes: BTreeMap<u64, Result<(), Error>>,
-    pub(crate) published: Vec<Published>,
+    pub(crate) published: Signed,
     pub(crate) counts: Status,
     next_id: u64,
     pub(crate) workers: usize,
@@ -298,7 +300,7 @@ impl State {
         if let Some(newest) = self.newest.get(root) {
             return Some((newest.checkpoint.clone(), false));
         }
-        let published = self.published_at(root)?;
+        let published = self.published.at(root)?;
         Some((published.checkpoint.clone(), true))
     }
 
@@ -345,6 +347,7 @@ impl State {
         if moved.linked {
             return Vec::new();
         }
+        self.strays.happened(&moved.from);
         self.overwritten(&moved.to)
     }
 
@@ -359,13 +362,7 @@ impl State {
             self.folders.insert(new.root.clone(), folder);
         }
         if let Some(signature) = signature {
-            for published in &mut self.published {
-                if published.root == from {
-                    published.root.clone_from(&new.root);
-                    published.signature.clone_from(&signature);
-                    published.checkpoint = new.clone();
-                }
-            }
+            self.published.renamed(from, new, signature);
             return Vec::new();
         }
         if let Some(newest) = self.newest.remove(from) {
@@ -471,9 +468,9 @@ impl State {
 
     /// Every root at or below `path` that is or was to be signed by this process.
     pub(crate) fn roots_below(&self, path: &Path) -> BTreeSet<PathBuf> {
-        let published = self.published.iter().map(|published| &published.root);
-        let all = self.newest.keys().chain(published);
-        all.filter(|root| root.starts_with(path)).cloned().collect()
+        let published = self.published.below(path).map(|it| &it.root);
+        let newest = below(&self.newest, path).map(|(root, _)| root);
+        newest.chain(published).cloned().collect()
     }
 
     /// The groups that are to be signed and have a file at or below `path`.
@@ -549,10 +546,14 @@ impl State {
 pub(crate) fn take<C>(jobs: &mut C, root: &Path) -> Vec<Job>
 where
     C: Default + IntoIterator<Item = Job> + Extend<Job>,
+    for<'a> &'a C: IntoIterator<Item = &'a Job>,
 {
-    let (taken, kept): (Vec<Job>, Vec<Job>) = std::mem::take(jobs)
-        .into_iter()
-        .partition(|job| job.record.checkpoint.root == root);
+    let of_root = |job: &Job| job.record.checkpoint.root.as_os_str() == root.as_os_str();
+    // Thousands may wait, and nearly always none is for this root.
+    if !(&*jobs).into_iter().any(of_root) {
+        return Vec::new();
+    }
+    let (taken, kept): (Vec<Job>, Vec<Job>) = std::mem::take(jobs).into_iter().partition(of_root);
     jobs.extend(kept);
     taken
 }

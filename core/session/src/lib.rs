@@ -11,6 +11,7 @@ mod config;
 mod config_file;
 mod copies;
 pub mod doctor;
+mod emptied;
 mod error;
 mod event;
 mod folder_times;
@@ -37,6 +38,8 @@ mod sign_job;
 mod signing;
 mod spool;
 mod strays;
+#[cfg(test)]
+mod testing;
 mod thread;
 mod told;
 mod trust_policy;

@@ -54,7 +54,7 @@ impl Queue {
             return;
         };
         let state = self.lock();
-        let signed = state.published_at(&root).filter(|p| p.bytes == bytes);
+        let signed = state.published.at(&root).filter(|p| p.bytes == bytes);
         let signed = signed.map(|published| published.checkpoint.clone());
         drop(state);
         let before = signed.or_else(|| Checkpoint::observe(&root, "", true, &[]).ok());
@@ -157,7 +157,7 @@ impl Queue {
     pub(crate) fn part_of(&self, root: &Path) -> Option<(PathBuf, String)> {
         let is_file = root.is_file();
         let state = self.lock();
-        if state.newest.contains_key(root) || state.published_at(root).is_some() {
+        if state.newest.contains_key(root) || state.published.at(root).is_some() {
             return None; // it has a signature of its own, and keeps one
         }
         let mut above = root.ancestors().skip(1);
@@ -230,7 +230,7 @@ impl Queue {
         let mut grown = Vec::new();
         for (root, mut touched) in all {
             let state = self.lock();
-            let before = state.published_at(&root).map(|it| it.checkpoint.clone());
+            let before = state.published.at(&root).map(|it| it.checkpoint.clone());
             drop(state);
             let apart = self.apart(&root);
             let now = before.as_ref().and_then(|it| it.again(&apart).ok());
@@ -421,7 +421,7 @@ impl Queue {
         if let Some(awaits) = state.awaits(checkpoint) {
             return awaits;
         }
-        let published = state.published_at(&checkpoint.root).cloned();
+        let published = state.published.at(&checkpoint.root).cloned();
         drop(state);
         let Some(published) =
             published.filter(|published| published.checkpoint.is_again(checkpoint))
@@ -430,7 +430,7 @@ impl Queue {
         };
         let is_there = published.is_there();
         let state = self.lock();
-        let signed = || is_there && state.published.contains(&published);
+        let signed = || is_there && state.published.at(&published.root) == Some(&published);
         state.awaits(checkpoint).unwrap_or_else(signed)
     }
 

@@ -73,7 +73,7 @@ impl Queue {
         let observed = Checkpoint::observe(path, "", true, &[]).ok();
         if let (Some(bytes), Some(checkpoint)) = (read, observed) {
             let mut state = self.lock();
-            state.published.push(Published {
+            state.published.insert(Published {
                 root: path.to_path_buf(),
                 checkpoint,
                 signature,

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 use autosign_signing::{Placement, WrittenFile, prepare_hidden, random, unprepare_hidden};
 
 use crate::jobs::Push;
-use crate::life::named;
 use crate::spool::Spool;
 use crate::worker::Queue;
 use crate::{
@@ -292,9 +291,9 @@ impl Session {
             Extent::All | Extent::As(_) => observed,
         };
         let checkpoint = match observed {
-            Ok(checkpoint) => {
-                checkpoint.at_step(step).placed(self.config.placement(placement))
-            }
+            Ok(checkpoint) => checkpoint
+                .at_step(step)
+                .placed(self.config.placement(placement)),
             Err(error) if by_hand || (self.config.on_error == OnError::Raise && root.exists()) => {
                 return Err(error);
             }
@@ -390,8 +389,7 @@ impl Session {
     /// Notes that the folder `path` is about to be removed, which works only if it is empty. What this session has put there, it
     /// takes away where nothing else is left.
     pub fn removing_folder(&self, path: &Path) {
-        self.queue.removing(path);
-        self.queue.clear(&named(path));
+        self.queue.removing_folder(path);
     }
 
     /// Waits at most `patience` for what was saved at `root`: the path of its signature, or why there is none; nothing where
@@ -460,6 +458,7 @@ impl Session {
     /// [`Error::Spool`], [`Error::SpoolNotPrivate`].
     pub fn adopt(&self, any_signer: bool) -> Result<BTreeMap<String, usize>, Error> {
         let own = |signer: Option<&str>| signer.is_none_or(|name| self.config.is_signer(name));
+        self.queue.lock().strays.await_all();
         self.queue.adopt(|signer| any_signer || own(signer))
     }
 }

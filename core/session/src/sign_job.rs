@@ -63,7 +63,7 @@ impl Queue {
             let _ = take_back(&other);
         }
         // Known to be ours before anybody else can be at this root: whoever removes its folder next asks for it.
-        self.lock().published(Published {
+        self.lock().published.insert(Published {
             root: checkpoint.root.clone(),
             checkpoint: checkpoint.clone(),
             signature: signature.clone(),

@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use autosign_signing::{
-    Digest, hidden_folders, read_signature, retract, tidy_hidden, unprepare_hidden,
-};
+use autosign_signing::{Digest, read_signature, retract, tidy_hidden};
 use serde::{Deserialize, Serialize};
 
 use crate::folder_times::FolderTimes;
@@ -23,8 +21,10 @@ pub(crate) const STILL: Duration = Duration::from_secs(10);
 /// The same for somebody who waits until all is done, and only where this process itself has removed the checkpoint: it tells
 /// of its other removals, too.
 const STILL_FOR_WHO_WAITS: Duration = Duration::from_secs(1);
-/// So long at most somebody waits for a folder to be left alone.
+/// So long at most somebody waits for a folder to be left alone, beyond the time that this takes.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// In a folder that has not been changed for so long nobody is removing anything, also where a clock is minutes off.
+const LONG: Duration = Duration::from_secs(600);
 /// So many removals are remembered, the last ones.
 const REMEMBERED: usize = 4096;
 
@@ -60,6 +60,8 @@ pub(crate) struct Strays {
     told: VecDeque<Told>,
     /// Until then somebody waits for those that this process has told of, also for those that come only now.
     awaited: Option<Instant>,
+    /// ... and for all others, too.
+    all_awaited: bool,
 }
 
 impl Stray {
@@ -79,7 +81,7 @@ impl Stray {
 }
 
 /// Whether the signature at `path` is still what was put there.
-fn is_there(path: &Path, digest: &str) -> bool {
+pub(crate) fn is_there(path: &Path, digest: &str) -> bool {
     let found = read_signature(path).ok().flatten();
     found.is_some_and(|found| Digest::of(&found).to_string() == digest)
 }
@@ -97,9 +99,27 @@ impl Strays {
         self.told.push_back(told);
     }
 
+    /// What was told of `path` has happened: if something is there again, it is something else.
+    pub(crate) fn happened(&mut self, path: &Path) {
+        let mut told = self.told.iter_mut().rev();
+        if let Some(told) = told.find(|told| told.path == path) {
+            told.has_happened = true;
+        }
+    }
+
     /// Somebody waits from `now` on until all is done.
     pub(crate) fn hurry(&mut self, now: Instant) {
-        self.awaited = Some(now + PATIENCE);
+        let still = if self.all_awaited {
+            STILL
+        } else {
+            Duration::ZERO
+        };
+        self.awaited = Some(now + still + PATIENCE);
+    }
+
+    /// Whoever waits from now on wants those to be gone, too, that others have left.
+    pub(crate) fn await_all(&mut self) {
+        self.all_awaited = true;
     }
 
     /// Whether somebody waits for one of them.
@@ -108,12 +128,17 @@ impl Strays {
     }
 
     fn is_awaited(&self, watched: &Watched) -> bool {
-        watched.told && self.awaited.is_some()
+        self.awaited.is_some() && (watched.told || self.all_awaited)
+    }
+
+    /// Whether somebody waits for it, and this process tells of all removals beside it.
+    fn is_hurried(&self, watched: &Watched) -> bool {
+        self.awaited.is_some() && watched.told
     }
 
     fn due_at(&self, watched: &Watched) -> Instant {
         watched.since
-            + if self.is_awaited(watched) {
+            + if self.is_hurried(watched) {
                 STILL_FOR_WHO_WAITS
             } else {
                 STILL
@@ -191,7 +216,7 @@ impl Strays {
     }
 
     /// The digest of the signature at `signature`.
-    fn digest(&self, signature: &Path) -> Option<String> {
+    pub(crate) fn digest(&self, signature: &Path) -> Option<String> {
         let mut all = self.all.iter();
         let found = all.find(|watched| watched.stray.signature == signature)?;
         Some(found.stray.digest.clone())
@@ -214,7 +239,7 @@ impl Queue {
     pub(crate) fn strays_move(&self, from: &Path, to: &Path, now: Instant) {
         let state = self.lock();
         let mut inside = state.strays.below(from);
-        let published = state.published.iter();
+        let published = state.published.below(from);
         let published = published.filter(|it| it.signature.starts_with(from));
         let published: Vec<_> = published.cloned().collect();
         drop(state);
@@ -267,15 +292,25 @@ impl Queue {
     pub(crate) fn adopt_strays(&self, now: Instant, clock: SystemTime) {
         let left = self.spool.as_ref().map(Spool::strays).unwrap_or_default();
         for (record, stray) in left {
+            let Some(seen) = self.times(stray.folder()) else {
+                Spool::remove(&record); // it has gone with its folder
+                continue;
+            };
             let noted = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(stray.since));
             let age = noted.and_then(|noted| clock.duration_since(noted).ok());
-            let since = age.and_then(|age| now.checked_sub(age.min(STILL)));
+            let still = if seen == stray.seen {
+                age.unwrap_or_default().min(STILL)
+            } else if seen.age(clock) >= LONG {
+                STILL
+            } else {
+                Duration::ZERO
+            };
             let watched = Watched {
-                stray,
+                stray: Stray { seen, ..stray },
                 record: Some(record),
                 told: false,
-                since: since.unwrap_or(now),
-                };
+                since: now.checked_sub(still).unwrap_or(now),
+            };
             let mut state = self.lock();
             if !state.strays.has(&watched.stray.signature) {
                 state.strays.take_in(watched);
@@ -296,11 +331,11 @@ impl Queue {
             let folder = stray.folder();
             let looked = folders.entry(folder.to_path_buf());
             let seen = *looked.or_insert_with(|| self.times(folder));
-            let is_awaited = self.lock().strays.is_awaited(&watched);
+            let is_hurried = self.lock().strays.is_hurried(&watched);
             let is_disturbed = going.iter().any(|told| told.path.starts_with(folder));
             match seen {
                 // Who has removed the checkpoint is this process, and somebody waits: what it removes next is told.
-                Some(seen) if is_disturbed || (!is_awaited && seen != stray.seen) => {
+                Some(seen) if is_disturbed || (!is_hurried && seen != stray.seen) => {
                     self.lock().strays.disturbed(&stray.signature, seen, now);
                 }
                 Some(_) => {
@@ -332,43 +367,10 @@ impl Queue {
         }
         self.lock().strays.forget(&watched.stray.signature);
     }
-
-    /// The folder `path` is about to be removed, which works only if it is empty. Where nothing is left in it but signatures
-    /// of this session, they go first.
-    pub(crate) fn clear(&self, path: &Path) {
-        let (hidden, inside) = hidden_folders(path);
-        let mut listed = list(path);
-        if listed.contains(&hidden) {
-            listed.retain(|entry| *entry != hidden);
-            listed.extend(list(&inside));
-        }
-        let is_ours = |signature: &PathBuf| {
-            let state = self.lock();
-            let mut published = state.published.iter();
-            let published = published.find(|it| it.signature == *signature);
-            let published = published.map(|it| Digest::of(&it.bytes).to_string());
-            let known = published.or_else(|| state.strays.digest(signature));
-            drop(state);
-            known.is_some_and(|digest| is_there(signature, &digest))
-        };
-        // Where something else is there, the folder is not going to be removed.
-        if listed.iter().all(is_ours) {
-            for signature in &listed {
-                remove(signature);
-            }
-            // Made when a save began, for a signature that never came.
-            unprepare_hidden(&hidden);
-        }
-    }
-}
-
-fn list(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
 }
 
 /// One that cannot be removed is left behind, and true of what it signed.
-fn remove(signature: &Path) {
+pub(crate) fn remove(signature: &Path) {
     let _ = retract(signature);
     tidy_hidden(signature);
 }
@@ -376,39 +378,9 @@ fn remove(signature: &Path) {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::jobs::Push;
+    use crate::testing::{queue, signature, signed};
     use crate::told::FAILED;
-    use crate::{Checkpoint, Config, Environment};
-
-    const KEY: &str = "../signing/tests/keys/p256.pem";
-
-    /// A session's queue with its spool in `folder`.
-    fn queue(folder: &Path, session: &str) -> Arc<Queue> {
-        let settings = Environment::from_iter([("MODEL_SIGNING_PRIVATE_KEY", KEY)]);
-        let spool = Spool::new(folder.join("spool"), session.into());
-        let config = Config::read(&settings.into()).0;
-        Queue::new(&config, Some(spool), Box::new(|_| ()))
-    }
-
-    /// Saves and signs files of these names, and returns their paths.
-    fn signed<const N: usize>(queue: &Arc<Queue>, folder: &Path, names: [&str; N]) -> [PathBuf; N] {
-        let files = names.map(|name| folder.join(name));
-        for file in &files {
-            std::fs::write(file, b"weights").unwrap();
-            let checkpoint = Checkpoint::observe(file, "test", true, &[]).unwrap();
-            queue.push(queue.record(checkpoint), None, Push::again());
-        }
-        queue.hurry();
-        assert!(queue.idle_within(Duration::from_secs(30)));
-        files
-    }
-
-    fn signature(file: &Path) -> PathBuf {
-        autosign_signing::signature_path(file)
-    }
 
     fn records(folder: &Path) -> usize {
         let entries = std::fs::read_dir(folder.join("spool"))
@@ -488,7 +460,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue(folder.path(), "one");
         let [file] = signed(&queue, folder.path(), ["m.pt"]);
-        let seen_by_the_worker = queue.lock().published_at(&file).unwrap().clone();
+        let seen_by_the_worker = queue.lock().published.at(&file).unwrap().clone();
         queue.removing(&file);
         std::fs::remove_file(&file).unwrap();
         queue.hurry();
@@ -525,33 +497,80 @@ mod tests {
         assert_eq!(records(folder.path()), 0);
     }
 
-    #[test]
-    fn a_folder_that_holds_nothing_but_signatures_is_emptied_before_it_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let queue = queue(folder.path(), "one");
-        let inner = folder.path().join("step-1");
-        std::fs::create_dir(&inner).unwrap();
-        let [model, other] = signed(&queue, &inner, ["m.pt", "other.pt"]);
-        for file in [&model, &other] {
-            queue.removing(file);
+    /// A session that was killed after it had removed both files; the second removal came after it had noted the first.
+    fn killed(folder: &Path) -> [PathBuf; 2] {
+        let earlier = queue(folder, "one");
+        let files = signed(&earlier, folder, ["1.pt", "2.pt"]);
+        for file in &files {
             std::fs::remove_file(file).unwrap();
-            queue.clear(&inner);
-            assert_eq!(signature(&model).exists(), file == &model);
+            earlier.follow_checkpoints();
         }
-        std::fs::remove_dir(&inner).unwrap();
+        std::fs::remove_file(folder.join("spool/one.lock")).unwrap();
+        files
     }
 
     #[test]
-    fn a_folder_with_a_note_in_it_is_left_as_it_is() {
+    fn a_flush_waits_for_what_a_killed_session_left() {
         let folder = tempfile::tempdir().unwrap();
-        let queue = queue(folder.path(), "one");
+        let files = killed(folder.path());
+        let flush = queue(folder.path(), "two");
+        let now = Instant::now();
+        flush.adopt_strays(now, SystemTime::now());
+        flush.lock().strays.await_all();
+        flush.lock().strays.hurry(now);
+        flush.take_strays_away(now + Duration::from_secs(9));
+        assert!(flush.lock().is_busy(), "the removal may go on elsewhere");
+        flush.take_strays_away(now + Duration::from_secs(11));
+        assert!(!flush.lock().is_busy());
+        assert!(!files.iter().any(|file| signature(file).exists()));
+        assert_eq!(records(folder.path()), 0);
+    }
+
+    #[test]
+    fn in_a_folder_that_nobody_has_changed_for_long_they_go_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = killed(folder.path());
+        let next = queue(folder.path(), "two");
+        let now = Instant::now();
+        next.adopt_strays(now, SystemTime::now() + LONG + Duration::from_secs(2));
+        next.take_strays_away(now);
+        assert!(!files.iter().any(|file| signature(file).exists()));
+        assert_eq!(records(folder.path()), 0);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_nobody_s_any_more() {
+        let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("step-1");
         std::fs::create_dir(&inner).unwrap();
-        let [model] = signed(&queue, &inner, ["m.pt"]);
-        std::fs::remove_file(&model).unwrap();
-        std::fs::write(inner.join("b.sig"), b"a note").unwrap();
-        queue.clear(&inner);
-        assert!(signature(&model).exists());
+        let earlier = queue(folder.path(), "one");
+        let [file] = signed(&earlier, &inner, ["m.pt"]);
+        std::fs::remove_file(&file).unwrap();
+        earlier.follow_checkpoints();
+        assert_eq!(records(folder.path()), 1);
+        std::fs::remove_file(folder.path().join("spool/one.lock")).unwrap();
+        std::fs::remove_dir_all(&inner).unwrap();
+        queue(folder.path(), "two").adopt_strays(Instant::now(), SystemTime::now());
+        assert_eq!(records(folder.path()), 0);
+    }
+
+    #[test]
+    fn what_was_renamed_and_back_is_not_going_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let [gone, file] = signed(&queue, folder.path(), ["gone.pt", "m.pt"]);
+        queue.removing(&gone);
+        std::fs::remove_file(&gone).unwrap();
+        let elsewhere = folder.path().join("elsewhere.pt");
+        for (from, to) in [(&file, &elsewhere), (&elsewhere, &file)] {
+            queue.moving(from, to, false);
+            std::fs::rename(from, to).unwrap();
+        }
+        queue.follow_checkpoints();
+        let now = Instant::now();
+        queue.lock().strays.hurry(now);
+        queue.take_strays_away(now + Duration::from_secs(2));
+        assert!(!signature(&gone).exists());
     }
 
     #[test]

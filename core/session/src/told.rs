@@ -16,6 +16,8 @@ pub(crate) struct Told {
     /// What was there then.
     found: Option<Found>,
     pub(crate) at: Instant,
+    /// It is known to have happened.
+    pub(crate) has_happened: bool,
 }
 
 /// In seconds: what is older looks otherwise after a change.
@@ -49,6 +51,7 @@ impl Told {
             path: path.to_path_buf(),
             found: found(path),
             at: now,
+            has_happened: false,
         }
     }
 
@@ -58,7 +61,7 @@ impl Told {
 
     /// Whether it has not happened yet.
     pub(crate) fn is_going_on(&self) -> bool {
-        self.found.is_some() && self.found == found(&self.path)
+        !self.has_happened && self.found.is_some() && self.found == found(&self.path)
     }
 }
 

@@ -345,7 +345,7 @@ impl Queue {
         let due = state.look_at.take_if(|at| *at <= now).is_some();
         drop(state);
         if due {
-            self.follow_checkpoints();
+            self.follow_checkpoints_at_times();
         }
         self.follow_removals(now);
         self.take_strays_away(now);
@@ -452,7 +452,7 @@ impl Queue {
             outcome = by_hand(&job);
             self.end_superseded(&job);
         }
-        self.follow_checkpoints();
+        self.follow_checkpoints_at_times();
 
         let mut state = self.lock();
         state.running -= 1;
@@ -480,6 +480,23 @@ impl Queue {
         (self.listener)(&job.superseded());
     }
 
+    /// [`Queue::follow_checkpoints`], but looks at all of them a tenth of the time at most: there may be thousands, on a slow disk.
+    fn follow_checkpoints_at_times(self: &Arc<Self>) {
+        let begun = Instant::now();
+        let mut state = self.lock();
+        if let Some(until) = state.looks_again.filter(|until| *until > begun) {
+            state.look_at.get_or_insert(until);
+            drop(state);
+            self.follow_copies();
+            self.follow_moves();
+            return;
+        }
+        drop(state);
+        self.follow_checkpoints();
+        let ended = Instant::now();
+        self.lock().looks_again = ended.checked_add((ended - begun) * 9);
+    }
+
     /// Removes the records of checkpoints that are gone, and keeps their signatures until they can go, too.
     pub(crate) fn follow_checkpoints(self: &Arc<Self>) {
         self.follow_copies();
@@ -491,7 +508,7 @@ impl Queue {
             if is_gone(&stray.root) {
                 // Known among the strays before it is not known here any more: its folder may be removed at any moment.
                 self.keep_stray(&stray, Instant::now());
-                self.lock().published.retain(|other| *other != stray);
+                self.lock().published.forget(&stray);
             }
         }
 
