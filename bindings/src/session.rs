@@ -230,6 +230,12 @@ impl Session {
     }
 }
 
+/// Note that a process without a session, as a forked child is, is about to remove the folder at `path`.
+#[pyfunction]
+pub(crate) fn empty_of_signatures(py: Python<'_>, path: PathBuf) {
+    py.detach(|| autosign_session::empty_of_signatures(&path));
+}
+
 /// Write a line to stderr, if the settings of this process want warnings.
 #[pyfunction]
 pub(crate) fn warn(py: Python<'_>, line: &str) {

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from model_signing_autosign import SigningError, paused
+from model_signing_autosign import SigningError, _session, paused
 from model_signing_autosign._faults import contained, say
 from model_signing_autosign._patch import Framework
 from model_signing_autosign._saving import Scope, _thread, argument, is_paused, saves
@@ -269,6 +269,29 @@ def test_an_interrupt_at_any_moment_leaves_nothing_open(
         assert _thread.scopes == [], moment
     assert moment > 30, "it has more bytecodes than that"
     assert is_signed(tmp_path / "next")
+
+
+def test_an_interrupt_before_a_save_writes_leaves_what_was_there_signed(
+    tmp_path: Path, is_signed: Callable[[Path], bool], at_each_moment: Callable[..., Iterator[int]]
+) -> None:
+    saved = 0
+
+    def original(path: Path) -> None:
+        nonlocal saved
+        saved += 1
+        path.write_bytes(b"%d" % saved)
+
+    save = saves(Framework("test", ">=0", "0"), argument("path", 0))
+    codes = [function.__code__ for function in (save, Scope.begin, Scope.enter, _session.begins)]  # type: ignore[attr-defined]
+    target = tmp_path / "last"
+    save(original, target)
+    before = saved
+    for moment in at_each_moment(lambda: save(original, target), *codes):
+        if saved > before:  # it is new, and the interrupt came too late, or before it was told of
+            save(original, target)
+        assert is_signed(target), moment
+        before = saved
+    assert moment > 100, "they have more bytecodes than that"
 
 
 def test_an_interrupt_at_any_moment_leaves_no_pause(at_each_moment: Callable[..., Iterator[int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -83,6 +84,17 @@ def a_shell(folder: str) -> None:
     assert os.system(f"rm -rf {folder}") == 0  # noqa: S605 - as scripts do
 
 
+def a_forked_child(folder: str) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            loop(folder)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def moved_out_first(folder: str) -> None:
     """As what is written as a whole: into a temporary folder, out of it, and the folder is removed."""
     kept = f"{folder}-kept"
@@ -103,6 +115,7 @@ MANNERS = [
     another_thread,
     another_process,
     a_shell,
+    a_forked_child,
     moved_out_first,
 ]
 
@@ -137,6 +150,42 @@ def test_so_it_is_where_a_removal_takes_its_time(
         assert not folder.exists()
     autosign.flush(timeout=30)
     assert list(faulty.path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda path: os.system(f"echo confirm {path}"),  # noqa: S605 - as scripts do
+        lambda path: os.system(f"rm -f {path}.old; cp {path} {path}.copy"),  # noqa: S605
+        lambda path: subprocess.run(["sh", "-ec", f"true perform {path}\n rm -f x"], check=True),
+        lambda path: os.remove(path.parent),
+        lambda path: os.rmdir(path.parent),
+        lambda path: os.removedirs(path.parent),
+    ],
+)
+def test_what_is_not_removed_is_signed(
+    act: Callable[[Path], None], autosign: ModuleType, tmp_path: Path, is_signed: Callable[[Path], bool]
+) -> None:
+    """Whatever a program says of it, and also where it tries and cannot."""
+    save(tmp_path / "run", 0)
+    with contextlib.suppress(OSError):
+        act(tmp_path / "run" / NAMES[-1])
+    assert autosign.flush(timeout=30).failed == 0
+    assert all(is_signed(tmp_path / "run" / name) for name in NAMES)
+
+
+def test_a_rename_by_descriptors_is_followed(tmp_path: Path, is_signed: Callable[[Path], bool]) -> None:
+    save(tmp_path / "tmp", 0)
+    (tmp_path / "run").mkdir()
+    source, target = (os.open(tmp_path / name, os.O_RDONLY) for name in ("tmp", "run"))
+    try:
+        os.rename("0.pt", "model.pt", src_dir_fd=source, dst_dir_fd=target)
+        os.link("1.pt", "linked.pt", src_dir_fd=source, dst_dir_fd=target)
+    finally:
+        os.close(source)
+        os.close(target)
+    assert all(is_signed(tmp_path / name) for name in ("run/model.pt", "run/linked.pt", "tmp/1.pt"))
+    assert not (tmp_path / "tmp/0.pt.sig").exists()
 
 
 def test_the_signature_of_a_removed_file_is_gone_after_a_flush(autosign: ModuleType, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use autosign_signing::{Digest, hidden_folders, unprepare_hidden};
+use autosign_signing::{Bundle, Digest, hidden_folders, read_signature, unprepare_hidden};
 
 use crate::jobs::State;
 use crate::life::named;
@@ -29,24 +29,42 @@ impl Queue {
             return; // it fails, whatever we do
         }
         self.removing(&path);
-        let (hidden, inside) = hidden_folders(&path);
-        let mut listed = list(&path);
-        if listed.contains(&hidden) {
-            listed.retain(|entry| *entry != hidden);
-            listed.extend(list(&inside));
-        }
-        let is_ours = |signature: &PathBuf| {
+        empty(&path, |signature| {
             let known = self.lock().digest_of(&path, signature);
-            known.is_some_and(|digest| is_there(signature, &digest))
-        };
-        if listed.iter().all(is_ours) {
-            for signature in &listed {
-                remove(signature);
-            }
-            // Made when a save began, for a signature that never came.
-            unprepare_hidden(&hidden);
-        }
+            known.map_or_else(|| is_left(signature), |digest| is_there(signature, &digest))
+        });
     }
+}
+
+/// Where nothing is left in the folder at `path` but signatures that sessions have made, removes them: their checkpoints are gone. It
+/// is for a process without a session that is about to remove the folder.
+pub fn empty_of_signatures(path: &Path) {
+    empty(&named(path), is_left);
+}
+
+/// Removes all that is in the folder at `path`, if all of it is a signature that `may_go`.
+fn empty(path: &Path, may_go: impl Fn(&Path) -> bool) {
+    let (hidden, inside) = hidden_folders(path);
+    let mut listed = list(path);
+    if listed.contains(&hidden) {
+        listed.retain(|entry| *entry != hidden);
+        listed.extend(list(&inside));
+    }
+    if listed.iter().all(|entry| may_go(entry)) {
+        for signature in &listed {
+            remove(signature);
+        }
+        // Made when a save began, for a signature that never came.
+        unprepare_hidden(&hidden);
+    }
+}
+
+/// Whether some session made it: no other tool says when a model was saved.
+fn is_left(signature: &Path) -> bool {
+    let bytes = read_signature(signature).ok().flatten();
+    let bundle = bytes.and_then(|bytes| Bundle::parse(&bytes).ok());
+    let statement = bundle.and_then(|bundle| bundle.statement().ok());
+    statement.is_some_and(|(_, statement)| statement.annotations().created.is_some())
 }
 
 /// Whether it has the name of a signature, or of one that is being written, or is the folder of hidden ones.

@@ -2,6 +2,7 @@
 //! it before it happens; what has happened is then looked at.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -449,9 +450,15 @@ impl Queue {
     /// Puts a record into the spool, if there is one; where that fails, says so.
     pub(crate) fn spool_record(&self, record: &Record) -> Option<PathBuf> {
         match self.spool.as_ref()?.put(record) {
-            Ok(path) => Some(path),
+            Ok(path) => {
+                self.spool_fails.store(false, Ordering::Relaxed);
+                Some(path)
+            }
             Err(error) => {
-                (self.listener)(&Event::SpoolFailed { error });
+                // Once, until it works again: a full disk stays full for many saves.
+                if !self.spool_fails.swap(true, Ordering::Relaxed) {
+                    (self.listener)(&Event::SpoolFailed { error });
+                }
                 None
             }
         }

@@ -44,6 +44,8 @@ pub(crate) struct Queue {
     patient: bool,
     raise: bool,
     settle: Duration,
+    /// Whether the spool could not be written to, which has been said.
+    pub(crate) spool_fails: AtomicBool,
     /// Whether it was said that signatures are written in place.
     pub(crate) in_place: AtomicBool,
     pub(crate) identity: Option<String>,
@@ -98,6 +100,7 @@ impl Queue {
             patient: !config.saves_wait(),
             raise: config.on_error == OnError::Raise,
             settle: config.settle,
+            spool_fails: AtomicBool::new(false),
             in_place: AtomicBool::new(false),
             identity: config.signer(),
             run: Run::new(config.run.clone(), config.spool.clone()),

@@ -4,13 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from model_signing_autosign import _core
 from model_signing_autosign.errors import AutosignError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def say(line: str) -> None:
@@ -19,8 +15,7 @@ def say(line: str) -> None:
         _core.warn(line)
 
 
-@contextlib.contextmanager
-def contained(task: str) -> Iterator[None]:
+class contained:  # noqa: N801 - used like a function
     """Keep a fault of ours from reaching the user's code.
 
     Args:
@@ -31,9 +26,16 @@ def contained(task: str) -> Iterator[None]:
         KeyboardInterrupt: If the body raised it: the user asked.
         SystemExit: If the body raised it.
     """
-    try:
-        yield
-    except (AutosignError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - a Rust panic arrives as a class that is no Exception
-        say(f"cannot {task}: {type(error).__name__}: {error}")
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, _trace: object) -> bool:
+        # A Rust panic arrives as a class that is no Exception.
+        if error is None or isinstance(error, (AutosignError, KeyboardInterrupt, SystemExit)):
+            return False
+        say(f"cannot {self._task}: {type(error).__name__}: {error}")
+        return True

@@ -12,12 +12,16 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from model_signing_autosign import _core
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from model_signing_autosign._core import Session
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
+_STARTERS: Final = {"", "!", "command", "do", "else", "env", "exec", "nohup", "sudo", "then", "{"}
+"""Words of a shell that what it runs may come after."""
 _HERE: Final = -1  # for "relative to the working directory", where a descriptor of a folder could be
 
 _session: Callable[[], Session | None] = lambda: None  # noqa: E731 - until `listen`
@@ -35,13 +39,11 @@ def _opened(session: Session, path: Any, _mode: str | None, flags: int) -> None:
 
 
 def _moved(session: Session, path: Any, to: Any, source: int = _HERE, target: int = _HERE) -> None:
-    if source == target == _HERE:
-        session.moving(_path(path), _path(to), linked=False)
+    session.moving(_path_in(source, path), _path_in(target, to), linked=False)
 
 
 def _linked(session: Session, path: Any, to: Any, source: int = _HERE, target: int = _HERE) -> None:
-    if source == target == _HERE:
-        session.moving(_path(path), _path(to), linked=True)
+    session.moving(_path_in(source, path), _path_in(target, to), linked=True)
 
 
 def _copied(session: Session, path: Any, to: Any) -> None:
@@ -52,6 +54,12 @@ def _removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
     session.removing(_path_in(folder, path))
 
 
+def _file_removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
+    name = _path_in(folder, path)
+    if os.path.islink(name) or not os.path.isdir(name):  # else it fails
+        session.removing(name)
+
+
 def _folder_removed(session: Session, path: Any, folder: int | None = _HERE) -> None:
     session.removing_folder(_path_in(folder, path))
 
@@ -60,7 +68,7 @@ def _started(session: Session, _program: Any, words: Any, directory: Any = None,
     """Tell of ``rm``: it lists a folder first, and fails where something has come into it when it is to be removed."""
     words = [words] if isinstance(words, (str, bytes, os.PathLike)) else words
     words = [os.fsdecode(word) for word in words]
-    if words[1:2] == ["-c"]:
+    if words[1:2] and words[1].startswith("-") and words[1].endswith("c"):
         _system(session, words[2], directory)
     elif os.path.basename(words[0]) == "rm":
         for word in words[1:]:
@@ -75,9 +83,17 @@ def _system(session: Session, command: str | bytes, directory: Any = None) -> No
     import glob  # noqa: PLC0415
     import shlex  # noqa: PLC0415
 
-    for word in shlex.split(command):
-        for path in glob.glob(os.path.join(os.fsdecode(directory or ""), word)):
-            session.removing(os.path.abspath(path))
+    lexer = shlex.shlex(command.replace("\n", ";"), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    program = ""
+    for word in lexer:
+        if set(word) <= set("();<>|&"):
+            program = ""
+        elif program == "rm":
+            for path in glob.glob(os.path.join(os.fsdecode(directory or ""), word)):
+                session.removing(os.path.abspath(path))
+        elif program in _STARTERS or "=" in program:
+            program = os.path.basename(word)
 
 
 def _path_in(folder: int | None, path: Any) -> str:
@@ -90,7 +106,7 @@ def _path_in(folder: int | None, path: Any) -> str:
 _ACTS: Final[dict[str, Callable[..., None]]] = {
     "open": _opened,
     "os.link": _linked,
-    "os.remove": _removed,
+    "os.remove": _file_removed,
     "os.rename": _moved,
     "os.rmdir": _folder_removed,
     "os.system": _system,
@@ -128,5 +144,7 @@ def hear(event: str, details: tuple[Any, ...], acts: dict[str, Callable[..., Non
         session = _session()
         if session is not None:
             act(session, *details)
+        elif act is _folder_removed:
+            _core.empty_of_signatures(_path_in(details[1], details[0]))
     except Exception:  # noqa: BLE001, S110 - not even told: this may be anywhere, a signal handler included
         pass

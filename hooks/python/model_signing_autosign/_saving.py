@@ -188,21 +188,26 @@ class Scope:
         if self.root is None or not self._owned or self._begun:
             return
         _drop_interrupted()
-        if not any(outer._covers(self) for outer in _thread.scopes):
+        if not any(outer._covers(self) for outer in _thread.scopes if outer is not self):
             with contained(f"take back the signature of {self.root}"):
                 self._begun = True
-                _ranks.begins(self.root)
-                _session.begins(self.root, hidden=self._hidden)
+                try:
+                    _ranks.begins(self.root)
+                    _session.begins(self.root, hidden=self._hidden)
+                except BaseException:  # Ctrl-C came meanwhile
+                    self.give_up()
+                    raise
 
     def enter(self) -> None:
         """Begin, unless that is done: what is saved from now on in this thread is saved inside this scope."""
         if self.root is None and not self._open_ended:
             return
         _drop_interrupted()
-        self.begin()
         # Kept, so that a scope left in another thread still leaves the stack that it entered.
         self._scopes = _thread.scopes
+        # Before it begins, so that one whose beginning is interrupted is known.
         self._scopes.append(self)
+        self.begin()
 
     def leave(self, *, completed: bool, target: object = None) -> None:
         """End, and report the checkpoint if the save completed and no outer scope covers it.
@@ -269,6 +274,9 @@ def _drop_interrupted() -> None:
         scopes.remove(scope)
         scope._frame = None
         scope.give_up()
+
+
+_session.before_waits.append(_drop_interrupted)
 
 
 class _Pause:

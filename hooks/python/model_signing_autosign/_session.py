@@ -25,7 +25,7 @@ from model_signing_autosign import _core, _life, _patch, _steps
 from model_signing_autosign._faults import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _LAST_WAIT: Final = 5.0
 """Seconds that the end of a process waits for other ranks."""
@@ -39,6 +39,9 @@ _session: _core.Session | None = None
 _inherited: Final[list[_core.Session]] = []
 ending = threading.Event()
 """Set when the process ends: a thread inside torch's store when the interpreter goes would abort the process."""
+
+before_waits: Final[list[Callable[[], None]]] = []
+"""Called before anybody waits for what was saved, also at the end of the process."""
 
 _reporting: Final[list[threading.Thread]] = []  # each of them is going to call `saved`
 _following: Final[list[threading.Thread]] = []  # each of them may call `saved`
@@ -142,6 +145,8 @@ def _start(thread: threading.Thread, among: list[threading.Thread]) -> None:
 
 def settle(timeout: float | None) -> list[threading.Thread]:
     """Wait for the threads of `saved_by`, and return those that took longer than ``timeout`` seconds."""
+    for call in before_waits:
+        call()
     end = None if timeout is None else time.monotonic() + timeout
     for thread in tuple(_reporting):
         thread.join(None if end is None else max(0.0, end - time.monotonic()))

@@ -65,8 +65,8 @@ def _open(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     scope = Scope(call.argument("name_or_buffer", 0) if writes else None, FRAMEWORK.name)
     if scope.root is None:
         return original(*args, **kwargs)
-    scope.begin()  # the opener makes the file empty
     try:
+        scope.begin()  # the opener makes the file empty
         return _Opened(original(*args, **kwargs), scope)
     except BaseException:
         scope.give_up()
@@ -80,8 +80,8 @@ _packages: Final[weakref.WeakKeyDictionary[Any, str]] = weakref.WeakKeyDictionar
 def _begin_package(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     call = Call(args, kwargs)
     scope = Scope(call.argument("f", 1), FRAMEWORK.name)
-    scope.begin()  # the constructor makes the file empty
     try:
+        scope.begin()  # the constructor makes the file empty
         result = original(*args, **kwargs)
     except BaseException:
         scope.give_up()
