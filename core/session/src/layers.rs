@@ -104,7 +104,8 @@ impl Settings {
     /// What was set for `variable`.
     #[must_use]
     pub fn get(&self, variable: &str) -> Option<&Value> {
-        self.values.get(variable)
+        let value = self.values.get(variable);
+        value.filter(|value| !value.text.is_empty())
     }
 
     /// The environment with every setting in it, wherever it came from.
@@ -187,7 +188,10 @@ impl Settings {
         self.unknown
             .extend(unknown.map(|name| (name, Some(path.clone()))));
         let layer = |entries: Vec<(&'static str, String)>, origin: Origin| {
-            let entries = entries.into_iter().filter(|(_, text)| !text.is_empty());
+            // What an administrator has locked to nothing nobody else sets.
+            let is_locked = matches!(origin, Origin::Locked(_));
+            let entries = entries.into_iter();
+            let entries = entries.filter(|(_, text)| is_locked || !text.is_empty());
             let value = |(variable, text): (&'static str, String)| {
                 let setting = setting(variable)?;
                 let value = Value::new(setting, text.into(), origin.clone(), environment);

@@ -226,6 +226,27 @@ fn a_path_may_begin_in_the_home_folder_wherever_it_stands() {
 }
 
 #[test]
+fn what_is_locked_to_nothing_nobody_sets() {
+    let machine = Machine::new()
+        .administrator("[locked]\nexclude = []\nprivate_key = \"\"\n")
+        .own("exclude = [\"*.pt\"]\n")
+        .with("EXCLUDE", "*.bin")
+        .with("PRIVATE_KEY", "/home/me/key.pem");
+    let (config, lines) = machine.read();
+    let nothing = Config::read(&Settings::default()).0.selection;
+    assert_eq!(format!("{:?}", config.selection), format!("{nothing:?}"));
+    assert!(config.private_key.is_none());
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("MODEL_SIGNING_EXCLUDE is locked"));
+    assert!(
+        machine
+            .settings()
+            .unlocked("MODEL_SIGNING_EXCLUDE")
+            .is_err()
+    );
+}
+
+#[test]
 fn the_same_as_is_locked_is_no_reason_to_complain() {
     let machine = Machine::new()
         .administrator("[locked]\nmethod = \"sigstore\"\n")
