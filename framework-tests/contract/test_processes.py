@@ -164,6 +164,19 @@ def test_killed_process_loses_nothing(
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["runs"]
 
 
+def test_what_a_running_program_saved_is_not_forgotten(
+    run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    forget = """
+save("a"); autosign.flush(); path = os.path.abspath("a.safetensors")
+import subprocess
+command = [sys.executable, "-c", "from model_signing_autosign._cli import main; main()", "forget", path]
+print(subprocess.run(command, capture_output=True, text=True).stderr)
+    """
+    result = run_script(PREAMBLE + forget, PRIVATE_KEY=str(tmp_path / "missing.pem"))
+    assert 'a.safetensors": its program runs and is going to sign it\n' in result.stdout
+
+
 WRITER = """
 import sys
 with open(sys.argv[1], "r+b", buffering=0) as file:

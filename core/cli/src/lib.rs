@@ -12,6 +12,7 @@ mod digest;
 mod doctor;
 mod env;
 mod flush;
+mod forget;
 mod hashing;
 mod keygen;
 mod log;
@@ -90,6 +91,8 @@ enum Command {
     Flush(flush::Flush),
     /// List the checkpoints in the spool.
     Status(status::Status),
+    /// Forget checkpoints in the spool: nobody is going to sign them.
+    Forget(forget::Forget),
     /// Run a program with signing switched on in every Python it starts.
     Run(run::Run),
     /// Show and convert what keyless signatures are judged by.
@@ -195,6 +198,7 @@ fn obey<'a>(
         Command::Keygen(keygen) => keygen.run(out, err),
         Command::Flush(flush) => flush.run(settings, out, err),
         Command::Status(status) => status.run(settings, out, err),
+        Command::Forget(forget) => forget.run(settings, out, err),
         Command::Run(run) => run.run(settings, interpreter.startup, err),
         Command::Doctor(doctor) => doctor.run(settings, interpreter.installed, out),
         Command::Env(env) => env.run(settings, out, err),

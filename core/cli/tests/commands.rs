@@ -317,10 +317,31 @@ fn what_another_was_to_sign_is_signed_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn what_nobody_wants_signed_is_forgotten() {
+    let mut place = Place::new();
+    let wrong = place.path("kpem");
+    place
+        .settings
+        .push(("MODEL_SIGNING_PRIVATE_KEY".into(), wrong.into()));
+    let session = place.session();
+    let model = place.path("last.pt");
+    session.saved(&model, "test").unwrap().wait().unwrap();
+    session.flush(None);
+    drop(session);
+
+    let said = place.run(&format!("forget {} other.pt", model.display()));
+    assert_eq!(said.code, BAD);
+    assert_eq!(said.out, format!("{model:?}: forgotten, and unsigned\n"));
+    assert_eq!(said.err, "\"other.pt\": the spool has no record of it\n");
+    assert_eq!(place.run("status --json").out, "[]\n");
+    assert!(model.exists());
+}
+
+#[test]
 fn a_spool_that_is_named_must_be_there() {
     let place = Place::new();
     let missing = place.path("spol");
-    for command in ["flush", "status", "status --json"] {
+    for command in ["flush", "status", "status --json", "forget last.pt --spool"] {
         let said = place.run(&format!("{command} {}", missing.display()));
         assert_eq!((said.code, said.out.as_str()), (USAGE, ""), "{command}");
         assert_eq!(said.err, format!("There is no spool {missing:?}\n"));

@@ -92,6 +92,13 @@ pub struct Spooled {
     pub owned: bool,
 }
 
+impl Spooled {
+    /// Removes the record: nobody is going to sign its checkpoint.
+    pub fn forget(&self) {
+        Spool::remove(&self.path);
+    }
+}
+
 /// One session's place in the spool folder.
 #[derive(Debug)]
 pub struct Spool {
