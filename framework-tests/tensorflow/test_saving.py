@@ -240,6 +240,21 @@ class TestRemoval:
         renamed = sorted({"other.index", *GROUP} - {"ckpt.index"})
         assert verified(tmp_path) == {"kept/ckpt.index": sorted(GROUP), "new": TREE, "renamed/other.index": renamed}
 
+    @pytest.mark.parametrize("signed", [False, True], ids=["pending", "signed"])
+    @pytest.mark.parametrize("kinds", [("index", "data"), ("data", "index")], ids="-".join)
+    def test_all_its_files_renamed(
+        self, kinds: tuple[str, str], signed: bool, tf: Any, tmp_path: Path, verified: Verified
+    ) -> None:
+        checkpoint(tf).write("run/ckpt")
+        if signed:
+            verified(tmp_path)
+        for kind in kinds:
+            for path in tmp_path.glob(f"run/ckpt.{kind}*"):
+                if path.suffix != ".sig":
+                    path.rename(path.with_name(path.name.replace("ckpt", "best")))
+        assert verified(tmp_path) == {"run/best.index": sorted(name.replace("ckpt", "best") for name in GROUP)}
+        checkpoint(tf).read("run/best").assert_consumed()
+
     def test_strangers(self, tf: Any, tmp_path: Path, keys: Any, verified: Verified) -> None:
         """The signature of an earlier process goes as well."""
         checkpoint(tf).write("known/ckpt")

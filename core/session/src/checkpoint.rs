@@ -1,6 +1,6 @@
 //! A checkpoint as it was when its save returned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use autosign_signing::{
@@ -237,6 +237,31 @@ impl Checkpoint {
         }
         new.root = root;
         Some(new)
+    }
+
+    /// The paths of its files, where it is one or a group.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let folder = self.root.parent().unwrap_or(Path::new("/"));
+        let files = self.files.iter();
+        files.map(|file| file.name.under(folder)).collect()
+    }
+
+    /// The same group after its files were renamed to `places`, each by where it was. Nothing where they do not lie beside the file
+    /// that it is named after, or below.
+    pub(crate) fn regrouped(&self, places: &BTreeMap<PathBuf, PathBuf>) -> Option<Self> {
+        let before = self.root.parent()?;
+        let root = places.get(&self.root)?.clone();
+        let folder = root.parent()?;
+        let mut new = Self {
+            written: None,
+            ..self.clone()
+        };
+        for file in &mut new.files {
+            let place = places.get(&file.name.under(before))?;
+            file.name = RelPath::parse(place.strip_prefix(folder).ok()?.to_str()?).ok()?;
+        }
+        new.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Some(Self { root, ..new })
     }
 
     /// The folders in it that are checkpoints of their own, and are still there.

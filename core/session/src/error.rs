@@ -18,6 +18,12 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// Of a checkpoint of several files some were renamed, and others are not beside them.
+    #[error("the files of {path:?} were renamed, and are not all there")]
+    InPieces {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A configuration file, or part of it, cannot be used.
     #[error("the configuration file {path:?} {reason}")]
     ConfigFile {
@@ -218,6 +224,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::InPieces { .. } => {
+                "rename them together, or sign what is there with `model-signing sign`"
+            }
             Self::Altered { .. } => {
                 "do not use it: restore it from a trusted copy, and find out who wrote to it"
             }

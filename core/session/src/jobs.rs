@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::copies::Copy;
 use crate::lock::touches_disk;
 use crate::published::{Signed, below};
+use crate::scattered::Scattered;
 use crate::signing::Control;
 use crate::spool::{Record, Spool};
 use crate::strays::Strays;
@@ -144,6 +145,8 @@ pub(crate) struct State {
     pub(crate) folders: BTreeMap<PathBuf, Folder>,
     /// Renames and links that were announced.
     pub(crate) moves: Vec<Move>,
+    /// Groups whose files are renamed one after the other.
+    pub(crate) scattered: Vec<Scattered>,
     /// Copies that are being made.
     pub(crate) copies: Vec<Copy>,
     /// Removals that may fail.

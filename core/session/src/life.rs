@@ -32,11 +32,12 @@ impl Queue {
             self.lock().begun.insert(link, root.clone());
         }
         self.touched_at(root.clone());
+        self.lock().scattered.retain(|group| !group.has(&root));
         self.begins_at(root);
     }
 
     /// The same for a path without links on the way.
-    fn begins_at(&self, root: PathBuf) {
+    pub(crate) fn begins_at(&self, root: PathBuf) {
         // Whoever publishes there at this moment has done so when this can be had, and nobody does so afterwards.
         let order = self.publishing.at_one(&root);
         let mut state = self.lock();
@@ -86,7 +87,7 @@ impl Queue {
         }
     }
 
-    fn broken_off_at(self: &Arc<Self>, root: &Path) {
+    pub(crate) fn broken_off_at(self: &Arc<Self>, root: &Path) {
         let Some(overwriting) = self.lock().overwriting.remove(root) else {
             return;
         };
@@ -298,6 +299,9 @@ impl Queue {
         }
         let mut roots = state.roots_below(&from);
         drop(state);
+        if !linked && self.scatter(&from, &to, now) {
+            roots.remove(&from);
+        }
         // Of what is gone already there is no rename.
         roots.retain(|root| !is_gone(root) && (!linked || root.is_file()));
         let mut replaced = Vec::new();
@@ -367,6 +371,7 @@ impl Queue {
         if followed {
             self.start_worker();
         }
+        self.follow_scattered(false);
     }
 
     /// Somebody wants all that can be signed: what has not been renamed by now is as it was. Where it is after all, it is followed

@@ -23,6 +23,7 @@ impl Queue {
         let told = Told::new(&path, Instant::now());
         let mut state = self.lock();
         state.strays.told(told);
+        state.scattered.retain(|group| !group.has_any_below(&path));
         let (below, groups) = (state.roots_below(&path), state.groups_with(&path));
         drop(state);
         if below.is_empty() {

@@ -23,8 +23,6 @@ pub(crate) const STILL: Duration = Duration::from_secs(10);
 const STILL_FOR_WHO_WAITS: Duration = Duration::from_secs(1);
 /// So long at most somebody waits for a folder to be left alone, beyond the time that this takes.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// In a folder that has not been changed for so long nobody is removing anything, also where a clock is minutes off.
-const LONG: Duration = Duration::from_secs(600);
 /// So many removals are remembered, the last ones.
 const REMEMBERED: usize = 4096;
 
@@ -37,20 +35,20 @@ pub(crate) struct Stray {
     /// Digest of the signature, in hex: nothing else is ever removed.
     digest: String,
     /// How its folder looked when it was last known that something is removed there.
-    seen: FolderTimes,
+    pub(crate) seen: FolderTimes,
     /// When that was, in seconds since 1970.
-    since: u64,
+    pub(crate) since: u64,
 }
 
 /// A stray signature that this process is going to remove.
 #[derive(Clone)]
-struct Watched {
-    stray: Stray,
+pub(crate) struct Watched {
+    pub(crate) stray: Stray,
     /// Where the spool remembers it.
-    record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
     /// Whether this process has said that it removes the checkpoint.
-    told: bool,
-    since: Instant,
+    pub(crate) told: bool,
+    pub(crate) since: Instant,
 }
 
 /// The stray signatures of one session, and the removals that its process has told of. Touches no disk.
@@ -75,7 +73,7 @@ impl Stray {
     }
 
     /// The folder that it lies in, or in a hidden folder below.
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.root.parent().unwrap_or(Path::new("/"))
     }
 }
@@ -151,7 +149,7 @@ impl Strays {
     }
 
     /// Takes one in. Returns the record of an older one in the same place.
-    fn take_in(&mut self, watched: Watched) -> Option<PathBuf> {
+    pub(crate) fn take_in(&mut self, watched: Watched) -> Option<PathBuf> {
         let signature = &watched.stray.signature;
         let place = self
             .all
@@ -210,7 +208,7 @@ impl Strays {
         below.cloned().collect()
     }
 
-    fn has(&self, signature: &Path) -> bool {
+    pub(crate) fn has(&self, signature: &Path) -> bool {
         let mut all = self.all.iter();
         all.any(|watched| watched.stray.signature == signature)
     }
@@ -265,7 +263,7 @@ impl Queue {
         })
     }
 
-    fn times(&self, folder: &Path) -> Option<FolderTimes> {
+    pub(crate) fn times(&self, folder: &Path) -> Option<FolderTimes> {
         FolderTimes::of(folder, self.spool.as_ref().map(Spool::folder))
     }
 
@@ -286,36 +284,6 @@ impl Queue {
             Spool::remove(&record);
         }
         self.changed.notify_all();
-    }
-
-    /// Takes over the stray signatures of sessions that are gone.
-    pub(crate) fn adopt_strays(&self, now: Instant, clock: SystemTime) {
-        let left = self.spool.as_ref().map(Spool::strays).unwrap_or_default();
-        for (record, stray) in left {
-            let Some(seen) = self.times(stray.folder()) else {
-                Spool::remove(&record); // it has gone with its folder
-                continue;
-            };
-            let noted = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(stray.since));
-            let age = noted.and_then(|noted| clock.duration_since(noted).ok());
-            let still = if seen == stray.seen {
-                age.unwrap_or_default().min(STILL)
-            } else if seen.age(clock) >= LONG {
-                STILL
-            } else {
-                Duration::ZERO
-            };
-            let watched = Watched {
-                stray: Stray { seen, ..stray },
-                record: Some(record),
-                told: false,
-                since: now.checked_sub(still).unwrap_or(now),
-            };
-            let mut state = self.lock();
-            if !state.strays.has(&watched.stray.signature) {
-                state.strays.take_in(watched);
-            }
-        }
     }
 
     /// Removes the stray signatures beside which nothing is removed any more at the time `now`.
@@ -379,18 +347,8 @@ pub(crate) fn remove(signature: &Path) {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
-    use crate::testing::{queue, signature, signed};
+    use crate::testing::{queue, records, signature, signed};
     use crate::told::FAILED;
-
-    fn records(folder: &Path) -> usize {
-        let entries = std::fs::read_dir(folder.join("spool"))
-            .into_iter()
-            .flatten();
-        let names = entries.map(|entry| entry.unwrap().file_name());
-        names
-            .filter(|name| name.to_string_lossy().ends_with(".stray"))
-            .count()
-    }
 
     #[test]
     fn what_a_removal_has_listed_stays_until_nothing_is_removed_any_more() {
@@ -470,88 +428,23 @@ mod tests {
     }
 
     #[test]
-    fn the_next_session_removes_what_was_left() {
+    fn a_folder_that_was_removed_and_made_again_is_not_going_on() {
         let folder = tempfile::tempdir().unwrap();
-        let earlier = queue(folder.path(), "one");
-        let [gone, back, altered] = signed(&earlier, folder.path(), ["gone", "back", "altered"]);
-        for file in [&gone, &back, &altered] {
-            std::fs::remove_file(file).unwrap();
+        let queue = queue(folder.path(), "one");
+        let inner = folder.path().join("run");
+        for _ in 0..3 {
+            std::fs::create_dir(&inner).unwrap();
+            let [gone] = signed(&queue, &inner, ["m.pt"]);
+            queue.removing(&gone);
+            std::fs::remove_file(&gone).unwrap();
+            queue.follow_checkpoints();
+            let now = Instant::now();
+            queue.lock().strays.hurry(now);
+            queue.take_strays_away(now + Duration::from_secs(2));
+            assert!(!signature(&gone).exists());
+            queue.removing(&inner);
+            std::fs::remove_dir_all(&inner).unwrap();
         }
-        earlier.follow_checkpoints();
-        drop(earlier);
-        // Its threads have the queue still, but a process that ends lets go of its lock.
-        std::fs::remove_file(folder.path().join("spool/one.lock")).unwrap();
-        std::fs::write(&back, b"another").unwrap();
-        std::fs::write(signature(&altered), b"a note").unwrap();
-
-        let next = queue(folder.path(), "two");
-        let (now, clock) = (Instant::now(), SystemTime::now());
-        next.adopt_strays(now, clock);
-        next.take_strays_away(now);
-        assert!(signature(&gone).exists(), "the removal may go on");
-        for seconds in [11, 22] {
-            next.take_strays_away(now + Duration::from_secs(seconds));
-        }
-        let left = [&gone, &back, &altered].map(|file| signature(file).exists());
-        assert_eq!(left, [false, true, true]);
-        assert_eq!(records(folder.path()), 0);
-    }
-
-    /// A session that was killed after it had removed both files; the second removal came after it had noted the first.
-    fn killed(folder: &Path) -> [PathBuf; 2] {
-        let earlier = queue(folder, "one");
-        let files = signed(&earlier, folder, ["1.pt", "2.pt"]);
-        for file in &files {
-            std::fs::remove_file(file).unwrap();
-            earlier.follow_checkpoints();
-        }
-        std::fs::remove_file(folder.join("spool/one.lock")).unwrap();
-        files
-    }
-
-    #[test]
-    fn a_flush_waits_for_what_a_killed_session_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = killed(folder.path());
-        let flush = queue(folder.path(), "two");
-        let now = Instant::now();
-        flush.adopt_strays(now, SystemTime::now());
-        flush.lock().strays.await_all();
-        flush.lock().strays.hurry(now);
-        flush.take_strays_away(now + Duration::from_secs(9));
-        assert!(flush.lock().is_busy(), "the removal may go on elsewhere");
-        flush.take_strays_away(now + Duration::from_secs(11));
-        assert!(!flush.lock().is_busy());
-        assert!(!files.iter().any(|file| signature(file).exists()));
-        assert_eq!(records(folder.path()), 0);
-    }
-
-    #[test]
-    fn in_a_folder_that_nobody_has_changed_for_long_they_go_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = killed(folder.path());
-        let next = queue(folder.path(), "two");
-        let now = Instant::now();
-        next.adopt_strays(now, SystemTime::now() + LONG + Duration::from_secs(2));
-        next.take_strays_away(now);
-        assert!(!files.iter().any(|file| signature(file).exists()));
-        assert_eq!(records(folder.path()), 0);
-    }
-
-    #[test]
-    fn a_folder_that_is_gone_is_nobody_s_any_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let inner = folder.path().join("step-1");
-        std::fs::create_dir(&inner).unwrap();
-        let earlier = queue(folder.path(), "one");
-        let [file] = signed(&earlier, &inner, ["m.pt"]);
-        std::fs::remove_file(&file).unwrap();
-        earlier.follow_checkpoints();
-        assert_eq!(records(folder.path()), 1);
-        std::fs::remove_file(folder.path().join("spool/one.lock")).unwrap();
-        std::fs::remove_dir_all(&inner).unwrap();
-        queue(folder.path(), "two").adopt_strays(Instant::now(), SystemTime::now());
-        assert_eq!(records(folder.path()), 0);
     }
 
     #[test]

@@ -40,3 +40,14 @@ pub(crate) fn signed<const N: usize>(
 pub(crate) fn signature(file: &Path) -> PathBuf {
     autosign_signing::signature_path(file)
 }
+
+/// How many stray signatures the spool in `folder` remembers.
+pub(crate) fn records(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder.join("spool"))
+        .into_iter()
+        .flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().ends_with(".stray"))
+        .count()
+}

@@ -28,7 +28,7 @@ const OLD: i64 = 3;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     File { bytes: u64, modified: (i64, i64) },
-    Folder { ino: u64 },
+    Folder { ino: u64, born: Option<SystemTime> },
 }
 
 impl Found {
@@ -70,7 +70,10 @@ pub(crate) fn found(path: &Path) -> Option<Found> {
     touches_disk();
     let found = std::fs::symlink_metadata(path).ok()?;
     Some(if found.is_dir() {
-        Found::Folder { ino: found.ino() }
+        Found::Folder {
+            ino: found.ino(),
+            born: found.created().ok(), // a new folder gets the number of one that has just gone
+        }
     } else {
         Found::File {
             bytes: found.len(),

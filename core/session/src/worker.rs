@@ -156,6 +156,7 @@ impl Queue {
         self.follow_copies();
         self.follow_moves();
         self.give_up_moves();
+        self.follow_scattered(true);
         let mut state = self.lock();
         let again = std::mem::take(&mut state.failed);
         state.counts.failed -= again.len();

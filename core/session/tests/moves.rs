@@ -166,6 +166,94 @@ fn a_group_keeps_its_signature_when_it_is_renamed() {
 }
 
 #[test]
+fn a_group_whose_files_are_all_renamed_is_signed_under_its_new_name() {
+    let orders = [["index", "data"], ["data", "index"]];
+    for (order, to, flushed, between) in [
+        (orders[0], "run/Q", false, false),
+        (orders[0], "run/Q", true, false),
+        (orders[0], "run/Q", false, true),
+        (orders[1], "run/Q", false, false),
+        (orders[1], "run/Q", true, false),
+        (orders[0], "final/P", true, false),
+        (orders[0], "final/Q", false, false),
+        (orders[1], "final/P", false, false),
+        (orders[1], "final/Q", true, false),
+    ] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        folder(&fixture, "run");
+        folder(&fixture, "final");
+        let index = fixture.write("run/P.index", b"index");
+        let data = fixture.write("run/P.data", b"weights");
+        let files = [index.clone(), data.clone()];
+        let saved = session.saved_group(&index, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        for name in order {
+            let from = fixture.path(&format!("run/P.{name}"));
+            let to = fixture.path(&format!("{to}.{name}"));
+            session.moving(&from, &to, false);
+            std::fs::rename(&from, &to).unwrap();
+            if between {
+                session.flush(PATIENCE); // its files are all in one folder at any time
+            }
+        }
+        session.flush(PATIENCE);
+        let name = &to[to.len() - 1..];
+        let signed = names_of(&fixture.path(&format!("{to}.index")));
+        assert_eq!(signed, format!("{name}.data {name}.index"), "{order:?}");
+        assert!(!fixture.path("run/P.index.sig").exists());
+        let left = fixture.records().len();
+        assert_eq!((session.status().failed, left), (0, 0), "{order:?}");
+    }
+}
+
+fn names_of(model: &Path) -> String {
+    names(verified(model))
+}
+
+#[test]
+fn a_group_in_pieces_is_told_of() {
+    let fixture = Fixture::new();
+    let session = fixture.start(&[]);
+    folder(&fixture, "final");
+    let index = fixture.write("P.index", b"index");
+    let data = fixture.write("P.data", b"weights");
+    let files = [index.clone(), data];
+    let saved = session.saved_group(&index, "test", &files, None).unwrap();
+    saved.wait().unwrap();
+    let to = fixture.path("final/P.index");
+    session.moving(&index, &to, false);
+    std::fs::rename(&index, &to).unwrap();
+    session.flush(PATIENCE);
+    assert_eq!(fixture.said("were renamed, and are not all there"), 1);
+    assert!(verified(&to).is_err());
+}
+
+#[test]
+fn a_group_whose_rename_has_failed_is_signed_as_it_was() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let index = fixture.write("P.index", b"index");
+        let data = fixture.write("P.data", b"weights");
+        let files = [index.clone(), data.clone()];
+        let saved = session.saved_group(&index, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        for file in [&data, &index] {
+            session.moving(file, &fixture.path("gone/file"), false);
+        }
+        session.flush(PATIENCE);
+        assert_eq!(names_of(&index), "P.data P.index");
+    }
+}
+
+#[test]
 fn a_group_that_its_own_process_takes_apart_is_not_signed_and_nothing_is_said() {
     type Change = fn(&Session, &Path, &Path);
     let changes: [Change; 3] = [
