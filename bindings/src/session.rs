@@ -210,6 +210,11 @@ impl Session {
         py.detach(|| self.0.removing_folder(&path));
     }
 
+    /// The same in a child that was forked from the process of this session.
+    fn removing_folder_in_child(&self, py: Python<'_>, path: PathBuf) {
+        py.detach(|| self.0.removing_folder_in_child(&path));
+    }
+
     /// Try failed checkpoints again and wait for all, at most `timeout` seconds.
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Status> {
@@ -228,12 +233,6 @@ impl Session {
     fn status(&self) -> Status {
         self.0.status().into()
     }
-}
-
-/// Note that a process without a session, as a forked child is, is about to remove the folder at `path`.
-#[pyfunction]
-pub(crate) fn empty_of_signatures(py: Python<'_>, path: PathBuf) {
-    py.detach(|| autosign_session::empty_of_signatures(&path));
 }
 
 /// Write a line to stderr, if the settings of this process want warnings.

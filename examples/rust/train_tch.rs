@@ -1,6 +1,6 @@
 //! Trains a small network on handwritten digits, with a checkpoint an epoch: the last two are kept, and the next run goes
 //! on from the last.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

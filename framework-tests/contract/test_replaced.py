@@ -116,6 +116,50 @@ def test_a_changed_copy(patched: Any) -> None:
     assert _patch.replaced() == [("tiny.writer:Model.save_static", by), ("tiny:save", by)]
 
 
+class _Slots:
+    __slots__ = ("found",)
+
+    def __init__(self, found: Callable[..., Any]) -> None:
+        self.found = found
+
+    def __call__(self, *args: Any) -> None:
+        self.found(*args)
+
+
+def _by_name(found: Callable[..., Any]) -> Callable[..., Any]:
+    _kept["by name"] = [[[[[[found]]]]]]
+
+    def save(*args: Any) -> None:
+        held = globals()["_kept"]["by name"]
+        while isinstance(held, list):
+            held = held[0]
+        held(*args)
+
+    return save
+
+
+@pytest.mark.parametrize("caller", [_Slots, _by_name])
+def test_who_has_called_ours_is_left_in_peace(patched: Any, caller: Callable[..., Any], tmp_path: Any) -> None:
+    """However it keeps what it found."""
+    patched.save = caller(patched.save)
+    assert len(_patch.replaced()) == 1
+    patched.save(b"", tmp_path / "x")
+    assert _patch.replaced() == []
+
+
+def test_a_name_that_was_bound_when_it_was_hooked_already(make_package: Any) -> None:
+    make_package(later="from tiny.writer import save\n")
+    names = ("tiny.writer:save", "tiny:save", "tiny.later:save")
+    patch = Patch(TINY, lambda original, *args: original(*args), names, seen="", signed="", complete="")
+    tiny = importlib.import_module("tiny")
+    patch.apply()
+    later = importlib.import_module("tiny.later")
+    assert later.save is tiny.save
+    later.save = print
+    assert [path for path, _ in _patch.replaced()] == ["tiny.later:save"]
+    patch.revert()
+
+
 def test_a_module_that_is_imported_once_more(patched: Any) -> None:
     held = patched.save
     importlib.reload(patched.writer)

@@ -16,6 +16,7 @@ import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from subprocess import CompletedProcess
     from types import ModuleType
 
     from .conftest import FaultyFolder
@@ -186,6 +187,26 @@ def test_a_rename_by_descriptors_is_followed(tmp_path: Path, is_signed: Callable
         os.close(target)
     assert all(is_signed(tmp_path / name) for name in ("run/model.pt", "run/linked.pt", "tmp/1.pt"))
     assert not (tmp_path / "tmp/0.pt.sig").exists()
+
+
+RESUMED = """
+    import model_signing.autosign
+    import os, sys
+    import torch
+    for name in sys.argv[2:]:
+        os.remove(os.path.join(sys.argv[1], name))
+    os.rmdir(sys.argv[1])
+"""
+
+
+def test_an_old_checkpoint_is_removed_before_anything_is_saved(
+    autosign: ModuleType, run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
+) -> None:
+    save(tmp_path / "run", 0)
+    assert autosign.flush(timeout=30).pending == 0
+    result = run_script(RESUMED, str(tmp_path / "run"), *NAMES)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_signature_of_a_removed_file_is_gone_after_a_flush(autosign: ModuleType, tmp_path: Path) -> None:

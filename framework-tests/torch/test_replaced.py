@@ -32,8 +32,8 @@ REPLACED = """
 """
 
 LINE = (
-    "model-signing: torch.serialization:_open_zipfile_writer was replaced by __main__.Copy, which does not call it: "
-    "what that saves is not signed by itself"
+    "model-signing: torch.serialization:_open_zipfile_writer was replaced by __main__.Copy, which seems not to call "
+    "it: what that saves is not signed then"
 )
 
 

@@ -50,6 +50,7 @@ pub(crate) fn takes_secret(arg: &OsStr) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use std::fs;
     use std::path::Path;

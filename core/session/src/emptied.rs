@@ -1,9 +1,10 @@
 //! Folders that are about to be removed, which works only if they are empty.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use autosign_signing::{Bundle, Digest, hidden_folders, read_signature, unprepare_hidden};
+use autosign_signing::{Digest, Placement, hidden_folders, read_signature, unprepare_hidden};
 
 use crate::jobs::State;
 use crate::life::named;
@@ -18,6 +19,16 @@ impl State {
         let published = published.map(|it| Digest::of(&it.bytes).to_string());
         published.or_else(|| self.strays.digest(signature))
     }
+
+    /// Where the signatures are, or are going to be, of what is known in and below `folder`.
+    fn signatures_below(&self, folder: &Path) -> BTreeSet<PathBuf> {
+        let roots = self.roots_below(folder);
+        let all = roots.iter().flat_map(|root| {
+            let places = Placement::ALL.map(|placement| placement.signature_of(root));
+            places.into_iter()
+        });
+        all.chain(self.strays.signatures_below(folder)).collect()
+    }
 }
 
 impl Queue {
@@ -25,46 +36,59 @@ impl Queue {
     /// where something else is, nothing happens.
     pub(crate) fn removing_folder(self: &Arc<Self>, path: &Path) {
         let path = named(path);
-        if path.is_symlink() || list(&path).iter().any(|entry| !may_be_ours(entry)) {
+        let Some(listed) = signatures_in(&path) else {
             return; // it fails, whatever we do
-        }
+        };
         self.removing(&path);
-        empty(&path, |signature| {
+        let is_ours = |signature: &PathBuf| {
             let known = self.lock().digest_of(&path, signature);
-            known.map_or_else(|| is_left(signature), |digest| is_there(signature, &digest))
-        });
+            known.is_some_and(|digest| is_there(signature, &digest))
+        };
+        empty(&path, &listed, is_ours);
+    }
+
+    /// The same in a child that was forked from this session's process: what it removes its parent has saved. No thread of the
+    /// session is there, and where one of them had the lock, nothing happens.
+    pub(crate) fn removing_folder_in_child(&self, path: &Path) {
+        let path = named(path);
+        let known = self.try_lock().map(|state| state.signatures_below(&path));
+        if let (Some(known), Some(listed)) = (known, signatures_in(&path)) {
+            empty(&path, &listed, |signature| {
+                known.contains(signature) && read_signature(signature).is_ok_and(|it| it.is_some())
+            });
+        }
     }
 }
 
-/// Where nothing is left in the folder at `path` but signatures that sessions have made, removes them: their checkpoints are gone. It
-/// is for a process without a session that is about to remove the folder.
-pub fn empty_of_signatures(path: &Path) {
-    empty(&named(path), is_left);
-}
-
-/// Removes all that is in the folder at `path`, if all of it is a signature that `may_go`.
-fn empty(path: &Path, may_go: impl Fn(&Path) -> bool) {
+/// All that is in the folder at `path`, hidden signatures too, if it may all be signatures. Nothing of what is no folder, or is one of
+/// hidden signatures itself: what those are of is elsewhere.
+fn signatures_in(path: &Path) -> Option<Vec<PathBuf>> {
+    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
     let (hidden, inside) = hidden_folders(path);
+    let mut around = path.ancestors().take(2);
+    if !is_folder(path) || around.any(|it| it.file_name() == hidden.file_name()) {
+        return None;
+    }
     let mut listed = list(path);
-    if listed.contains(&hidden) {
+    if listed.iter().any(|entry| !may_be_ours(entry)) {
+        return None;
+    }
+    if is_folder(&hidden) && is_folder(&inside) && list(&hidden) == [inside.clone()] {
         listed.retain(|entry| *entry != hidden);
         listed.extend(list(&inside));
     }
-    if listed.iter().all(|entry| may_go(entry)) {
-        for signature in &listed {
+    Some(listed)
+}
+
+/// Removes what was `listed` in the folder at `path`, if all of it is a signature that `may_go`.
+fn empty(path: &Path, listed: &[PathBuf], may_go: impl Fn(&PathBuf) -> bool) {
+    if listed.iter().all(may_go) {
+        for signature in listed {
             remove(signature);
         }
         // Made when a save began, for a signature that never came.
-        unprepare_hidden(&hidden);
+        unprepare_hidden(&path.join("model"));
     }
-}
-
-/// Whether some session made it: no other tool says when a model was saved.
-fn is_left(signature: &Path) -> bool {
-    let bytes = read_signature(signature).ok().flatten();
-    let bundle = bytes.and_then(|bytes| Bundle::parse(&bytes).ok());
-    let statement = bundle.and_then(|bundle| bundle.statement().ok());
-    statement.is_some_and(|(_, statement)| statement.annotations().created.is_some())
 }
 
 /// Whether it has the name of a signature, or of one that is being written, or is the folder of hidden ones.
@@ -116,6 +140,54 @@ mod tests {
         std::fs::write(inner.join("b.sig"), b"a note").unwrap();
         queue.removing_folder(&inner);
         assert!(signature(&model).exists());
+    }
+
+    #[test]
+    fn signatures_of_what_is_there_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let inner = inner(folder.path());
+        let model = inner.join("m.pt");
+        std::fs::write(&model, b"weights").unwrap();
+        let checkpoint = crate::Checkpoint::observe(&model, "test", true, &[]).unwrap();
+        let hidden = checkpoint.placed(Placement::Hidden);
+        queue.push(queue.record(hidden), None, crate::jobs::Push::again());
+        queue.hurry();
+        assert!(queue.idle_within(std::time::Duration::from_secs(30)));
+        let signature = Placement::Hidden.signature_of(&model);
+        // As whoever prunes empty folders tries: these are not empty.
+        let (outer, files) = hidden_folders(&inner);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&inner, &link).unwrap();
+        let archive = folder.path().join("archive");
+        std::fs::create_dir(&archive).unwrap();
+        std::fs::copy(&signature, archive.join("m.pt.sig")).unwrap();
+        std::os::unix::fs::symlink(&outer, archive.join(".signatures")).unwrap();
+        for path in [&files, &outer, &inner, &link, &archive] {
+            queue.removing_folder(path);
+            queue.removing_folder_in_child(path);
+            std::fs::remove_dir(path).unwrap_err();
+        }
+        assert!(signature.exists() && archive.join("m.pt.sig").exists());
+    }
+
+    #[test]
+    fn a_forked_child_removes_what_its_parent_has_signed_or_is_going_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let inner = inner(folder.path());
+        let [model] = signed(&queue, &inner, ["m.pt"]);
+        std::fs::write(inner.join("other.pt.sig"), b"a note").unwrap();
+        std::fs::remove_file(&model).unwrap();
+        queue.removing_folder_in_child(&inner);
+        assert!(signature(&model).exists(), "the folder holds a note");
+        std::fs::remove_file(inner.join("other.pt.sig")).unwrap();
+        let state = queue.lock().into_inner();
+        queue.removing_folder_in_child(&inner);
+        drop(state);
+        assert!(signature(&model).exists(), "a thread has the lock for ever");
+        queue.removing_folder_in_child(&inner);
+        std::fs::remove_dir(&inner).unwrap();
     }
 
     #[test]

@@ -385,6 +385,7 @@ fn cost(bytes: u64, took: Duration) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

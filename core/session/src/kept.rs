@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use autosign_signing::rename_or_copy;
+use autosign_signing::{Error as SigningError, read_found, rename_or_copy, temporary_name};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::getpid;
@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::lock::touches_disk;
 
 /// Far more than is ever kept.
-const MAX_BYTES: usize = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// So long is a lock of another process waited for: who holds one reads and writes a small file.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,13 +27,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// Of the file, or of its content.
 pub(crate) fn read<T: DeserializeOwned + Default>(path: &Path) -> io::Result<T> {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
-        Err(error) => Err(error),
-        Ok(found) if usize::try_from(found.len()).map_or(true, |bytes| bytes > MAX_BYTES) => {
-            Err(io::ErrorKind::FileTooLarge.into())
+    match read_found(path, "JSON file", MAX_BYTES) {
+        Err(SigningError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(T::default())
         }
-        Ok(_) => Ok(serde_json::from_slice(&fs::read(path)?)?),
+        Err(SigningError::Io { source, .. }) => Err(source),
+        Err(SigningError::At { .. }) => Err(io::ErrorKind::FileTooLarge.into()),
+        Err(other) => Err(io::Error::other(other)),
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
     }
 }
 
@@ -62,18 +63,24 @@ where
     let result = change(&mut kept)?;
     let bytes = serde_json::to_vec(&kept).map_err(io::Error::from)?;
     // It could not be read again.
-    if bytes.len() > MAX_BYTES {
+    if u64::try_from(bytes.len()).is_ok_and(|bytes| bytes > MAX_BYTES) {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
     }
-    let temp = beside(path, ".tmp");
-    let written = rustix::fs::open(&temp, flags | OFlags::TRUNC, own)
-        .map_err(io::Error::from)
-        .and_then(|file| fs::File::from(file).write_all(&bytes))
-        .and_then(|()| rename_or_copy(&temp, path));
+    replace(path, &bytes)?;
+    Ok(result)
+}
+
+/// Puts `bytes` to `path` by way of a new file beside it, which only its owner may read.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = temporary_name("kept").map_err(io::Error::other)?;
+    let temp = path.with_file_name(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&temp, flags, Mode::RUSR | Mode::WUSR)?;
+    let written = fs::File::from(file).write_all(bytes);
+    let written = written.and_then(|()| rename_or_copy(&temp, path));
     written.inspect_err(|_| {
         let _ = fs::remove_file(&temp);
-    })?;
-    Ok(result)
+    })
 }
 
 /// The path with `ending` after its last name: none that is its own.
@@ -140,6 +147,7 @@ mod tests {
     #[test]
     fn what_would_be_too_large_to_read_is_not_kept() {
         let folder = tempfile::tempdir().unwrap();
+        let most = usize::try_from(MAX_BYTES).unwrap();
         // None is the lock or the temporary file of another.
         let names = ["seen.lock", "seen.tmp", "seen.json"];
         for name in names {
@@ -151,14 +159,14 @@ mod tests {
                 })
             };
             keep(3).unwrap();
-            let refused = keep(MAX_BYTES - 1).unwrap_err();
+            let refused = keep(most - 1).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
             assert_eq!(read::<String>(&path).unwrap(), "xxx");
-            keep(MAX_BYTES - 2).unwrap();
+            keep(most - 2).unwrap();
         }
         for name in names {
             let kept = read::<String>(&folder.path().join(name)).unwrap();
-            assert_eq!(kept.len(), MAX_BYTES - 2, "{name}");
+            assert_eq!(kept.len(), most - 2, "{name}");
         }
     }
 

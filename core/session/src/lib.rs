@@ -55,7 +55,6 @@ pub use chain::{Chain, Link, chains};
 pub use checkpoint::Checkpoint;
 pub use config::{Config, LogFormat, LogLevel, Method, Mode, OnError};
 pub use doctor::{Examination, Installed, Report};
-pub use emptied::empty_of_signatures;
 pub use error::Error;
 pub use event::{Event, Listener, PUBLIC_LOG};
 pub use keyless::{Instance, Keyless, RateLimit, TrustFiles, refuse_trust_in};

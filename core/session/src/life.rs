@@ -52,7 +52,8 @@ impl Queue {
         }
         drop(state);
         drop(order);
-        let Some((placement, bytes)) = take_back_all(&root) else {
+        let taken = take_back_all(&root).filter(|(_, bytes)| !bytes.is_empty());
+        let Some((placement, bytes)) = taken else {
             return;
         };
         let state = self.lock();

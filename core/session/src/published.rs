@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
+use autosign_signing::read_signature;
+
 use crate::Checkpoint;
 use crate::jobs::State;
 use crate::lock::touches_disk;
@@ -21,7 +23,7 @@ impl Published {
     /// Whether the signature is where it was put.
     pub(crate) fn is_there(&self) -> bool {
         touches_disk();
-        std::fs::read(&self.signature).is_ok_and(|found| found == self.bytes)
+        read_signature(&self.signature).is_ok_and(|found| found.as_ref() == Some(&self.bytes))
     }
 }
 

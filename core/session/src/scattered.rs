@@ -23,7 +23,9 @@ pub(crate) struct Scattered {
     /// Renames that were told and have not been seen.
     told: Vec<(PathBuf, PathBuf)>,
     last: Instant,
-    /// It as it was last queued under a new name.
+    /// The file that it is named after has had another name since.
+    moved: bool,
+    /// It as it was queued since the last rename was told.
     queued: Option<Checkpoint>,
 }
 
@@ -36,6 +38,7 @@ impl Scattered {
             of,
             told: Vec::new(),
             last: now,
+            moved: false,
             queued: None,
         }
     }
@@ -67,13 +70,14 @@ impl Scattered {
             }
         }
         let happened: Vec<(PathBuf, PathBuf)> = happened;
+        self.moved |= self.root() != self.of.root;
         happened.into_iter().map(|(_, to)| to).collect()
     }
 
-    /// It under its new name, if it has one, and all its files are there.
+    /// It under its new name, if it has or had one, and all its files are there.
     fn whole(&self) -> Option<Checkpoint> {
         let new = self.of.regrouped(&self.places)?;
-        (self.told.is_empty() && new.root != self.of.root && new.is_unchanged()).then_some(new)
+        (self.told.is_empty() && self.moved && new.is_unchanged()).then_some(new)
     }
 }
 
@@ -115,6 +119,7 @@ impl Queue {
         for group in groups.filter(|group| group.has(from)) {
             group.told.push((from.to_path_buf(), to.to_path_buf()));
             group.last = now;
+            group.queued = None;
             roots.insert(group.root().to_path_buf());
         }
         if roots.is_empty() {
@@ -182,7 +187,7 @@ impl Queue {
     fn left_scattered(self: &Arc<Self>, group: &Scattered) {
         if group.of.is_unchanged() {
             self.push_again(group.of.clone());
-        } else if group.root() != group.of.root && !is_gone(group.root()) {
+        } else if group.moved && !is_gone(group.root()) {
             let root = group.root().to_path_buf();
             (self.listener)(&Event::Failed {
                 root: root.clone(),

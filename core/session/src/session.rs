@@ -392,6 +392,11 @@ impl Session {
         self.queue.removing_folder(path);
     }
 
+    /// The same for a child that was forked from this session's process and has none of its own. Starts no thread.
+    pub fn removing_folder_in_child(&self, path: &Path) {
+        self.queue.removing_folder_in_child(path);
+    }
+
     /// Waits at most `patience` for what was saved at `root`: the path of its signature, or why there is none; nothing where
     /// the time ran out. Call [`Session::hurry`] before.
     #[must_use]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use autosign_signing::{Digest, rename_or_copy, without_secrets};
+use autosign_signing::{Digest, read_found, without_secrets};
 use once_cell::sync::OnceCell;
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::io::Errno;
@@ -21,6 +21,7 @@ use rustix::process::Pid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::kept;
 use crate::lock::touches_disk;
 use crate::run::Run;
 use crate::strays::Stray;
@@ -288,28 +289,14 @@ pub(crate) fn check_private(folder: &Path) -> Result<(), Error> {
 }
 
 fn read<R: DeserializeOwned>(path: &Path) -> Option<R> {
-    if fs::metadata(path).ok()?.len() > MAX_RECORD_BYTES {
-        return None;
-    }
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&read_found(path, "record", MAX_RECORD_BYTES).ok()?).ok()
 }
 
 fn replace(path: &Path, record: &impl Serialize) -> Result<(), Error> {
-    use std::io::Write;
     touches_disk();
     let wrong = |e: serde_json::Error| fail("write to", path)(e.into());
     let bytes = serde_json::to_vec(record).map_err(wrong)?;
-    let temp = path.with_extension("tmp");
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let written = rustix::fs::open(&temp, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(io::Error::from)
-        .and_then(|file| fs::File::from(file).write_all(&bytes))
-        .and_then(|()| rename_or_copy(&temp, path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temp);
-        fail("write to", path)(error)
-    })
+    kept::replace(path, &bytes).map_err(fail("write to", path))
 }
 
 fn fail(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

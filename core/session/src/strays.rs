@@ -208,6 +208,12 @@ impl Strays {
         below.cloned().collect()
     }
 
+    /// The signatures at and below `path`.
+    pub(crate) fn signatures_below(&self, path: &Path) -> Vec<PathBuf> {
+        let below = self.below(path).into_iter();
+        below.map(|stray| stray.signature).collect()
+    }
+
     pub(crate) fn has(&self, signature: &Path) -> bool {
         let mut all = self.all.iter();
         all.any(|watched| watched.stray.signature == signature)

@@ -541,6 +541,11 @@ impl Queue {
         })
     }
 
+    /// The state, if nobody has it.
+    pub(crate) fn try_lock(&self) -> Option<Locked<'_>> {
+        self.state.try_lock().ok().map(Locked::new)
+    }
+
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }

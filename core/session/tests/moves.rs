@@ -210,6 +210,32 @@ fn a_group_whose_files_are_all_renamed_is_signed_under_its_new_name() {
     }
 }
 
+#[test]
+fn a_group_that_is_renamed_and_back_is_signed() {
+    for flushed in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let index = fixture.write("P.index", b"index");
+        let data = fixture.write("P.data", b"weights");
+        let files = [index.clone(), data.clone()];
+        let saved = session.saved_group(&index, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        for (from, to) in [("P", "Q"), ("Q", "T"), ("T", "P")] {
+            for name in ["index", "data"] {
+                let [from, to] = [from, to].map(|it| fixture.path(&format!("{it}.{name}")));
+                session.moving(&from, &to, false);
+                std::fs::rename(&from, &to).unwrap();
+            }
+            if flushed {
+                session.flush(PATIENCE);
+            }
+        }
+        session.flush(PATIENCE);
+        assert_eq!(names_of(&index), "P.data P.index");
+        assert_eq!(fixture.records().len(), 0);
+    }
+}
+
 fn names_of(model: &Path) -> String {
     names(verified(model))
 }

@@ -5,14 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::envelope::IN_TOTO;
 use crate::json::{self, Few, Object};
+use crate::reading::{cannot_be, read_capped};
 use crate::{Digest, Envelope, Error};
 
 /// A file costs some 125 bytes and 4/3 of its name, so this is room for a million files with names of 100 bytes.
@@ -271,39 +269,6 @@ impl Bundle {
     pub fn envelope(&self) -> &Envelope {
         &self.envelope
     }
-}
-
-/// Reads a small file whole, but never blocks on a FIFO and never reads beyond `limit` bytes.
-///
-/// # Errors
-/// [`Error::Io`], [`Error::NotAFile`], and [`Error::At`] round [`Error::TooLarge`], which names `what` it should be.
-pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
-    let fail = |e: std::io::Error| Error::io("read", path)(e);
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?;
-    let file = std::fs::File::from(opened);
-    let metadata = file.metadata().map_err(fail)?;
-    if !metadata.is_file() {
-        return Err(Error::not_a_file(path, metadata.file_type()));
-    }
-    let size = metadata.len().min(limit).saturating_add(1);
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io("read", path)(e))?;
-    if u64::try_from(bytes.len()).is_ok_and(|size| size > limit) {
-        return Err(Error::At {
-            path: path.into(),
-            source: Box::new(Error::TooLarge { what, limit }),
-        });
-    }
-    Ok(bytes)
-}
-
-/// Whether no file has the name that was opened: there is none, or it is longer than one may be.
-fn cannot_be(error: &std::io::Error) -> bool {
-    let too_long = Errno::NAMETOOLONG.raw_os_error();
-    error.kind() == std::io::ErrorKind::NotFound || error.raw_os_error() == Some(too_long)
 }
 
 fn within<T>(what: &'static str, limit: usize, few: Result<T, usize>) -> Result<T, Error> {

@@ -17,7 +17,7 @@ use x509_cert::name::Name;
 use x509_cert::spki::AlgorithmIdentifierOwned;
 use x509_cert::{TbsCertificate, Version};
 
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 use crate::verifier::KeyVerifier;
 use crate::{CertificateFault as Fault, Digest, Error};
 

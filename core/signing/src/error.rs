@@ -519,6 +519,12 @@ pub enum Error {
         /// Where the signature was looked for.
         signature: PathBuf,
     },
+    /// Another process put something else to the place of a signature at the same moment.
+    #[error("another process has put something else in the place of the signature {path:?}")]
+    Displaced {
+        /// The place.
+        path: PathBuf,
+    },
     /// A signature would take the place of something that is none.
     #[error("{path:?} exists and is not a signature")]
     WouldOverwrite {

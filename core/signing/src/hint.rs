@@ -153,6 +153,7 @@ impl Error {
             Self::Unsigned { .. } => {
                 "sign the model, or say where its signature is: `verify --signature`, `show SIGNATURE`"
             }
+            Self::Displaced { .. } => "sign again, and have one process save and sign a model",
             Self::WouldOverwrite { .. } => {
                 "choose another place for the signature with --signature, or move that file away"
             }

@@ -152,7 +152,10 @@ impl Error {
             | Self::TooDeep { .. }
             | Self::TooLarge { .. }
             | Self::TooMany { .. } => ErrorKind::Malformed,
-            Self::Cancelled | Self::SigningFailed | Self::WouldOverwrite { .. } => ErrorKind::Other,
+            Self::Cancelled
+            | Self::Displaced { .. }
+            | Self::SigningFailed
+            | Self::WouldOverwrite { .. } => ErrorKind::Other,
         }
     }
 }

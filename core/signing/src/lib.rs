@@ -53,6 +53,7 @@ mod publish;
 mod python;
 mod raise;
 mod random;
+mod reading;
 mod redacted;
 mod rename;
 mod serialization;
@@ -69,7 +70,7 @@ use std::path::Path;
 
 pub use algorithm::{HashAlgorithm, ResourceDigest};
 pub use annotations::{AnnotationFault, Annotations, Freshness, MAX_RUN_BYTES};
-pub use bundle::{Bundle, Method, read_capped};
+pub use bundle::{Bundle, Method};
 pub use claims::{CertificateClaims, CertificateContent, LogEntryClaims, StatementTypes};
 pub use dialect::Dialect;
 pub use digest::Digest;
@@ -94,7 +95,8 @@ pub use placement::{
 };
 pub use portable::PortabilityFault;
 pub use publish::{Manner, Placed, check_name, publish, read_signature, retract, take_back};
-pub use random::random;
+pub use random::{random, temporary_name};
+pub use reading::{read_capped, read_found};
 pub use redacted::{as_far_as_there, is_secret, url_shown, without_secrets};
 pub use rename::rename_or_copy;
 pub use serialization::{

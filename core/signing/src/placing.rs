@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use once_cell::sync::OnceCell;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use crate::publish::{Manner, Placed};
-use crate::rename;
+use crate::reading::read_opened;
+use crate::{Error, random, rename};
 
 /// A signature on its way to a folder.
 pub(crate) struct New<'a> {
@@ -23,24 +25,23 @@ pub(crate) struct New<'a> {
 
 impl New<'_> {
     pub(crate) fn place(&self, name: &OsStr) -> io::Result<Placed> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
         if FileSystem::of(self.folder).has_no_renames() {
             return self.write_there(name);
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temp = format!("{}{number}{TEMPORARY}", own());
+        let temp = temporary()?;
         let temp = OsStr::new(&temp);
         if let Some(placed) = self.link(name, temp) {
             return placed;
         }
-        let create = OFlags::CREATE | OFlags::EXCL;
+        // Where something has that name already, which nobody but an attacker could bring about, it is not ours to remove.
+        let made = self.open(temp, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         let rename = || {
             if self.is_for_nothing() {
                 return Err(Errno::NOENT);
             }
             rustix::fs::renameat(self.folder, temp, self.folder, name)
         };
-        let renamed = self.write_synced(temp, create).map(|()| {
+        let renamed = self.fill(made.as_fd()).map(|()| {
             rename().or_else(|error| {
                 // Some rename only to where nothing is.
                 let known = !rename::is_unknown(error);
@@ -58,7 +59,7 @@ impl New<'_> {
                 return Err(error.into());
             }
             Err(error) => {
-                // The first error is the one to report; the temporary file may not even exist.
+                // The first error is the one to report.
                 let _ = self.remove(temp);
                 return Err(error);
             }
@@ -140,12 +141,9 @@ impl New<'_> {
     }
 
     fn read(&self, name: &OsStr) -> io::Result<Vec<u8>> {
-        let mut found = Vec::new();
         let most = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
-        std::fs::File::from(self.open(name, OFlags::RDONLY)?)
-            .take(most.saturating_add(1))
-            .read_to_end(&mut found)?;
-        Ok(found)
+        let opened = self.open(name, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        read_opened(opened, Path::new(name), most.saturating_add(1)).map_err(io::Error::other)
     }
 
     fn write_synced(&self, name: &OsStr, create: OFlags) -> io::Result<()> {
@@ -202,15 +200,27 @@ impl FileSystem {
 
 const TEMPORARY: &str = ".tmp";
 
-/// What the names of this process's temporary files begin with.
-fn own() -> String {
-    format!(".signature-{}-", rustix::process::getpid().as_raw_nonzero())
+/// What the names of this process's temporary files begin with. Its number alone would not do: every pod begins with 1, and so does
+/// its count. A forked child has the random part of its parent, and another number.
+fn own() -> Result<String, Error> {
+    static RANDOM: OnceCell<u128> = OnceCell::new();
+    let random = RANDOM.get_or_try_init(|| random().map(u128::from_ne_bytes))?;
+    let process = rustix::process::getpid().as_raw_nonzero();
+    Ok(format!(".signature-{random:032x}-{process}-"))
+}
+
+/// A new name for a temporary file.
+fn temporary() -> io::Result<String> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let own = own().map_err(io::Error::other)?;
+    Ok(format!("{own}{number}{TEMPORARY}"))
 }
 
 /// Whether a file of this name is a signature that this process has not renamed to its place yet.
 pub(crate) fn is_being_published(name: &[u8]) -> bool {
     name.starts_with(b".signature-")
-        && name.starts_with(own().as_bytes())
+        && own().is_ok_and(|own| name.starts_with(own.as_bytes()))
         && name.ends_with(TEMPORARY.as_bytes())
 }
 

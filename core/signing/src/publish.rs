@@ -1,21 +1,25 @@
 //! Puts a signature in its place: whole or not at all.
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::Error;
-use crate::bundle::{MAX_BYTES, read_capped};
+use crate::bundle::MAX_BYTES;
 use crate::placement::{open_for, tidy_hidden};
 use crate::placing::{New, set_times};
+use crate::reading::{read_found, read_opened};
+use crate::{Bundle, Error};
 
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
 const HEAD_BYTES: u16 = 4096;
+
+/// A signature that is taken away before a save, which may fail, is kept in memory up to so many bytes.
+const MAX_KEPT: u64 = 32 << 20;
 
 /// As long as a name may be on Linux (`NAME_MAX`), in bytes.
 const MAX_NAME: usize = 255;
@@ -61,7 +65,7 @@ pub enum Placed {
 ///
 /// # Errors
 /// [`Error::WouldOverwrite`] where `path` holds anything but a signature; [`Error::NotAFile`]; [`Error::SignatureName`];
-/// [`Error::Io`]. Nothing is left behind then, and the old content is untouched where the file system knows renames.
+/// [`Error::Displaced`]; [`Error::Io`]. Nothing is left behind then, and the old content is untouched where the file system knows renames.
 pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, Error> {
     check_name(path)?;
     let fail = |e: Errno| Error::io("write", path)(e.into());
@@ -78,12 +82,34 @@ pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, 
     // Where nothing came into a hidden folder, none is left behind: the folder around it may be about to be removed.
     let placed = new.place(name).inspect_err(|_| tidy_hidden(path));
     let placed = placed.map_err(Error::io("write", path))?;
+    whose(path, bytes)?;
     // Not every file system can sync a folder; the content itself is synced.
     let _ = rustix::fs::fsync(&folder);
     if let Manner::With(_) = manner {
         set_times(&folder, &times, |time| time);
     }
     Ok(placed)
+}
+
+/// Looks whether the signature at `path` is that of `bytes`. Another process may have put its own there at the same moment, which is
+/// as good where it says the same of the same files; where it does not, or is something else, what was signed has no signature.
+fn whose(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let found = match read_found(path, "bundle", MAX_BYTES) {
+        // Whoever removes the model takes it along.
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let manifest = |bytes: &[u8]| {
+        let (_, statement) = Bundle::parse(bytes).ok()?.statement().ok()?;
+        Some(statement.manifest().clone())
+    };
+    let same =
+        found == bytes || manifest(&found).is_some_and(|found| Some(found) == manifest(bytes));
+    if same {
+        Ok(())
+    } else {
+        Err(Error::Displaced { path: path.into() })
+    }
 }
 
 /// Removes the signature at `path`, keeping the folder's times; a signature that is gone already is no error.
@@ -121,16 +147,33 @@ pub fn read_signature(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     if std::fs::symlink_metadata(path).is_err() {
         return Ok(None);
     }
-    let bytes = read_capped(path, "bundle", MAX_BYTES)?;
+    // Whatever else lies there, and however large it is, its head tells.
+    if !is_signature(&head_of(path)?) {
+        return Ok(None);
+    }
+    let bytes = read_found(path, "bundle", MAX_BYTES)?;
     Ok(is_signature(&bytes).then_some(bytes))
 }
 
-/// Removes the signature at `path` and returns it; nothing where there is none, or something else.
+fn head_of(path: &Path) -> Result<Vec<u8>, Error> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    let opened = opened.map_err(|e| Error::io("read", path)(e.into()))?;
+    read_opened(opened, path, HEAD_BYTES.into())
+}
+
+/// Removes the signature at `path` and returns it, or no bytes of one of more than 32 MiB; nothing where there is none, or something
+/// else. A save waits for this.
 ///
 /// # Errors
 /// [`Error::Io`] and others of a file that cannot be read or removed.
 pub fn take_back(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let found = read_signature(path)?;
+    let size = std::fs::symlink_metadata(path).map_or(0, |found| found.len());
+    let found = if size > MAX_KEPT {
+        is_signature(&head_of(path)?).then(Vec::new)
+    } else {
+        read_signature(path)?
+    };
     if found.is_some() {
         retract(path)?;
     }
@@ -148,14 +191,10 @@ fn replaceable(folder: &OwnedFd, path: &Path) -> Result<(), Error> {
     if kind != FileType::RegularFile {
         return Err(Error::not_a_file(path, kind));
     }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let old = rustix::fs::openat(folder, name, flags, Mode::empty())
         .map_err(|e| Error::io("read", path)(e.into()))?;
-    let mut head = Vec::new();
-    std::fs::File::from(old)
-        .take(HEAD_BYTES.into())
-        .read_to_end(&mut head)
-        .map_err(Error::io("read", path))?;
+    let head = read_opened(old, path, HEAD_BYTES.into())?;
     if head.is_empty() || is_signature(&head) {
         return Ok(());
     }

@@ -45,7 +45,9 @@ pub fn rename_or_copy(from: &Path, to: &Path) -> io::Result<()> {
         return Err(error);
     }
     // What is there stays where there is nothing to copy: other file systems are told apart before anybody looks for it.
-    fs::File::open(from)?;
+    fs::symlink_metadata(from)?;
+    // A pipe in its place would keep the copy waiting for a reader.
+    let _ = fs::remove_file(to);
     fs::copy(from, to).inspect_err(|_| {
         let _ = fs::remove_file(to);
     })?;

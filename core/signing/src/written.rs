@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{FileState, Inodes, Model};
 use crate::rename::rename_or_copy;
-use crate::{Digest, Error, Manifest, Resource, Serialization, random};
+use crate::{Digest, Error, Manifest, Resource, Serialization, temporary_name};
 
 /// A piece as large as this is hashed beside the write of it; for a smaller one a thread costs more than it saves.
 const BESIDE_BYTES: usize = 1 << 20;
@@ -235,9 +235,8 @@ fn copy(error: &io::Error) -> io::Error {
 
 /// A new name in the same folder.
 fn beside(path: &Path) -> io::Result<PathBuf> {
-    let bytes = random().map_err(io::Error::other)?;
-    let number = u64::from_ne_bytes(bytes);
-    Ok(path.with_file_name(format!(".saving-{number:016x}.tmp")))
+    let name = temporary_name("saving").map_err(io::Error::other)?;
+    Ok(path.with_file_name(name))
 }
 
 #[cfg(test)]

@@ -183,7 +183,7 @@ fn a_checkpoint_prefix_names_no_file() {
 #[test]
 fn what_this_process_is_publishing_is_part_of_no_model_that_it_signs() {
     let fixture = Fixture::unsigned(&[("a", b"1"), ("b/c", b"2")]);
-    let own = format!("b/.signature-{}-7.tmp", std::process::id());
+    let own = format!("b/{}", name_while_published());
     fixture.write(&own, b"half a signature");
     fixture.sign().unwrap();
     // To a verifier a file is a file.
@@ -194,6 +194,28 @@ fn what_this_process_is_publishing_is_part_of_no_model_that_it_signs() {
     assert_eq!(difference.added[0].as_str(), own);
     std::fs::remove_file(fixture.model.join(&own)).unwrap();
     fixture.verify().unwrap();
+}
+
+/// The name that a signature of this process has until it is in its place, where something is there already.
+fn name_while_published() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.sig");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                publish(&path, b"dev.sigstore.bundle", Manner::Plain).unwrap();
+            }
+        });
+        loop {
+            let names = std::fs::read_dir(folder.path()).unwrap();
+            let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            if let Some(name) = names.find(|name| name.starts_with(".signature-")) {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                return name;
+            }
+        }
+    })
 }
 
 /// Hears whether anything is hashed.

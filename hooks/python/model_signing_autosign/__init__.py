@@ -83,6 +83,7 @@ def enable() -> None:
     with _session.lock, contained("sign checkpoints by itself"):
         session = _session.current()
         if session.enabled:
+            _session.listen()
             for patch in frameworks.patches(session.hooks):
                 if patch not in _applied:
                     _applied.append(patch)

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "empty_of_signatures", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn", "way_to_verify", "without_secrets"]
+__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn", "way_to_verify", "without_secrets"]
 
 @final
 class Hashing:
@@ -101,6 +101,10 @@ class Session:
     def removing_folder(self, /, path: str | PathLike[str]) -> None:
         """
         Note that the folder at `path` is about to be removed, for which it must be empty.
+        """
+    def removing_folder_in_child(self, /, path: str | PathLike[str]) -> None:
+        """
+        The same in a child that was forked from the process of this session.
         """
     def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None, apart: SupportsGetItem[int, str | PathLike[str]] = ..., hidden: bool = False) -> None:
         """
@@ -269,11 +273,6 @@ class Verifier:
 def doctor(installed: SupportsGetItem[int, tuple[str, str, SupportsGetItem[int, str]]], *, fetch: bool = False, sign_test: bool = False) -> str:
     """
     Say whether this process can sign, as JSON. `installed` are frameworks with a hook, by name, version and the hooks to choose.
-    """
-
-def empty_of_signatures(path: str | PathLike[str]) -> None:
-    """
-    Note that a process without a session, as a forked child is, is about to remove the folder at `path`.
     """
 
 def fingerprints(path: str | PathLike[str]) -> list[str]:

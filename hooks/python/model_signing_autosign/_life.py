@@ -12,8 +12,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _core
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +23,7 @@ _STARTERS: Final = {"", "!", "command", "do", "else", "env", "exec", "nohup", "s
 _HERE: Final = -1  # for "relative to the working directory", where a descriptor of a folder could be
 
 _session: Callable[[], Session | None] = lambda: None  # noqa: E731 - until `listen`
+_parent: Callable[[], Session | None] = lambda: None  # noqa: E731 - the same
 _listens = False
 
 
@@ -116,14 +115,15 @@ _ACTS: Final[dict[str, Callable[..., None]]] = {
 }
 
 
-def listen(session: Callable[[], Session | None]) -> None:
+def listen(session: Callable[[], Session | None], parent: Callable[[], Session | None]) -> None:
     """Tell the session what happens to files from now on.
 
     Args:
         session: Returns the session of this process, or None where it has none, as in a forked child.
+        parent: Returns the session of the process that a child without one was forked from.
     """
-    global _session, _listens  # noqa: PLW0603
-    _session = session
+    global _session, _parent, _listens  # noqa: PLW0603
+    _session, _parent = session, parent
     if not _listens:
         _listens = True
         sys.addaudithook(hear)
@@ -145,6 +145,8 @@ def hear(event: str, details: tuple[Any, ...], acts: dict[str, Callable[..., Non
         if session is not None:
             act(session, *details)
         elif act is _folder_removed:
-            _core.empty_of_signatures(_path_in(details[1], details[0]))
+            parent = _parent()
+            if parent is not None:
+                parent.removing_folder_in_child(_path_in(details[1], details[0]))
     except Exception:  # noqa: BLE001, S110 - not even told: this may be anywhere, a signal handler included
         pass

@@ -30,7 +30,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from model_signing_autosign._faults import contained, say
-from model_signing_autosign._replaced import described, leads_to
+from model_signing_autosign._replaced import described, is_running, leads_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,6 +116,8 @@ class Patch:
     _applied: bool = field(default=False, init=False, repr=False)
     # Originals and their wrappers: one of each, and one more for each time that the module was imported anew.
     _pairs: list[tuple[Any, Any]] = field(default_factory=list, init=False, repr=False)
+    # Functions in its place that have called the wrapper.
+    _callers: list[Any] = field(default_factory=list, init=False, repr=False)
     _bound: set[str] = field(default_factory=set, init=False, repr=False)  # names that have been given the wrapper
 
     @property
@@ -128,7 +130,10 @@ class Patch:
         with _lock:
             self._applied = True
             # The package too: once it is there, one can tell whether its version still has the module.
-            for name in {self.module, self.module.partition(".")[0]}:
+            # And those of the other names: what they bind later is the wrapper, which may be replaced there, too.
+            package = self.module.partition(".")[0]
+            modules = {name.partition(":")[0] for name in self.names if re.match(rf"{package}\b", name)}
+            for name in modules | {package}:
                 patches = _known.setdefault(name, [])
                 if self not in patches:
                     patches.append(self)
@@ -166,11 +171,17 @@ class Patch:
     def replaced(self) -> Iterator[tuple[str, str]]:
         """Yield the names that somebody has given a function that does not lead to the wrapper, and which function."""
         wrappers = [form for _, wrapped in self._pairs for form in (wrapped, getattr(wrapped, "__func__", wrapped))]
-        for path in sorted(self._bound):
-            found = _lookup(path)
-            # A module that is gone, or lazy once more, is heard of when it is executed.
-            if found is not None and not leads_to(current := vars(found[0])[found[1]], wrappers):
+        for path, current in self._foreign():
+            if not leads_to(current, wrappers):
                 yield path, described(current)
+
+    def _foreign(self) -> list[tuple[str, Any]]:
+        """Return the names that were given another function, which has not called the wrapper yet, and that function."""
+        known = [wrapped for _, wrapped in self._pairs] + self._callers
+        all_found = [(path, _lookup(path)) for path in sorted(self._bound)]
+        # A module that is gone, or lazy once more, is heard of when it is executed.
+        current = [(path, vars(found[0])[found[1]]) for path, found in all_found if found is not None]
+        return [(path, found) for path, found in current if not any(found is one for one in known)]
 
     def _wrapped(self, raw: Any) -> Any:
         in_class = isinstance(raw, (staticmethod, classmethod))
@@ -180,6 +191,7 @@ class Patch:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             if not self._applied:
                 return original(*args, **kwargs)
+            self._callers += [found for _, found in self._foreign() if is_running(found)]
             return self.wrapper(original, *args, **kwargs)
 
         @functools.wraps(original)
@@ -195,8 +207,10 @@ class Patch:
         for path in self.names:
             found = _lookup(path)
             # A name that somebody else has wrapped since stays theirs.
-            if found is not None and vars(found[0])[found[1]] is old:
+            current = vars(found[0])[found[1]] if found else None
+            if found and current is old:
                 setattr(*found, new)
+            if found and (current is old or current is new):
                 bound.add(path)
         return bound
 

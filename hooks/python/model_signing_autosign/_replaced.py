@@ -2,12 +2,14 @@
 """Whether a function that somebody has put in the place of our wrapper still calls it.
 
 Most do: they keep the function that they found, and call it. A changed copy of the framework's function does not, and
-what it saves is unsigned. Nobody can tell for sure without calling it. What can be told is what it refers to.
+what it saves is unsigned. Nobody can tell for
+sure before it is called. What can be told is what it refers to, and when it is called, whether it calls ours.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +37,19 @@ def leads_to(function: object, ours: Collection[object]) -> bool:
         reached = [value for value in reached if id(value) not in seen]
         seen.update(map(id, reached))
         reached = [value for holder in reached for value in _references(holder)]
+    return False
+
+
+def is_running(function: Any) -> bool:
+    """Tell whether this call came from a function, method or callable object, however it found us."""
+    if not isinstance(function, (FunctionType, MethodType, staticmethod, classmethod)):
+        function = getattr(type(function), "__call__", None)  # noqa: B004 - not whether it is one, but which
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    frame = sys._getframe(1)
+    while code is not None and frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
     return False
 
 

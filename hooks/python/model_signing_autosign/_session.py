@@ -106,15 +106,24 @@ def saved(
     global _looked_at_hooks  # noqa: PLW0603
     session = current()
     _drain_where_atexit_is_skipped()
-    _life.listen(_opened)
+    listen()
     if not _looked_at_hooks:
         _looked_at_hooks = True
         tell_of_replaced()
     session.saved(root, framework, list(files), step, _steps.inside(root, framework), hidden=hidden)
 
 
+def listen() -> None:
+    """Tell the session what this process does to files: what it removes may have been signed before it began."""
+    _life.listen(_opened, _parent)
+
+
 def _opened() -> _core.Session | None:
     return _session
+
+
+def _parent() -> _core.Session | None:
+    return _inherited[-1] if _inherited else None
 
 
 def tell_of_replaced() -> None:
@@ -122,7 +131,7 @@ def tell_of_replaced() -> None:
     for path, by in _patch.replaced():
         if path not in _told_of:
             _told_of.add(path)
-            say(f"{path} was replaced by {by}, which does not call it: what that saves is not signed by itself")
+            say(f"{path} was replaced by {by}, which seems not to call it: what that saves is not signed then")
 
 
 def saved_by(thread: threading.Thread) -> None:

@@ -2,6 +2,7 @@
 //! of the same round; rounds alternate. `cargo bench -p autosign-hooks --features safetensors,tch --bench save`;
 //! with `-- --smoke` as little as shows that it runs.
 #![allow(
+    clippy::disallowed_methods,
     missing_docs,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

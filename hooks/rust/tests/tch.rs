@@ -1,6 +1,11 @@
 //! What tch saves is signed, in each of its ways; and what is wrong with those ways is so without us.
 #![cfg(feature = "tch")]
-#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used
+)]
 
 mod common;
 

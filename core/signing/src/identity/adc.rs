@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Surroundings;
 use super::gcp::ask_metadata;
 use super::sources::form;
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 use crate::services::Answer;
 use crate::{Deadline, Error, json};
 

@@ -19,7 +19,7 @@ use super::kubernetes::{Kubernetes, KubernetesApi};
 use super::spiffe::Spiffe;
 use super::vault::Vault;
 use super::{Credentials, IdentityToken};
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 use crate::services::{Answer, Connection, Deadline};
 use crate::{Environment, Error, json};
 

@@ -13,7 +13,7 @@ use ureq::{Agent, Body, RequestBuilder};
 
 use zeroize::Zeroizing;
 
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 use crate::redacted::{redacted, url_shown};
 use crate::{Error, random};
 

@@ -15,7 +15,8 @@ use pkcs8::pkcs5::pbes2::Kdf;
 use zeroize::Zeroizing;
 
 use super::{PrivateKey, Signer};
-use crate::bundle::{Signatory, read_capped};
+use crate::bundle::Signatory;
+use crate::reading::read_capped;
 use crate::redacted::{as_far_as_there, is_secret};
 use crate::verifier::{KeyVerifier, MAX_KEY_BYTES, Verifier, pem_block, pem_text};
 use crate::{Bundle, Envelope, Error, Statement};
@@ -213,6 +214,7 @@ impl Signer for KeySigner {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

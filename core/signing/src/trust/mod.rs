@@ -18,7 +18,7 @@ use sigstore_trust_root::{
 };
 use ureq::http::Uri;
 
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 use crate::services::LogVersion;
 use crate::{Error, json as strict};
 

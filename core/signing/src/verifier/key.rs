@@ -11,7 +11,8 @@ use pkcs8::{ObjectIdentifier, spki::SubjectPublicKeyInfoRef};
 
 use super::timestamp::{TimestampAuthority, proven_time};
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier};
-use crate::bundle::{Method, read_capped};
+use crate::bundle::Method;
+use crate::reading::read_capped;
 use crate::{Bundle, Digest, Envelope, Error, legacy};
 
 /// More than any key file has.

@@ -8,7 +8,7 @@ use webpki::{
 };
 
 use crate::Error;
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 
 /// Those of large public authorities have some megabytes.
 const MAX_LIST: u64 = 64 << 20;

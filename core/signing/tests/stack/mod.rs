@@ -1,5 +1,11 @@
 //! The real Sigstore on this machine (framework-tests/sigstore), and a proxy that makes one of its services lie.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, unreachable_pub)]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -11,7 +11,7 @@ use super::super::file::read_token;
 use super::super::{Detection, Surroundings};
 use super::metadata;
 use super::sts::Sts;
-use crate::bundle::read_capped;
+use crate::reading::read_capped;
 use crate::services::{Answer, Http, address, is_loopback};
 use crate::{Deadline, Error, json};
 
