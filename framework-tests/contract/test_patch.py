@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from model_signing_autosign import _patch
 from model_signing_autosign._patch import Framework, Patch
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def patch_of(recorder: Recorder) -> Iterator[Callable[..., Patch]]:
     yield patch_of
     for patch in made:
         patch.revert()
+    _patch._say_once.cache_clear()
 
 
 def tiny() -> ModuleType:
