@@ -25,7 +25,7 @@ START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
 # The oldest release that each hook is made for, each in an environment of its own (docs/decisions/0042-oldest.md).
 OLDEST := $(shell sed -n 's/^oldest-\([a-z_]*\) = .*/\1/p' pyproject.toml)
-# Those that `make test` runs, too: 60 MB at most to download, and no torch, TensorFlow or JAX, which take gigabytes.
+# Those that `make test` runs, too: seconds and half a gigabyte together. The others take 15, for torch, TensorFlow or JAX.
 CHEAP := gguf joblib lightgbm mlflow numpy onnx safetensors wandb
 # What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
 FEATURES := autosign-hooks/safetensors,autosign-signing/pkcs11

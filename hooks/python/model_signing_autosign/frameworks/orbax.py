@@ -86,7 +86,7 @@ PATCHES: Final = (
         seen="whether signing is paused where a save begins that another thread ends",
         signed="nothing yet",
         complete="-",
-        since="0.12",
+        since="0.11.22",
     ),
     Patch(
         FRAMEWORK,
