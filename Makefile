@@ -4,6 +4,7 @@
 #   make demo-key    the same with a key of one's own instead of Sigstore
 #   make sigstore    a local Sigstore to play with
 #   make test        every check and test
+#   make oldest      what is hooked, in the oldest releases that are supported
 #   make fuzz        the fuzz targets alone, FUZZ_SECONDS each
 # They need Rust, CPython 3.10 or later with venv, a C and a C++ compiler, and make.
 
@@ -22,13 +23,17 @@ FOLDERS := sigstore lightning contract keras transformers tensorflow mlflow acce
 	opt_in deepspeed launcher install filesystem wandb rust docs datasets safetensors
 START := framework-tests/sigstore/start.py
 UV := $(TOOLS)/bin/uv
+# The oldest release that each hook is made for, each in an environment of its own (docs/decisions/0042-oldest.md).
+OLDEST := $(shell sed -n 's/^oldest-\([a-z_]*\) = .*/\1/p' pyproject.toml)
+# Those that `make test` runs, too: seconds and half a gigabyte together. The others take 15, for torch, TensorFlow or JAX.
+CHEAP := gguf joblib lightgbm mlflow numpy onnx safetensors wandb
 # What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
 FEATURES := autosign-hooks/safetensors,autosign-signing/pkcs11
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
 
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) fuzz bench bench-smoke fix stubs docs bundles clean
+.PHONY: demo demo-key sigstore test sigstore-tools rust-trainers check test-rust test-python $(FOLDERS:%=pytest-%) oldest $(OLDEST:%=oldest-%) fuzz bench bench-smoke fix stubs docs bundles clean
 
 demo: $(ENV)/.wheel $(UPSTREAM)/.installed
 	@bash examples/demo.sh $(abspath $(ENV)) $(abspath $(UPSTREAM))
@@ -39,7 +44,7 @@ demo-key: $(ENV)/.wheel $(UPSTREAM)/.installed
 sigstore:
 	@$(PYTHON) $(START) --interactive
 
-test: sigstore-tools check test-rust rust-trainers test-python bench-smoke fuzz
+test: sigstore-tools check test-rust rust-trainers test-python $(CHEAP:%=oldest-%) bench-smoke fuzz
 
 # The Go programs that tests start, built here so that the minutes this takes the first time are nobody's test.
 sigstore-tools:
@@ -70,6 +75,12 @@ test-python:
 
 $(FOLDERS:%=pytest-%): pytest-%: $(ENV)/.wheel $(UPSTREAM)/.installed $(NODE)/.installed $(SOFTHSM)/.installed $(RUST)/.installed
 	$(ENV)/bin/pytest framework-tests/$*
+
+oldest:
+	$(MAKE) --jobs=2 --output-sync $(OLDEST:%=oldest-%)
+
+$(OLDEST:%=oldest-%): oldest-%: build/oldest/%/.installed
+	$(ENV)/bin/pytest framework-tests/oldest -k '[$*]'
 
 # Foreign bytes into whatever reads them, each target so long (docs/decisions/0034-fuzzing.md).
 FUZZ_SECONDS ?= 60
@@ -146,6 +157,13 @@ $(RUST)/.installed: framework-tests/rust/libtorch.sh pyproject.toml $(TOOLS)/.in
 $(SOFTHSM)/.installed: framework-tests/interop/softhsm.sh
 	rm -rf $(SOFTHSM)
 	bash $< $(SOFTHSM)
+	touch $@
+
+# Old releases have wheels for no newer Python. DeepSpeed comes as source, and would compile what is not needed.
+build/oldest/%/.installed: $(ENV)/.wheel
+	$(UV) venv --quiet --clear --python 3.11 $(@D)
+	DS_BUILD_OPS=0 $(UV) pip install --quiet --python $(@D) --group oldest-$*
+	$(UV) pip install --quiet --python $(@D) --no-deps build/wheel/*.whl
 	touch $@
 
 # The wheel that users get, not the source tree, is what is tested.

@@ -111,13 +111,19 @@ def signatures(tmp_path: Path) -> Callable[[], list[str]]:
 def run_script(tmp_path: Path, settings: dict[str, str]) -> Callable[..., CompletedProcess[str]]:
     """Run a script in a process and spool of its own, in the test's folder; settings as keywords, None to unset."""
 
-    def run_script(script: str, *arguments: str, timeout: float = 60, **overrides: str | None) -> CompletedProcess[str]:
+    def run_script(
+        script: str,
+        *arguments: str,
+        timeout: float = 60,
+        python: str | Path = sys.executable,
+        **overrides: str | None,
+    ) -> CompletedProcess[str]:
         # A file, because multiprocessing's spawn imports it again.
         file = tmp_path / "train.py"
         file.write_text(textwrap.dedent(script), encoding="utf-8")
         names = {f"MODEL_SIGNING_{name}": value for name, value in overrides.items()}
         merged = settings | {"MODEL_SIGNING_SPOOL": str(tmp_path / "spool")} | names
-        command = [sys.executable, str(file), *arguments]
+        command = [str(python), str(file), *arguments]
         with subprocess.Popen(
             command,
             cwd=tmp_path,

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from model_signing_autosign import _patch
 from model_signing_autosign._patch import Framework, Patch
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def patch_of(recorder: Recorder) -> Iterator[Callable[..., Patch]]:
     yield patch_of
     for patch in made:
         patch.revert()
+    _patch._say_once.cache_clear()
 
 
 def tiny() -> ModuleType:
@@ -186,6 +188,44 @@ class TestMissing:
         err = capfd.readouterr().err
         assert len(err.splitlines()) == (0 if hooked else 1)
         assert hooked or (f"tiny {version} " in err and ">=0.5,<2" in err)
+
+    @pytest.mark.parametrize(("version", "told"), [("0.9", 0), ("1.5.0", 1), ("1.9", 1)])
+    def test_function_that_came_later(
+        self,
+        version: str,
+        told: int,
+        make_package: Any,
+        patch_of: Callable[..., Patch],
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        make_package(__init__=f"__version__ = {version!r}\n")
+        patch = patch_of("tiny.moved.away:save")
+        patch.since = "1.5"
+        patch.apply()
+        tiny()
+        assert len(capfd.readouterr().err.splitlines()) == told
+
+    @pytest.mark.parametrize("imported", ["before", "after"])
+    def test_part_of_another_version(
+        self, imported: str, make_package: Any, patch_of: Callable[..., Patch], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """What has a hook of its own is named, once, and only where it is imported."""
+        make_package(__init__="__version__ = '0.4'\n")
+        patches = [patch_of("tiny.writer:save"), patch_of("tiny.writer:Model.save")]
+        for patch in patches:
+            patch.framework = Framework("tiny", ">=0.5,<2", "1.0", part="tiny.writer")
+        tiny()
+        if imported == "before":
+            importlib.import_module("tiny.writer")
+        for patch in patches:
+            patch.apply()
+        assert (capfd.readouterr().err == "") is (imported == "after")
+        importlib.import_module("tiny.writer")
+        for patch in patches:
+            patch.revert()
+            patch.apply()
+        err = capfd.readouterr().err
+        assert err.count("what tiny.writer saves is not signed") == (1 if imported == "after" else 0)
 
     def test_module_not_imported_yet(
         self, make_package: Any, patch_of: Callable[..., Patch], capfd: pytest.CaptureFixture[str]

@@ -9,15 +9,14 @@
 
 mod common;
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use autosign_session::{Event, Session};
-use autosign_signing::signature_path;
+use autosign_signing::find_signature;
 use common::{Fixture, PATIENCE, verified};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode};
 
 fn save(session: &Session, path: &Path, content: &[u8]) {
     session.begins(path);
@@ -39,37 +38,61 @@ fn ends(work: impl FnOnce() + Send, free: impl FnOnce()) -> bool {
     })
 }
 
-/// A reader of the pipe at `path` waits for ever, until this is dropped.
-fn awaited_pipe(path: &Path) -> OwnedFd {
-    loop {
-        let opened = rustix::fs::open(path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
-        if let Ok(writer) = opened {
-            return writer; // fails as long as nobody reads
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
+/// Puts something to `path` that is no signature, and that a reader could wait for, or read without end.
+type Put = fn(&Path);
+const STRANGE: [(&str, Put); 6] = [
+    ("pipe", |path| {
+        rustix::fs::mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).unwrap();
+    }),
+    ("socket", |path| {
+        std::os::unix::net::UnixListener::bind(path).unwrap();
+    }),
+    ("folder", |path| std::fs::create_dir(path).unwrap()),
+    ("link to a device", |path| {
+        std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    }),
+    ("link to itself", |path| {
+        std::os::unix::fs::symlink(path, path).unwrap();
+    }),
+    ("giant", |path| {
+        let file = std::fs::File::create(path).unwrap();
+        file.set_len(1 << 40).unwrap();
+    }),
+];
 
 #[test]
-fn a_disk_that_does_not_answer_stops_one_save_and_no_other() {
-    let fixture = Fixture::new();
-    let session = fixture.start(&[]);
-    let (model, other) = (fixture.path("last.pt"), fixture.path("other.pt"));
-    save(&session, &model, b"one");
-    session.flush(PATIENCE);
-    // A signature that takes its time.
-    let signature = signature_path(&model);
-    std::fs::remove_file(&signature).unwrap();
-    rustix::fs::mkfifoat(CWD, &signature, Mode::RUSR | Mode::WUSR).unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| session.saved(&model, "test").unwrap().wait().unwrap());
-        let pipe = awaited_pipe(&signature);
-        assert!(ends(|| save(&session, &other, b"two"), || drop(pipe)));
-    });
-    std::fs::remove_file(&signature).unwrap();
-    session.flush(PATIENCE);
-    verified(&model).unwrap();
-    verified(&other).unwrap();
+fn whatever_lies_in_the_place_of_a_signature_stops_nothing() {
+    for (kind, put) in STRANGE {
+        for hidden in [false, true] {
+            let fixture = Fixture::new();
+            let placement = if hidden { "hidden" } else { "beside" };
+            let session = fixture.start(&[("MODEL_SIGNING_SIGNATURE", placement)]);
+            let [model, other, old] = ["last.pt", "other.pt", "old.pt"].map(|it| fixture.path(it));
+            for file in [&model, &old] {
+                save(&session, file, b"one");
+            }
+            session.flush(PATIENCE);
+            for file in [&model, &old] {
+                let signature = find_signature(file);
+                std::fs::remove_file(&signature).unwrap();
+                put(&signature);
+            }
+            let work = || {
+                session.saved(&model, "test").unwrap().wait().unwrap();
+                save(&session, &model, b"two");
+                save(&session, &other, b"two");
+                session.removing(&old);
+                std::fs::remove_file(&old).unwrap();
+                session.flush(PATIENCE);
+            };
+            assert!(ends(work, || ()), "{kind}");
+            assert!(find_signature(&other).is_file());
+            assert!(
+                find_signature(&old).symlink_metadata().is_ok(),
+                "{kind} is not ours"
+            );
+        }
+    }
 }
 
 #[test]

@@ -58,6 +58,7 @@ class Framework:
         distribution: Name under which it is installed, where that is not `name`.
         hidden: Whether signatures of its files go to the hidden folder unless a setting says otherwise: where its
             readers, or its own guides, take every file of a folder for a checkpoint or for data.
+        part: The module that the hook is for, where the rest of the package has another hook, with versions of its own.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Framework:
     tested: str
     distribution: str = ""
     hidden: bool = False
+    part: str = ""
 
     def version(self) -> str | None:
         """Return the version that has been imported, or else is installed; None where it cannot be told."""
@@ -103,7 +105,7 @@ class Patch:
         seen: Which saves go through it, for the table in hooks/README.md, as are the next two.
         signed: What is signed then: the file, the folder, or which files.
         complete: When the checkpoint is complete.
-        optional: Whether versions that the hook is made for may lack the function.
+        since: First version with the function, where the hook is made for older ones, too.
     """
 
     framework: Framework
@@ -112,7 +114,7 @@ class Patch:
     seen: str
     signed: str
     complete: str
-    optional: bool = False
+    since: str = ""
     _applied: bool = field(default=False, init=False, repr=False)
     # Originals and their wrappers: one of each, and one more for each time that the module was imported anew.
     _pairs: list[tuple[Any, Any]] = field(default_factory=list, init=False, repr=False)
@@ -176,7 +178,7 @@ class Patch:
                 yield path, described(current)
 
     def _foreign(self) -> list[tuple[str, Any]]:
-        """Return the names that were given another function, which has not called the wrapper yet, and that function."""
+        """Return the names that were given another function, which has not called the wrapper yet, and it."""
         known = [wrapped for _, wrapped in self._pairs] + self._callers
         all_found = [(path, _lookup(path)) for path in sorted(self._bound)]
         # A module that is gone, or lazy once more, is heard of when it is executed.
@@ -300,15 +302,17 @@ def _loaded(name: str) -> None:
     known = {patch.framework: patch.framework.version() for patch in patches}
     strange = {framework for framework, version in known.items() if not framework.is_made_for(version)}
     for framework in sorted(strange, key=repr):
-        if name == framework.name:
-            say(
-                f"{name} {known[framework]} is none of the versions that this hook is made for, {framework.versions}: "
-                "what it saves is not signed"
+        if name.startswith(framework.part or framework.name):
+            _say_once(
+                f"{framework.name} {known[framework]} is none of the versions that this hook is made for, "
+                f"{framework.versions}: what {framework.part or 'it'} saves is not signed"
             )
     with _lock:
         patches = [patch for patch in patches if patch._applied and patch.framework not in strange]
-        unwrapped = [patch for patch in patches if not patch._wrap() and not patch.optional]
+        unwrapped = [patch for patch in patches if not patch._wrap()]
     for patch in unwrapped:
+        if _numbers(known[patch.framework] or "") < _numbers(patch.since):
+            continue
         if patch.module in sys.modules:
             # Still being imported where `name` is its package: its own turn comes.
             missing = patch.names[0] if patch.module == name else None
@@ -317,10 +321,16 @@ def _loaded(name: str) -> None:
         if missing is not None:
             name, versions = patch.framework.name, patch.framework.versions
             version = known[patch.framework] or "of unknown version"
-            say(
+            _say_once(
                 f"{name} {version} has no {missing}, so what it saves there is not signed; "
                 f"this hook is made for {name} {versions}"
             )
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """Say it, unless it has been said: each patch looks at its package anew, whenever it is applied or imported."""
+    say(line)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

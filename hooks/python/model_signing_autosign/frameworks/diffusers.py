@@ -36,7 +36,7 @@ PATCHES: Final = (
         seen="`save_pretrained` of modular pipelines",
         signed="the folder",
         complete="on return",
-        optional=True,
+        since="0.35",
     ),
     Patch(
         FRAMEWORK,

@@ -19,7 +19,8 @@ from model_signing_autosign._saving import Call, argument, tells
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAMEWORK: Final = Framework("flax", versions=">=0.7,<1", tested="0.12.8")
+# Older ones do not run with an orbax whose checkpoints are signed.
+FRAMEWORK: Final = Framework("flax", versions=">=0.8.3,<1", tested="0.12.8")
 
 _told: Final[set[str]] = set()
 

@@ -209,7 +209,7 @@ PATCHES: Final = (
         seen="`KerasFileEditor.save`",
         signed="the file",
         complete=_RETURN,
-        optional=True,
+        since="3.6",
     ),
     # def _save_model(self)
     Patch(
@@ -219,7 +219,7 @@ PATCHES: Final = (
         seen="`BackupAndRestore`",
         signed="its folder",
         complete="on return: `training_metadata.json` is last",
-        optional=True,  # it has been in another module
+        since="3.1",  # before, it was in another module
     ),
     # def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs)
     Patch(
@@ -238,7 +238,7 @@ PATCHES: Final = (
         seen="`ExportArchive.write_out`",
         signed="the folder",
         complete=_RETURN,
-        optional=True,  # it has been in other modules, where the hook of TensorFlow sees it
+        since="3.14",  # before, in others, where the hook of TensorFlow sees it
     ),
     # All of them have the model, or the archive, and then the path.
     *(

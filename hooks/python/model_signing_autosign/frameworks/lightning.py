@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from model_signing_autosign._saving import Where
 
-_VERSIONS: Final = ">=2.0,<3"
+# Before, every Trainer says that it adds 0 callbacks, where this package is installed: it asks plugins/lightning.py.
+_VERSIONS: Final = ">=2.0.5,<3"
 FRAMEWORK: Final = Framework("lightning", versions=_VERSIONS, tested="2.6.6")
 PYTORCH: Final = Framework("pytorch_lightning", versions=_VERSIONS, tested="2.6.6", distribution="pytorch-lightning")
 # Comes with pytorch-lightning, or alone as lightning-fabric.
@@ -79,13 +80,13 @@ def _patches(fabric: tuple[Framework, str], trainer: tuple[Framework, str]) -> I
         signed="the file",
         complete="on return: it is moved into place",
     )
-    strategies: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-        ("fsdp:FSDPStrategy", lambda strategy: strategy._state_dict_type == "sharded"),
-        ("model_parallel:ModelParallelStrategy", lambda strategy: strategy._save_distributed_checkpoint),
-        ("deepspeed:DeepSpeedStrategy", lambda _: True),
+    strategies: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+        ("fsdp:FSDPStrategy", lambda strategy: strategy._state_dict_type == "sharded", "2.1"),
+        ("model_parallel:ModelParallelStrategy", lambda strategy: strategy._save_distributed_checkpoint, "2.3"),
+        ("deepspeed:DeepSpeedStrategy", lambda _: True, ""),
     )
     for (framework, package), position, name in ((fabric, 1, "path"), (trainer, 2, "filepath")):
-        for strategy, sharded in strategies:
+        for strategy, sharded, since in strategies:
             yield Patch(
                 framework,
                 saves(framework, _folder(position, name, sharded), owned=_reports, step=step),
@@ -93,7 +94,7 @@ def _patches(fabric: tuple[Framework, str], trainer: tuple[Framework, str]) -> I
                 seen=f"the same with {strategy.partition(':')[2]} where it shards",
                 signed="the folder",
                 complete="on return on global rank 0",
-                optional=True,  # they came with versions from 2.1 to 2.4
+                since=since,
             )
     yield Patch(
         trainer[0],
@@ -102,7 +103,7 @@ def _patches(fabric: tuple[Framework, str], trainer: tuple[Framework, str]) -> I
         seen='`last.ckpt` of `ModelCheckpoint(save_last="link")`',
         signed="nothing: the signature of a file that was there before is removed",
         complete="-",
-        optional=True,
+        since="2.1",
     )
 
 

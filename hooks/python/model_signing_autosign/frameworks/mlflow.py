@@ -45,9 +45,9 @@ PATCHES: Final = (
             seen=f"`{name}` of a file or folder, by whomever",
             signed="nothing: the signature of a file is uploaded to the same place",
             complete="-",
-            optional=name == "log_model_artifact",  # since 3.0
+            since=since,
         )
-        for name in ("log_artifact", "log_model_artifact")
+        for name, since in (("log_artifact", ""), ("log_model_artifact", "3.0"))
     ),
     *(
         Patch(
@@ -57,9 +57,9 @@ PATCHES: Final = (
             seen=f"`{name}`, which waits for the signatures in the folder",
             signed="nothing",
             complete="-",
-            optional=name == "log_model_artifacts",
+            since=since,
         )
-        for name in ("log_artifacts", "log_model_artifacts")
+        for name, since in (("log_artifacts", ""), ("log_model_artifacts", "3.0"))
     ),
     Patch(
         FRAMEWORK,
@@ -76,6 +76,6 @@ PATCHES: Final = (
         seen="`mlflow.spark.log_model`",
         signed="the folder that is uploaded",
         complete="when its upload begins",
-        optional=True,
+        since="3.0",
     ),
 )

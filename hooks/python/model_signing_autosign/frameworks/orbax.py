@@ -83,10 +83,10 @@ PATCHES: Final = (
         FRAMEWORK,
         _begin,
         ("orbax.checkpoint._src.path.atomicity:TemporaryPathBase.__init__",),
-        seen="whether signing is paused where a save begins that another thread ends, from 0.12",
+        seen="whether signing is paused where a save begins that another thread ends",
         signed="nothing yet",
         complete="-",
-        optional=True,
+        since="0.11.22",
     ),
     Patch(
         FRAMEWORK,
@@ -95,7 +95,7 @@ PATCHES: Final = (
         seen="`v1.partial.finalize`",
         signed="the folder, by the primary host",
         complete="when it has been renamed",
-        optional=True,
+        since="0.11.21",
     ),
     Patch(
         FRAMEWORK,
@@ -104,6 +104,6 @@ PATCHES: Final = (
         seen="`v1.delete` and `v1.training.Checkpointer.delete` of one item of a checkpoint that this process saved",
         signed="the folder, again, by the primary host",
         complete="when its metadata has been written",
-        optional=True,
+        since="0.12.8",
     ),
 )

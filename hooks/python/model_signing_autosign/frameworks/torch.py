@@ -146,7 +146,7 @@ PATCHES: Final = (
         seen="`torch.export.save` to a path",
         signed="the file",
         complete="on return",
-        optional=True,
+        since="2.1",
     ),
     Patch(
         FRAMEWORK,
@@ -159,7 +159,7 @@ PATCHES: Final = (
         seen="the same however it was imported, and packages of AOTInductor",
         signed="the file",
         complete="on return",
-        optional=True,
+        since="2.8",
     ),
     Patch(
         FRAMEWORK,
@@ -184,6 +184,6 @@ PATCHES: Final = (
         seen="`torch.onnx.export` and `ONNXProgram.save`; the legacy exporter through `torch.save`'s function",
         signed="the `.onnx` file and, if it names one, the `.onnx.data` file",
         complete="on return",
-        optional=True,
+        since="2.5",
     ),
 )

@@ -22,7 +22,7 @@ from model_signing_autosign._saving import local, saves
 if TYPE_CHECKING:
     from model_signing_autosign._saving import Call
 
-FRAMEWORK: Final = Framework("torch", versions=">=2.2,<3", tested="2.15.0")
+FRAMEWORK: Final = Framework("torch", versions=">=2.2,<3", tested="2.15.0", part="torch.distributed.checkpoint")
 
 _COMPLETE: Final = "when the coordinator returns: all ranks have written theirs by then"
 
@@ -112,7 +112,7 @@ PATCHES: Final = (
         seen="`async_save` in a process",
         signed="the folder",
         complete="before its future is done",
-        optional=True,
+        since="2.7",
     ),
     Patch(
         FRAMEWORK,
@@ -121,6 +121,6 @@ PATCHES: Final = (
         seen="the same in that process",
         signed="nothing: the parent does",
         complete="before the parent is told",
-        optional=True,
+        since="2.7",
     ),
 )

@@ -91,7 +91,7 @@ PATCHES: Final = (
             ("transformers.generation.configuration_utils:GenerationConfig.save_pretrained", "generation settings"),
             ("transformers.tokenization_utils_base:PreTrainedTokenizerBase.save_pretrained", "tokenizers"),
             ("transformers.feature_extraction_utils:FeatureExtractionMixin.save_pretrained", "feature extractors"),
-            ("transformers.image_processing_base:ImageProcessingMixin.save_pretrained", "image processors"),
+            ("transformers.image_processing_utils:ImageProcessingMixin.save_pretrained", "image processors"),
             ("transformers.processing_utils:ProcessorMixin.save_pretrained", "processors"),
             ("transformers.pipelines.base:Pipeline.save_pretrained", "pipelines"),
         )
@@ -100,22 +100,22 @@ PATCHES: Final = (
         Patch(
             FRAMEWORK,
             _SAVES,
-            (name,),
+            (f"transformers.{name}.save_pretrained",),
             seen=f"`save_pretrained` of {what}",
             signed="the folder",
             complete="on return",
-            optional=True,
+            since=since,
         )
-        for name, what in (
-            ("transformers.tokenization_utils_tokenizers:TokenizersBackend.save_pretrained", "tokenizers, from 5.0"),
-            ("transformers.tokenization_mistral_common:MistralCommonBackend.save_pretrained", "Mistral's tokenizers"),
-            ("transformers.video_processing_utils:VideoProcessorMixin.save_pretrained", "video processors"),
-            ("transformers.models.rag.tokenization_rag:RagTokenizer.save_pretrained", "RAG tokenizers"),
-            ("transformers.models.rag.retrieval_rag:RagRetriever.save_pretrained", "RAG retrievers"),
+        for name, what, since in (
+            ("tokenization_utils_tokenizers:TokenizersBackend", "tokenizers that do so by themselves", "5.15"),
+            ("tokenization_mistral_common:MistralCommonBackend", "Mistral's tokenizers", "5.0"),
+            ("video_processing_utils:VideoProcessorMixin", "video processors", "5.19"),
+            ("models.rag.tokenization_rag:RagTokenizer", "RAG tokenizers", ""),
+            ("models.rag.retrieval_rag:RagRetriever", "RAG retrievers", ""),
             (
-                "transformers.models.wav2vec2_with_lm.processing_wav2vec2_with_lm"
-                ":Wav2Vec2ProcessorWithLM.save_pretrained",
+                "models.wav2vec2_with_lm.processing_wav2vec2_with_lm:Wav2Vec2ProcessorWithLM",
                 "Wav2Vec2 with its language model",
+                "",
             ),
         )
     ),
@@ -123,18 +123,18 @@ PATCHES: Final = (
         Patch(
             FRAMEWORK,
             _MODEL_SAVES,
-            (name,),
+            (f"transformers.{name}.save_pretrained",),
             seen=f"`save_pretrained` of {what}",
             signed="the folder, by the main process",
             complete="on return",
-            optional=True,
+            since=since,
         )
-        for name, what in (
-            ("transformers.decision.modeling_utils:DecisionMixin.save_pretrained", "decision models"),
+        for name, what, since in (
+            ("decision.modeling_utils:DecisionMixin", "decision models", "5.23"),
             (
-                "transformers.models.granite_speech.modeling_granite_speech"
-                ":GraniteSpeechForConditionalGeneration.save_pretrained",
+                "models.granite_speech.modeling_granite_speech:GraniteSpeechForConditionalGeneration",
                 "Granite Speech with its adapter",
+                "4.52",
             ),
         )
     ),
@@ -172,7 +172,6 @@ PATCHES: Final = (
         seen="checkpoints of a `Trainer` for Ray Tune",
         signed="the folder `checkpoint-<step>`, by the process that writes it",
         complete="on return",
-        optional=True,
     ),
     Patch(
         FRAMEWORK,
@@ -187,6 +186,6 @@ PATCHES: Final = (
         seen="the checkpoint of a `Trainer` that got SIGTERM (`enable_jit_checkpoint`)",
         signed="the folder `checkpoint-<step>`, by the process that writes the model",
         complete="when it has returned in all ranks",
-        optional=True,
+        since="5.0",
     ),
 )
