@@ -29,7 +29,7 @@ OLDEST := $(shell sed -n 's/^oldest-\([a-z_]*\) = .*/\1/p' pyproject.toml)
 CHEAP := gguf joblib lightgbm mlflow numpy onnx safetensors wandb
 # Old releases have wheels for no newer Python than 3.11. Where there is none, `make test` says that it leaves them out.
 OLD_PYTHON := $(firstword $(shell for python in $(PYTHON) python3.11 python3.10; do \
-	$$python -c 'import sys; sys.exit(sys.version_info[:2] > (3, 11))' 2> /dev/null && command -v $$python; done))
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] > (3, 11))' 2> /dev/null && command -v $$python; done; true))
 # What can be linked without a framework; what is not linked needs none at all (docs/decisions/0031-rust-frameworks.md).
 FEATURES := autosign-hooks/safetensors,autosign-signing/pkcs11
 SOURCES := $(shell find core bindings hooks -name target -prune -o \( -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name '*.toml' \) -print)
