@@ -48,6 +48,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::Checkpoint;
+    use crate::jobs::Push;
     use crate::testing::{queue, records, signature, signed};
 
     #[test]
@@ -105,6 +107,24 @@ mod tests {
         assert!(!flush.lock().is_busy());
         assert!(!files.iter().any(|file| signature(file).exists()));
         assert_eq!(records(folder.path()), 0);
+    }
+
+    #[test]
+    fn what_a_flush_signs_itself_is_no_removal() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = killed(folder.path());
+        let pending = folder.path().join("pending.pt");
+        std::fs::write(&pending, b"weights").unwrap();
+        let flush = queue(folder.path(), "two");
+        let now = Instant::now();
+        flush.adopt_strays(now, SystemTime::now());
+        let checkpoint = Checkpoint::observe(&pending, "test", true, &[]).unwrap();
+        flush.push(flush.record(checkpoint), None, Push::again());
+        flush.hurry();
+        assert!(flush.idle_within(Duration::from_secs(30)));
+        assert!(signature(&pending).exists());
+        flush.take_strays_away(now + STILL + Duration::from_secs(5));
+        assert!(!files.iter().any(|file| signature(file).exists()));
     }
 
     #[test]

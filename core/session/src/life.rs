@@ -299,6 +299,9 @@ impl Queue {
             state.strays.told(told);
         }
         let mut roots = state.roots_below(&from);
+        if roots.is_empty() && !linked && state.known_at(&to).is_some() {
+            roots.insert(from.clone()); // whatever it is, it replaces a checkpoint
+        }
         drop(state);
         if !linked && self.scatter(&from, &to, now) {
             roots.remove(&from);

@@ -49,6 +49,7 @@ impl Queue {
         if job.control.is_cancelled() || !checkpoint.is_unchanged() {
             return Ok(Outcome::Superseded);
         }
+        let beside = self.times_beside_strays(&checkpoint.root);
         let placed = match publish(&signature, &bytes, Manner::With(&checkpoint.root)) {
             // Another process has removed it at this moment, and its folder with it.
             Err(_) if is_gone(&checkpoint.root) => return Ok(Outcome::Superseded),
@@ -62,6 +63,7 @@ impl Queue {
             // Where it cannot be removed, it is older than the model and verifies for nobody.
             let _ = take_back(&other);
         }
+        self.changed_beside_strays(&checkpoint.root, beside, Instant::now());
         // Known to be ours before anybody else can be at this root: whoever removes its folder next asks for it.
         self.lock().published.insert(Published {
             root: checkpoint.root.clone(),

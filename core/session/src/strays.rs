@@ -292,6 +292,30 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// How the folder of `root` looks, if there are stray signatures in it. What comes next is no removal.
+    pub(crate) fn times_beside_strays(&self, root: &Path) -> Option<FolderTimes> {
+        let folder = root.parent()?;
+        let is_theirs = |watched: &Watched| watched.stray.folder() == folder;
+        let state = self.lock();
+        let any = state.strays.all.iter().any(is_theirs);
+        drop(state);
+        any.then(|| self.times(folder)).flatten()
+    }
+
+    /// This session has just put something into the folder of `root`, which looked like `before`.
+    pub(crate) fn changed_beside_strays(
+        &self,
+        root: &Path,
+        before: Option<FolderTimes>,
+        now: Instant,
+    ) {
+        if let (Some(folder), Some(before)) = (root.parent(), before)
+            && let Some(after) = self.times(folder)
+        {
+            self.lock().strays.changed(folder, before, after, now);
+        }
+    }
+
     /// Removes the stray signatures beside which nothing is removed any more at the time `now`.
     pub(crate) fn take_strays_away(&self, now: Instant) {
         let (due, mut going) = self.lock().strays.due(now);

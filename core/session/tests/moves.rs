@@ -211,6 +211,23 @@ fn a_group_whose_files_are_all_renamed_is_signed_under_its_new_name() {
 }
 
 #[test]
+fn what_is_no_checkpoint_replaces_one_and_its_signature() {
+    for fails in [false, true] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let (last, note) = (fixture.path("last.pt"), fixture.write("note", b"a note"));
+        save(&session, &last, b"one");
+        session.flush(PATIENCE);
+        session.moving(&note, &last, false);
+        if !fails {
+            std::fs::rename(&note, &last).unwrap();
+        }
+        session.flush(PATIENCE);
+        assert_eq!(autosign_signing::signature_path(&last).exists(), fails);
+    }
+}
+
+#[test]
 fn a_group_that_is_renamed_and_back_is_signed() {
     for flushed in [false, true] {
         let fixture = Fixture::new();

@@ -172,6 +172,7 @@ fn a_framework_s_hooks_know_the_patch_engine_and_the_scopes_only() {
                 "model_signing_autosign._faults",
                 "model_signing_autosign._patch",
                 "model_signing_autosign._saving",
+                "model_signing_autosign._startup",
                 "model_signing_autosign._uploads",
                 // TF-Keras writes its checkpoints
                 "model_signing_autosign.frameworks",

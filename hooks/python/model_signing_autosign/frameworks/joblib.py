@@ -15,10 +15,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from model_signing_autosign import _startup
 from model_signing_autosign._faults import contained
 from model_signing_autosign._patch import Framework, Patch
 from model_signing_autosign._saving import argument, paused, saves
+from model_signing_autosign._startup import pythonpath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def _sign_in_worker(original: Callable[..., Any], *args: Any, **kwargs: Any) -> 
     environment = original(*args, **kwargs)
     with contained("sign in the workers of joblib"):
         before = environment.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
-        environment["PYTHONPATH"] = _startup.pythonpath(before)
+        environment["PYTHONPATH"] = pythonpath(before)
     return environment
 
 
