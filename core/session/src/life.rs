@@ -303,7 +303,7 @@ impl Queue {
             roots.insert(from.clone()); // whatever it is, it replaces a checkpoint
         }
         drop(state);
-        if !linked && self.scatter(&from, &to, now) {
+        if self.scatter(&from, &to, linked, now) {
             roots.remove(&from);
         }
         // Of what is gone already there is no rename.

@@ -18,6 +18,8 @@ pub(crate) struct Scattered {
     id: u64,
     /// It as it was saved.
     of: Checkpoint,
+    /// Its files get names more, and keep those that they have.
+    linked: bool,
     /// Where each of its files is, by where it was.
     places: BTreeMap<PathBuf, PathBuf>,
     /// Renames that were told and have not been seen.
@@ -30,12 +32,13 @@ pub(crate) struct Scattered {
 }
 
 impl Scattered {
-    fn new(id: u64, of: Checkpoint, now: Instant) -> Self {
+    fn new(id: u64, of: Checkpoint, linked: bool, now: Instant) -> Self {
         let paths = of.paths().into_iter();
         Self {
             id,
             places: paths.map(|path| (path.clone(), path)).collect(),
             of,
+            linked,
             told: Vec::new(),
             last: now,
             moved: false,
@@ -62,7 +65,13 @@ impl Scattered {
     /// Takes note of the renames that have happened, and returns to where.
     fn look(&mut self) -> Vec<PathBuf> {
         let told = std::mem::take(&mut self.told).into_iter();
-        let (happened, left) = told.partition(|(from, _)| is_gone(from));
+        let (happened, left) = told.partition(|(from, to)| {
+            if self.linked {
+                !is_gone(to)
+            } else {
+                is_gone(from)
+            }
+        });
         self.told = left;
         for (from, to) in &happened {
             if let Some(place) = self.places.values_mut().find(|it| *it == from) {
@@ -83,13 +92,13 @@ impl Scattered {
 
 impl State {
     /// The groups that a file at `path` itself is part of, by what they are known as.
-    fn groups_of(&self, path: &Path) -> Vec<Checkpoint> {
+    fn groups_of(&self, path: &Path, linked: bool) -> Vec<Checkpoint> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let newest = self.newest.values().map(|newest| &newest.checkpoint);
         let published = self.published.below(folder).map(|it| &it.checkpoint);
         let all = newest.chain(published);
         let mut groups: Vec<_> = all
-            .filter(|it| it.lists(path) && !is_scattered(&self.scattered, &it.root))
+            .filter(|it| it.lists(path) && !is_scattered(&self.scattered, &it.root, linked))
             .cloned()
             .collect();
         groups.dedup();
@@ -97,26 +106,35 @@ impl State {
     }
 }
 
-fn is_scattered(scattered: &[Scattered], root: &Path) -> bool {
-    scattered.iter().any(|group| group.root() == root)
+fn is_scattered(scattered: &[Scattered], root: &Path, linked: bool) -> bool {
+    scattered.iter().any(|group| {
+        let known = if linked { &group.of.root } else { group.root() };
+        group.linked == linked && known == root
+    })
 }
 
 impl Queue {
-    /// The file `from` is about to be renamed to `to`. Returns whether it is part of a group, which is followed here.
-    pub(crate) fn scatter(self: &Arc<Self>, from: &Path, to: &Path, now: Instant) -> bool {
+    /// The file `from` is about to be renamed to `to`, or linked there. Returns whether it is part of a group, which is followed here.
+    pub(crate) fn scatter(
+        self: &Arc<Self>,
+        from: &Path,
+        to: &Path,
+        linked: bool,
+        now: Instant,
+    ) -> bool {
         if !from.is_file() {
             return false;
         }
         let mut state = self.lock();
         let replaces = |group: &Scattered| group.places.values().any(|place| place == to);
         state.scattered.retain(|group| !replaces(group));
-        for of in state.groups_of(from) {
+        for of in state.groups_of(from, linked) {
             let id = state.next_id();
-            state.scattered.push(Scattered::new(id, of, now));
+            state.scattered.push(Scattered::new(id, of, linked, now));
         }
         let mut roots = BTreeSet::new();
         let groups = state.scattered.iter_mut();
-        for group in groups.filter(|group| group.has(from)) {
+        for group in groups.filter(|group| group.linked == linked && group.has(from)) {
             group.told.push((from.to_path_buf(), to.to_path_buf()));
             group.last = now;
             group.queued = None;
@@ -127,6 +145,9 @@ impl Queue {
         }
         state.look_at.get_or_insert(now + SOON);
         drop(state);
+        if linked {
+            return true;
+        }
         // What was to be signed there is not what it was, and if it stays so, it is queued again.
         self.end(&roots);
         let mut state = self.lock();
@@ -185,7 +206,10 @@ impl Queue {
 
     /// It is not whole and is not going to be: as it was before, or in pieces.
     fn left_scattered(self: &Arc<Self>, group: &Scattered) {
-        if group.of.is_unchanged() {
+        if group.linked && !group.moved {
+            return; // its first file has the names that it had
+        }
+        if group.of.is_unchanged() && !group.linked {
             self.push_again(group.of.clone());
         } else if group.moved && !is_gone(group.root()) {
             let root = group.root().to_path_buf();

@@ -211,6 +211,40 @@ fn a_group_whose_files_are_all_renamed_is_signed_under_its_new_name() {
 }
 
 #[test]
+fn a_group_that_is_linked_is_signed_under_its_new_name_too() {
+    for (removed, flushed) in [(false, true), (true, false), (true, true)] {
+        let fixture = Fixture::new();
+        let session = fixture.start(&[]);
+        let index = fixture.write("P.index", b"index");
+        let data = fixture.write("P.data", b"weights");
+        let files = [index.clone(), data.clone()];
+        let saved = session.saved_group(&index, "test", &files, None).unwrap();
+        saved.wait().unwrap();
+        if flushed {
+            session.flush(PATIENCE);
+        }
+        for name in ["index", "data"] {
+            let [from, to] = ["P", "Q"].map(|it| fixture.path(&format!("{it}.{name}")));
+            session.moving(&from, &to, true);
+            std::fs::hard_link(&from, &to).unwrap();
+            if flushed {
+                session.flush(PATIENCE);
+            }
+        }
+        for file in files.iter().filter(|_| removed) {
+            session.removing(file);
+            std::fs::remove_file(file).unwrap();
+        }
+        session.flush(PATIENCE);
+        assert_eq!(names_of(&fixture.path("Q.index")), "Q.data Q.index");
+        if !removed {
+            assert_eq!(names_of(&index), "P.data P.index");
+        }
+        assert_eq!(fixture.records().len(), 0);
+    }
+}
+
+#[test]
 fn what_is_no_checkpoint_replaces_one_and_its_signature() {
     for fails in [false, true] {
         let fixture = Fixture::new();
