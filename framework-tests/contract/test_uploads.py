@@ -64,6 +64,15 @@ def test_what_is_put_beside(tmp_path: Path) -> None:
     assert len(seen) == 1
 
 
+def test_what_is_no_signature_is_not_waited_for(tmp_path: Path) -> None:
+    for number, put in enumerate((os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path))):
+        path = tmp_path / str(number)
+        path.write_bytes(b"not saved by anybody")
+        put(f"{path}.sig")
+        assert _uploads.signature_of(str(path)) is None
+        assert uploads(path, beside=lambda *_: pytest.fail("there is none")) == ("uploaded", path)
+
+
 def test_a_folder_that_is_filled_and_uploaded(tmp_path: Path, signatures: Callable[[], list[str]]) -> None:
     def fill(name: str) -> None:
         (tmp_path / name).mkdir()

@@ -76,6 +76,42 @@ fn what_was_revoked_is_refused() {
 }
 
 #[test]
+fn of_several_lists_of_one_issuer_each_counts() {
+    let chain = Chain::new();
+    let (top, one) = (&chain.top, &chain.one);
+    let top_good = top.revoked(&[], 2090);
+    let (good, bad) = (one.revoked(&[], 2090), one.revoked_in(2025, &[3], 2090));
+    let revoked_once = one.revoked(&[3], 2025); // and ended since
+    let top_bad = top.revoked_in(2025, &[2], 2090);
+    for lists in [
+        [&top_good, &good, &bad],
+        [&top_good, &bad, &good],
+        [&good, &bad, &top_good],
+        [&top_good, &good, &revoked_once],
+        [&revoked_once, &top_good, &good],
+        [&top_good, &top_bad, &good],
+        [&top_bad, &top_good, &good],
+        [&good, &top_good, &top_bad],
+    ] {
+        refused!(chain.verify(&lists.map(String::clone)), Fault::Revoked);
+        // In files of their own, too.
+        let files = ["a", "b", "c"].map(|name| format!("{name}.pem"));
+        let files = files.iter().zip(lists);
+        let files: Vec<_> = files
+            .map(|(name, list)| chain.signed.file(name, list))
+            .collect();
+        let verifier = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
+        let verifier = verifier.with_revocation_lists(&files).unwrap();
+        refused!(chain.signed.verify_with(&verifier), Fault::Revoked);
+    }
+    // The newest says whether it has ended.
+    let (ended, newer) = (one.revoked(&[], 2025), one.revoked_in(2025, &[], 2090));
+    for lists in [[&top_good, &ended, &newer], [&newer, &ended, &top_good]] {
+        chain.verify(&lists.map(String::clone)).unwrap();
+    }
+}
+
+#[test]
 fn a_list_must_say_that_a_certificate_is_good() {
     let chain = Chain::new();
     let (top, one) = (&chain.top, &chain.one);

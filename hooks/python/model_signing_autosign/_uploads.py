@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import tempfile
 import threading
@@ -189,9 +190,10 @@ def signatures_of(path: str) -> tuple[str, str]:
 
 
 def _is_signature(path: str) -> bool:
-    """Tell a signature like ours: other programs' are called ``.sig``, too."""
+    """Tell a signature like ours: other programs' are called ``.sig``, too, and a pipe or link is none."""
     try:
-        with open(path, "rb") as signature:
-            return b"vnd.dev.sigstore.bundle" in signature.read(1 << 20)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as signature:
+            is_file = stat.S_ISREG(os.fstat(signature.fileno()).st_mode)
+            return is_file and b"vnd.dev.sigstore.bundle" in signature.read(1 << 20)
     except OSError:
         return False

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use webpki::CertRevocationList;
-
 use super::path::path;
 use super::timestamp::{TimestampAuthority, proven_time};
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier, revocation};
@@ -48,7 +46,7 @@ pub struct CertificateVerifier {
     others: Vec<Certificate>,
     expected: Option<Pattern>,
     authorities: Vec<TimestampAuthority>,
-    revoked: Vec<CertRevocationList<'static>>,
+    revoked: Vec<revocation::RevocationList>,
     at: Option<SystemTime>,
     legacy_time: bool,
     legacy_format: bool,

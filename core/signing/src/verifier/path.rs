@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::{
-    ALL_VERIFICATION_ALGS, CertRevocationList, EndEntityCert, KeyUsage, anchor_from_trusted_cert,
+    ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, RevocationOptions, anchor_from_trusted_cert,
 };
 
-use super::revocation;
+use super::revocation::{self, RevocationList};
 use crate::certificate::Certificate;
 use crate::{CertificateFault as Fault, Error};
 
@@ -29,7 +29,7 @@ pub(super) fn path<'a>(
     roots: &'a [Certificate],
     others: impl IntoIterator<Item = &'a Certificate>,
     at: SystemTime,
-    revoked: &[CertRevocationList<'static>],
+    revoked: &[RevocationList],
 ) -> Result<Vec<&'a Certificate>, Error> {
     leaf.check_leaf()?;
     leaf.check_time(at)?;
@@ -140,7 +140,7 @@ fn unknown(last: &Certificate) -> Error {
 fn ask_webpki(
     path: &[&Certificate],
     at: SystemTime,
-    revoked: &[CertRevocationList<'static>],
+    revoked: &[RevocationList],
 ) -> Result<(), Error> {
     let [leaf, between @ .., root] = path else {
         return Ok(());
@@ -155,7 +155,6 @@ fn ask_webpki(
             _ => Fault::Refused { reason },
         })
     };
-    let lists: Vec<_> = revoked.iter().collect();
     let root = CertificateDer::from(root.der());
     let roots = [anchor_from_trusted_cert(&root).map_err(refused)?];
     let between: Vec<_> = between
@@ -165,16 +164,17 @@ fn ask_webpki(
     let der = CertificateDer::from(leaf.der());
     let judged = EndEntityCert::try_from(&der).map_err(refused)?;
     let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    judged
-        .verify_for_usage(
+    let judge = |revocation: Option<RevocationOptions<'_>>| {
+        let verified = judged.verify_for_usage(
             ALL_VERIFICATION_ALGS,
             &roots,
             &between,
             UnixTime::since_unix_epoch(since),
             KeyUsage::required_if_present(CODE_SIGNING),
-            revocation::options(&lists),
+            revocation,
             None,
-        )
-        .map(drop)
-        .map_err(refused)
+        );
+        verified.map(drop)
+    };
+    revocation::ask(revoked, judge).map_err(refused)
 }

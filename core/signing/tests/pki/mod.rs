@@ -87,6 +87,11 @@ impl Authority {
 impl Authority {
     /// Its list of revoked certificates, by serial number, which is good until the end of a year; PEM.
     pub fn revoked(&self, serials: &[u64], year: i32) -> String {
+        self.revoked_in(2024, serials, year)
+    }
+
+    /// The same, issued at the beginning of another year.
+    pub fn revoked_in(&self, issued: i32, serials: &[u64], year: i32) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: (*serial).into(),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -94,7 +99,7 @@ impl Authority {
             invalidity_date: None,
         });
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2024, 1, 1),
+            this_update: date_time_ymd(issued, 1, 1),
             next_update: date_time_ymd(year, 12, 31),
             crl_number: 1.into(),
             issuing_distribution_point: None,
