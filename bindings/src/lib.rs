@@ -20,7 +20,7 @@ mod _core {
     #[pymodule_export]
     use super::rules::Rules;
     #[pymodule_export]
-    use super::session::{Session, Status, warn};
+    use super::session::{Session, Status, standard_streams, warn};
     #[pymodule_export]
     use super::signing::{
         doctor, run, sign_certificate, sign_key, sign_sigstore, verify_certificate, verify_key,

@@ -235,6 +235,12 @@ impl Session {
     }
 }
 
+/// Tell which standard streams this process was started with.
+#[pyfunction]
+pub(crate) fn standard_streams(stdout: bool, stderr: bool) {
+    autosign_session::standard_streams(stdout, stderr);
+}
+
 /// Write a line to stderr, if the settings of this process want warnings.
 #[pyfunction]
 pub(crate) fn warn(py: Python<'_>, line: &str) {

@@ -164,6 +164,25 @@ def test_killed_process_loses_nothing(
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["runs"]
 
 
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_file_of_the_program_gets_no_line(closed: str, settings: dict[str, str], tmp_path: Path) -> None:
+    """Where it was started without a standard stream, the first file that it opens has that number."""
+    script = f"""
+import os
+file = os.open("data", os.O_CREAT | os.O_WRONLY)
+assert file == {closed}
+{PREAMBLE}
+save("a"); autosign.flush()
+os.write(file, b"data")
+"""
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closed}>&-', sys.executable, script]
+    variables = settings | {"MODEL_SIGNING_EVENTS": "-", "MODEL_SIGNING_LOG_LEVEL": "debug"}
+    result = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "data").read_bytes() == b"data"
+    assert (tmp_path / "a.safetensors.sig").exists()
+
+
 def test_what_a_running_program_saved_is_not_forgotten(
     run_script: Callable[..., CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -60,7 +60,7 @@ pub use event::{Event, Listener, PUBLIC_LOG};
 pub use keyless::{Instance, Keyless, RateLimit, TrustFiles, refuse_trust_in};
 pub use last_seen::{LastSeen, verify};
 pub use layers::Settings;
-pub use log::{Sink, listener, warn};
+pub use log::{Sink, listener, standard_streams, warn};
 pub use place::{Rank, host};
 pub use private_key::PrivateKey;
 pub use run::saved;

@@ -7,9 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::config::{LogFormat, LogLevel, OnError};
 use crate::{Config, Error, Event, Listener, Settings};
+
+/// Which of the standard streams are the program's: where it was started without one, the first file that it opens has that number.
+static NO_STDERR: AtomicBool = AtomicBool::new(false);
+static NO_STDOUT: AtomicBool = AtomicBool::new(false);
+
+/// Tells which standard streams this process was started with. Nothing is written to those that it was started without.
+pub fn standard_streams(stdout: bool, stderr: bool) {
+    NO_STDOUT.store(!stdout, Ordering::Relaxed);
+    NO_STDERR.store(!stderr, Ordering::Relaxed);
+}
 
 /// Where JSON lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +42,8 @@ pub fn listener(config: &Config) -> Listener {
             .unwrap_or_else(PoisonError::into_inner)
             .line(event);
         let hushed = on_error == OnError::Ignore && needs == LogLevel::Warning;
-        if needs <= level && !hushed {
+        let is_heard = !hushed && !NO_STDERR.load(Ordering::Relaxed);
+        if needs <= level && is_heard {
             let line = match format {
                 LogFormat::Json => format!("{}\n", event.json()),
                 LogFormat::Text => format!("model-signing: {line}\n"),
@@ -119,6 +131,7 @@ impl Sink {
                 let written = file.and_then(|file| rustix::io::write(file, line.as_bytes()));
                 (path.clone(), written)
             }
+            Self::Stdout if NO_STDOUT.load(Ordering::Relaxed) => ("-".into(), Err(Errno::BADF)),
             Self::Stdout => {
                 let written = rustix::io::write(io::stdout(), line.as_bytes());
                 ("-".into(), written)

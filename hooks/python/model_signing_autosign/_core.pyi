@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, final
 
-__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn", "way_to_verify", "without_secrets"]
+__all__ = ["Hashing", "Rules", "Session", "Signer", "Status", "Verifier", "doctor", "fingerprints", "run", "sign_certificate", "sign_key", "sign_sigstore", "standard_streams", "verify_certificate", "verify_key", "verify_policy", "verify_sigstore", "warn", "way_to_verify", "without_secrets"]
 
 @final
 class Hashing:
@@ -311,6 +311,11 @@ def sign_sigstore(model: str | PathLike[str], *, identity_token: str | None = No
     Raises:
         ConfigError: There is no token, or the public instances are not to be used, or a setting is wrong, or locked.
         SigningError: The token, a service, the model or the signature's place is not as it must be.
+    """
+
+def standard_streams(stdout: bool, stderr: bool) -> None:
+    """
+    Tell which standard streams this process was started with.
     """
 
 def verify_certificate(model: str | PathLike[str], *, certificate_chain: SupportsGetItem[int, str | PathLike[str]], rules: Rules, certificate_identity: str | None = None, timestamp_certificate_chain: SupportsGetItem[int, str | PathLike[str]] = ..., revocation_list: SupportsGetItem[int, str | PathLike[str]] = ..., at: datetime | None = None, signature: str | PathLike[str] | None = None) -> list[str]:

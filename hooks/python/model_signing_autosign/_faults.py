@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 from model_signing_autosign import _core
 from model_signing_autosign.errors import AutosignError
+
+# Python has none for a descriptor that was closed when it began: a file of the program has that number by now.
+_core.standard_streams(sys.__stdout__ is not None, sys.__stderr__ is not None)
 
 
 def say(line: str) -> None:
