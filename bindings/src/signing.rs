@@ -226,7 +226,13 @@ pub(crate) fn verify_policy(
     let verified = py.detach(|| {
         let (policy, now) = (TrustPolicy::read(&policy)?, SystemTime::now());
         let (judged, hashing) = (policy.judge(&model)?, Hashing::default());
-        let good = judged.verify(signature.as_deref(), &keyless, now, hashing)?;
+        let good = judged.verify(
+            signature.as_deref(),
+            &Settings::of_process(),
+            &keyless,
+            now,
+            hashing,
+        )?;
         Ok(good.files().iter().map(RelPath::to_string).collect())
     });
     verified.map_err(error::verification)

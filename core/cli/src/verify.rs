@@ -139,7 +139,7 @@ impl Verify {
                 None => return USAGE,
             },
             Self::Policy(policy) => match known(settings, json, out, err) {
-                Some(config) => policy.verify(&config, err),
+                Some(config) => policy.verify(settings, &config, err),
                 None => return USAGE,
             },
         };
@@ -251,16 +251,21 @@ impl Certificate {
 }
 
 impl ByPolicy {
-    fn verify(self, config: &Config, err: &mut dyn Write) -> Result<VerifiedModel, Error> {
+    fn verify(
+        self,
+        settings: &Settings,
+        config: &Config,
+        err: &mut dyn Write,
+    ) -> Result<VerifiedModel, Error> {
         let policy = TrustPolicy::read(&self.policy)?;
         let judged = policy.judge(&self.model)?;
-        let keyless = judged.keyless(&config.keyless);
+        let keyless = judged.keyless(settings, &config.keyless)?;
         if judged.is_keyless() && !self.offline {
             freshen(&keyless, err);
         }
         let (signature, bar) = (self.signature.as_deref(), Bar::default());
         let hashing = self.workers.hashing(&bar);
-        judged.verify(signature, &keyless, SystemTime::now(), hashing)
+        judged.verify(signature, settings, &keyless, SystemTime::now(), hashing)
     }
 }
 

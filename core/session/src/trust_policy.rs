@@ -13,13 +13,13 @@ use serde::Deserialize;
 
 use crate::route::route;
 use crate::selection::matches;
-use crate::{Error, Instance, Keyless, LastSeen, duration, refuse_trust_in, verify};
+use crate::{Error, Instance, Keyless, LastSeen, Settings, duration, refuse_trust_in, verify};
 
 /// Rules, of which the first that names a model decides; a model that none names is refused.
 ///
 /// ```
 /// use std::time::SystemTime;
-/// use autosign_session::{Config, Environment, TrustPolicy};
+/// use autosign_session::{Config, Settings, TrustPolicy};
 /// use autosign_signing::{Hashing, Ignore, KeySigner, sign, signature_path};
 /// let (folder, etc) = (tempfile::tempdir()?, tempfile::tempdir()?);
 /// std::fs::copy("../signing/tests/keys/p256.pub.pem", etc.path().join("team.pub.pem"))?;
@@ -28,7 +28,8 @@ use crate::{Error, Instance, Keyless, LastSeen, duration, refuse_trust_in, verif
 /// let policy = TrustPolicy::read(&policy)?;
 ///
 /// let signer = KeySigner::read("../signing/tests/keys/p256.pem".as_ref(), None)?;
-/// let keyless = Config::read(&Environment::default().into()).0.keyless;
+/// let settings = Settings::default();
+/// let keyless = Config::read(&settings).0.keyless;
 /// for (name, good) in [("last.pt", true), ("last.bin", false)] {
 ///     let model = folder.path().join(name);
 ///     std::fs::write(&model, b"weights")?;
@@ -36,7 +37,7 @@ use crate::{Error, Instance, Keyless, LastSeen, duration, refuse_trust_in, verif
 ///     let judged = policy.judge(&model);
 ///     assert_eq!(judged.is_ok(), good);
 ///     if let Ok(judged) = judged {
-///         judged.verify(None, &keyless, SystemTime::now(), Hashing::default())?;
+///         judged.verify(None, &settings, &keyless, SystemTime::now(), Hashing::default())?;
 ///     }
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -215,17 +216,19 @@ impl Judgement<'_> {
     /// [`find_signature`] finds it; where the rule names no instance of Sigstore, that of `keyless` is believed.
     ///
     /// # Errors
-    /// Those of [`verify`], and of the files that the rule names.
+    /// Those of [`verify`], and of the files that the rule names; [`Error::Locked`] where it names another instance than is locked in
+    /// `settings`.
     pub fn verify(
         &self,
         signature: Option<&Path>,
+        settings: &Settings,
         keyless: &Keyless,
         now: SystemTime,
         hashing: Hashing<'_>,
     ) -> Result<VerifiedModel, Error> {
         let (rule, model) = (self.rule, self.model.as_path());
         refuse_trust_in(model, [self.policy.path.as_path()])?;
-        let verifier = rule.verifier(model, &self.keyless(keyless))?;
+        let verifier = rule.verifier(model, &self.keyless(settings, keyless)?)?;
         let expect_name = rule.expect_name.as_ref().map(|expected| match expected {
             Name::Given(name) => name.clone(),
             Name::Own => self.name.clone(),
@@ -251,8 +254,10 @@ impl Judgement<'_> {
     }
 
     /// `given`, with the instance that the rule names.
-    #[must_use]
-    pub fn keyless(&self, given: &Keyless) -> Keyless {
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another one is locked in `settings`.
+    pub fn keyless(&self, settings: &Settings, given: &Keyless) -> Result<Keyless, Error> {
         let mut keyless = given.clone();
         if let Believed::Sigstore {
             trust_config: Some(path),
@@ -260,8 +265,11 @@ impl Judgement<'_> {
         } = &self.rule.signer
         {
             keyless.instance = Instance::trust_config(path.clone());
+            if keyless.instance != given.instance {
+                settings.unlocked(keyless.instance.variable())?;
+            }
         }
-        keyless
+        Ok(keyless)
     }
 }
 

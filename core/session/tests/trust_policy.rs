@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use autosign_session::{Config, Environment, Error, Keyless, TrustPolicy, saved};
+use autosign_session::{Config, Environment, Error, Keyless, Settings, TrustPolicy, saved};
 use autosign_signing::{
     AnnotationFault, CertificateSigner, Dialect, Error as SigningError, ErrorKind, Hashing, Ignore,
     KeySigner, Manner, Signer, Symlinks, VerifiedModel, publish, seal, signature_path, state,
@@ -78,9 +78,13 @@ impl Place {
         now: SystemTime,
     ) -> Result<VerifiedModel, Error> {
         let policy = self.policy(policy)?;
-        policy
-            .judge(model)?
-            .verify(None, &keyless(), now, Hashing::default())
+        policy.judge(model)?.verify(
+            None,
+            &Settings::default(),
+            &keyless(),
+            now,
+            Hashing::default(),
+        )
     }
 }
 
@@ -424,9 +428,13 @@ fn nobody_says_by_the_model_who_may_sign_it() {
     Place::sign(&folder, &[], &signer("p256.pem"));
     let verify = |path: &Path| {
         let (policy, now) = (TrustPolicy::read(path)?, SystemTime::now());
-        policy
-            .judge(&folder)?
-            .verify(None, &keyless(), now, Hashing::default())
+        policy.judge(&folder)?.verify(
+            None,
+            &Settings::default(),
+            &keyless(),
+            now,
+            Hashing::default(),
+        )
     };
     let inside = folder.join("policy.toml");
     std::fs::write(&inside, RULES).unwrap();
@@ -455,4 +463,37 @@ fn nobody_says_by_the_model_who_may_sign_it() {
     // As Kubernetes mounts a ConfigMap.
     std::fs::set_permissions(place.etc.path(), PermissionsExt::from_mode(0o777)).unwrap();
     verify(&policy).unwrap();
+}
+
+#[test]
+fn a_rule_does_not_leave_an_instance_that_is_locked() {
+    let place = Place::new();
+    let model = place.model("a.pt", &signer("p256.pem"));
+    let config = place.etc.path().join("theirs.json");
+    std::fs::write(&config, "{}").unwrap();
+    let policy = place
+        .policy(
+            "[[allow]]\nmodels = [\"**\"]\nidentity = \"a@b.example\"\n\
+             identity_provider = \"https://b.example\"\ntrust_config = \"theirs.json\"\n",
+        )
+        .unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let administrator = root.path().join("etc/model-signing");
+    std::fs::create_dir_all(&administrator).unwrap();
+    let locked = |text: &str| {
+        std::fs::write(administrator.join("config.toml"), text).unwrap();
+        let settings = Settings::read(Environment::default(), root.path());
+        let keyless = Config::read(&settings).0.keyless;
+        let judged = policy.judge(&model).unwrap();
+        let now = SystemTime::now();
+        judged.verify(None, &settings, &keyless, now, Hashing::default())
+    };
+    let refused = locked("[locked]\ninstance = \"production\"\n").unwrap_err();
+    assert!(matches!(refused, Error::Locked { .. }), "{refused}");
+    // The same one is none other.
+    let same = format!("[locked]\ntrust_config = {config:?}\n");
+    for text in [same.as_str(), "instance = \"production\"\n"] {
+        let refused = locked(text).unwrap_err();
+        assert!(!matches!(refused, Error::Locked { .. }), "{refused}");
+    }
 }
