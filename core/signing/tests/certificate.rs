@@ -299,3 +299,57 @@ fn who_signed_is_told_and_can_be_required() {
         "example.com (by CN=Root)"
     );
 }
+
+#[test]
+fn a_name_of_one_kind_is_not_taken_for_one_of_another() {
+    let top = root("Root", AS_IT_IS);
+    let refused = |common_name: &str, name: SanType, identity: &str| {
+        let leaf = top.leaf(&|params| {
+            named(params, common_name);
+            params.subject_alt_names = vec![name.clone()];
+        });
+        let verifier = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
+        let verifier = verifier.with_identity(identity).unwrap();
+        let verified = Signed::by(&leaf, &[]).verify_with(&verifier);
+        matches!(verified.err(), Some(error) if matches!(error.root(), Error::Identity { .. }))
+    };
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    let uri = |name: &str| SanType::URI(name.try_into().unwrap());
+    let email = |name: &str| SanType::Rfc822Name(name.try_into().unwrap());
+    for identity in [
+        "x@vendor.example",
+        "glob:*@vendor.example",
+        "re:.*@vendor.*",
+    ] {
+        assert!(refused("x@vendor.example", dns("other.example"), identity));
+        assert!(refused("Mallory", uri("evil:x@vendor.example"), identity));
+        assert!(refused("CN=x@vendor.example", dns("a.example"), identity));
+        assert!(!refused("Mallory", email("x@vendor.example"), identity));
+    }
+    for identity in ["CN=Release", "glob:CN=Rel*", "re:CN=Rel.*"] {
+        assert!(refused("Mallory", dns("CN=Release"), identity));
+        assert!(refused("Mallory", uri("CN=Release"), identity));
+        assert!(!refused("Release", dns("a.example"), identity));
+    }
+    for identity in ["https://vendor.example/x", "glob:https://vendor.example/*"] {
+        assert!(refused(
+            "https://vendor.example/x",
+            dns("a.example"),
+            identity
+        ));
+        assert!(refused(
+            "Mallory",
+            email("https://vendor.example/x"),
+            identity
+        ));
+        assert!(!refused(
+            "Mallory",
+            uri("https://vendor.example/x"),
+            identity
+        ));
+    }
+    for identity in ["build.vendor.example", "glob:*.vendor.example", "re:.*"] {
+        assert!(refused("build.vendor.example", dns(""), identity));
+        assert!(!refused("Mallory", dns("build.vendor.example"), identity));
+    }
+}

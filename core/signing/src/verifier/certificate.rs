@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::expected_name::ExpectedName;
 use super::path::path;
 use super::timestamp::{TimestampAuthority, proven_time};
 use super::{Format, JudgedAt, SignedBy, VerifiedManifest, Verifier, revocation};
 use crate::bundle::{Method, Signatory};
 use crate::certificate::Certificate;
-use crate::pattern::Pattern;
 use crate::services::{Clock, SystemClock};
 use crate::{Bundle, CertificateFault as Fault, Digest, Error};
 
@@ -44,7 +44,7 @@ use crate::{Bundle, CertificateFault as Fault, Digest, Error};
 pub struct CertificateVerifier {
     roots: Vec<Certificate>,
     others: Vec<Certificate>,
-    expected: Option<Pattern>,
+    expected: Option<ExpectedName>,
     authorities: Vec<TimestampAuthority>,
     revoked: Vec<revocation::RevocationList>,
     at: Option<SystemTime>,
@@ -119,12 +119,13 @@ impl CertificateVerifier {
 
     /// Believes only whom `identity` names: one of the leaf's subject alternative names (email address, URI, DNS name) or
     /// its subject as RFC 4514 writes it, exactly; or `glob:` and a pattern, or `re:` and a regular expression, as with
-    /// [`ExpectedSigner::new`](crate::ExpectedSigner::new).
+    /// [`ExpectedSigner::new`](crate::ExpectedSigner::new). What begins with an attribute (`CN=`) is compared with the subject alone,
+    /// what has `://` with URIs, what has an `@` with email addresses, and everything else with no subject.
     ///
     /// # Errors
     /// [`Error::IdentityPattern`].
     pub fn with_identity(mut self, identity: &str) -> Result<Self, Error> {
-        self.expected = Some(Pattern::parse(identity)?);
+        self.expected = Some(ExpectedName::parse(identity)?);
         Ok(self)
     }
 
@@ -133,7 +134,7 @@ impl CertificateVerifier {
     /// # Errors
     /// [`Error::IdentityPattern`].
     pub fn check_identity(identity: &str) -> Result<(), Error> {
-        Pattern::parse(identity).map(drop)
+        ExpectedName::parse(identity).map(drop)
     }
 
     /// Also believes the timestamps of some authorities: each PEM file of `chains` goes from the certificate that signs them
@@ -238,10 +239,7 @@ impl Verifier for CertificateVerifier {
         let format = format.ok_or_else(|| leaf.refused(Fault::SignatureInvalid))?;
         let names: Vec<_> = leaf.alternative_names().map(str::to_owned).collect();
         let subject = leaf.subject();
-        let matches = |expected: &Pattern| {
-            expected.matches(&subject) || names.iter().any(|name| expected.matches(name))
-        };
-        let refused = self.expected.as_ref().filter(|expected| !matches(expected));
+        let refused = self.expected.as_ref().filter(|it| !it.is_of(leaf));
         if let Some(expected) = refused {
             let names = names.iter().chain([&subject]).map(String::as_str);
             let names: Vec<_> = names.collect();

@@ -5,6 +5,7 @@
 mod certificate;
 mod compare;
 mod difference;
+mod expected_name;
 mod format;
 mod key;
 mod keyless;
