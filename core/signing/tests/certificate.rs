@@ -310,8 +310,8 @@ fn a_name_of_one_kind_is_not_taken_for_one_of_another() {
         });
         let verifier = CertificateVerifier::from_pem(top.pem.as_bytes()).unwrap();
         let verifier = verifier.with_identity(identity).unwrap();
-        let verified = Signed::by(&leaf, &[]).verify_with(&verifier);
-        matches!(verified.err(), Some(error) if matches!(error.root(), Error::Identity { .. }))
+        let result = Signed::by(&leaf, &[]).verify_with(&verifier);
+        matches!(result.err(), Some(error) if matches!(error.root(), Error::Identity { .. }))
     };
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
     let uri = |name: &str| SanType::URI(name.try_into().unwrap());
