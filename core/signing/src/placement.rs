@@ -96,6 +96,11 @@ fn holder(folder: &Path) -> Option<&Path> {
     outer.then(|| folder.parent()?.parent()).flatten()
 }
 
+/// Whether a signature at `path` is a hidden one.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    path.parent().and_then(holder).is_some()
+}
+
 /// The folder of hidden signatures in `folder`, and in that the one in which they lie.
 #[must_use]
 pub fn hidden_folders(folder: &Path) -> (PathBuf, PathBuf) {
@@ -216,6 +221,29 @@ mod tests {
         assert!(publish(&signature, SIGNATURE, Manner::With(&model)).is_err());
         let inside = std::fs::read_dir(elsewhere.path().join("files")).unwrap();
         assert_eq!(inside.count(), 0);
+    }
+
+    #[test]
+    fn a_hidden_signature_comes_although_others_go_at_the_same_moment() {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let [one, other] = ["one.pt", "other.pt"].map(path);
+        for model in [&one, &other] {
+            std::fs::write(model, b"weights").unwrap();
+        }
+        std::thread::scope(|scope| {
+            for model in [&one, &other] {
+                scope.spawn(move || {
+                    for _ in 0..3000 {
+                        let signature = Placement::Hidden.signature_of(model);
+                        publish(&signature, SIGNATURE, Manner::With(model)).unwrap();
+                        assert!(take_back_all(model).is_some());
+                        tidy_hidden(&signature);
+                        unprepare_hidden(model);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

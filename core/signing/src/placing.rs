@@ -36,7 +36,7 @@ impl New<'_> {
         // Where something has that name already, which nobody but an attacker could bring about, it is not ours to remove.
         let made = self.open(temp, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         let rename = || {
-            if self.is_for_nothing() {
+            if self.manner.is_for_nothing() {
                 return Err(Errno::NOENT);
             }
             rustix::fs::renameat(self.folder, temp, self.folder, name)
@@ -83,7 +83,7 @@ impl New<'_> {
         if let Err(error) = self.fill(unnamed.as_fd()) {
             return Some(Err(error));
         }
-        if self.is_for_nothing() {
+        if self.manner.is_for_nothing() {
             return Some(Err(Errno::NOENT.into()));
         }
         let replace = || {
@@ -97,14 +97,6 @@ impl New<'_> {
             Err(Errno::EXIST) => replace().ok().map(|()| Ok(Placed::Whole)),
             Err(_) => None, // another way may be open
         }
-    }
-
-    /// Whether its model has been removed meanwhile. Then its folder is about to be removed, too, and must be empty.
-    fn is_for_nothing(&self) -> bool {
-        let Manner::With(model) = self.manner else {
-            return false;
-        };
-        rustix::fs::lstat(model).is_err_and(|error| error == Errno::NOENT)
     }
 
     fn remove(&self, name: &OsStr) -> Result<(), Errno> {

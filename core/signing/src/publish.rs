@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::bundle::MAX_BYTES;
-use crate::placement::{open_for, tidy_hidden};
+use crate::placement::{is_hidden, open_for, tidy_hidden};
 use crate::placing::{New, set_times};
 use crate::reading::{read_found, read_opened};
 use crate::{Bundle, Error};
@@ -17,6 +17,9 @@ use crate::{Bundle, Error};
 /// Stands at the head of every bundle of every version.
 const BUNDLE_MARK: &[u8] = b"dev.sigstore.bundle";
 const HEAD_BYTES: u16 = 4096;
+
+/// So often a folder of hidden signatures that has just gone is made again.
+const TRIES: usize = 100;
 
 /// A signature that is taken away before a save, which may fail, is kept in memory up to so many bytes.
 const MAX_KEPT: u64 = 32 << 20;
@@ -50,6 +53,16 @@ pub enum Manner<'a> {
     With(&'a Path),
 }
 
+impl Manner<'_> {
+    /// Whether its model has been removed meanwhile. Then its folder is about to be removed, too, and must be empty.
+    pub(crate) fn is_for_nothing(self) -> bool {
+        let Self::With(model) = self else {
+            return false;
+        };
+        rustix::fs::lstat(model).is_err_and(|error| error == Errno::NOENT)
+    }
+}
+
 /// How a signature came to its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
@@ -68,6 +81,19 @@ pub enum Placed {
 /// [`Error::Displaced`]; [`Error::Io`]. Nothing is left behind then, and the old content is untouched where the file system knows renames.
 pub fn publish(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, Error> {
     check_name(path)?;
+    let mut placed = publish_once(path, bytes, manner);
+    // Whoever has taken the last hidden signature away removes their folder, at this very moment, too.
+    for _ in 0..TRIES {
+        let is_gone = |e: &Error| matches!(e, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        if !placed.as_ref().is_err_and(is_gone) || !is_hidden(path) || manner.is_for_nothing() {
+            break;
+        }
+        placed = publish_once(path, bytes, manner);
+    }
+    placed
+}
+
+fn publish_once(path: &Path, bytes: &[u8], manner: Manner<'_>) -> Result<Placed, Error> {
     let fail = |e: Errno| Error::io("write", path)(e.into());
     let name = path.file_name().ok_or(Errno::ISDIR).map_err(fail)?;
     let folder = open_for(path.parent().unwrap_or(Path::new("."))).map_err(fail)?;
