@@ -132,9 +132,9 @@ def test_told_before_a_byte_is_written(name: str, tmp_path: Path, monkeypatch: p
     found: list[bytes] = []
     begins = _session.begins
 
-    def told(root: str) -> None:
+    def told(root: str, *, hidden: bool = False) -> None:
         found.append(Path(root).read_bytes())
-        begins(root)
+        begins(root, hidden=hidden)
 
     monkeypatch.setattr(_session, "begins", told)
     if name in SAVES:
