@@ -102,9 +102,9 @@ def save(
 
 
 def timed(saved: Callable[..., None], inside: list[float]) -> Callable[..., None]:
-    def timed(*told: Any) -> None:
+    def timed(*told: Any, **said: Any) -> None:
         start = time.perf_counter()
-        saved(*told)
+        saved(*told, **said)
         inside.append(time.perf_counter() - start)
 
     return timed
