@@ -19,16 +19,6 @@ impl State {
         let published = published.map(|it| Digest::of(&it.bytes).to_string());
         published.or_else(|| self.strays.digest(signature))
     }
-
-    /// Where the signatures are, or are going to be, of what is known in and below `folder`.
-    fn signatures_below(&self, folder: &Path) -> BTreeSet<PathBuf> {
-        let roots = self.roots_below(folder);
-        let all = roots.iter().flat_map(|root| {
-            let places = Placement::ALL.map(|placement| placement.signature_of(root));
-            places.into_iter()
-        });
-        all.chain(self.strays.signatures_below(folder)).collect()
-    }
 }
 
 impl Queue {
@@ -36,10 +26,14 @@ impl Queue {
     /// where something else is, nothing happens.
     pub(crate) fn removing_folder(self: &Arc<Self>, path: &Path) {
         let path = named(path);
-        let Some(listed) = signatures_in(&path) else {
+        if signatures_in(&path).is_none() {
             return; // it fails, whatever we do
-        };
+        }
         self.removing(&path);
+        // Listed again: a signature that was being published has come meanwhile, and none comes from now on.
+        let Some(listed) = signatures_in(&path) else {
+            return;
+        };
         let is_ours = |signature: &PathBuf| {
             let known = self.lock().digest_of(&path, signature);
             known.is_some_and(|digest| is_there(signature, &digest))
@@ -47,12 +41,18 @@ impl Queue {
         empty(&path, &listed, is_ours);
     }
 
-    /// The same in a child that was forked from this session's process: what it removes its parent has saved. No thread of the
-    /// session is there, and where one of them had the lock, nothing happens.
+    /// A child that was forked from this session's process is about to remove the folder `path`. Signatures go first where nothing
+    /// else is in it. No thread of the session is in the child, and where one of them had the lock, nothing happens.
     pub(crate) fn removing_folder_in_child(&self, path: &Path) {
         let path = named(path);
-        let known = self.try_lock().map(|state| state.signatures_below(&path));
-        if let (Some(known), Some(listed)) = (known, signatures_in(&path)) {
+        let known = self.try_lock().map(|state| {
+            let strays = state.strays.signatures_below(&path);
+            (state.roots_below(&path), strays)
+        });
+        if let (Some((roots, strays)), Some(listed)) = (known, signatures_in(&path)) {
+            let places =
+                |root: &PathBuf| Placement::ALL.map(|placement| placement.signature_of(root));
+            let known: BTreeSet<_> = roots.iter().flat_map(places).chain(strays).collect();
             empty(&path, &listed, |signature| {
                 known.contains(signature) && read_signature(signature).is_ok_and(|it| it.is_some())
             });
@@ -127,6 +127,34 @@ mod tests {
             queue.removing_folder(&inner);
             assert_eq!(signature(&model).exists(), file == &model);
         }
+        std::fs::remove_dir(&inner).unwrap();
+    }
+
+    #[test]
+    fn a_signature_that_comes_while_the_removal_is_told_goes_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path(), "one");
+        let inner = inner(folder.path());
+        let [model] = signed(&queue, &inner, ["m.pt"]);
+        let signature = signature(&model);
+        let bytes = std::fs::read(&signature).unwrap();
+        for file in [&model, &signature] {
+            std::fs::remove_file(file).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let publishes = queue.publishing.at_one(&model);
+            let removes = scope.spawn(|| queue.removing_folder(&inner));
+            while !queue
+                .lock()
+                .strays
+                .was_told(&model, std::time::Instant::now())
+            {
+                std::thread::yield_now();
+            }
+            std::fs::write(&signature, bytes).unwrap();
+            drop(publishes);
+            removes.join().unwrap();
+        });
         std::fs::remove_dir(&inner).unwrap();
     }
 

@@ -160,7 +160,7 @@ impl Strays {
         older.and_then(|older| older.record)
     }
 
-    fn was_told(&self, root: &Path, now: Instant) -> bool {
+    pub(crate) fn was_told(&self, root: &Path, now: Instant) -> bool {
         let mut told = self.told.iter();
         told.any(|told| !told.has_failed(now) && root.starts_with(&told.path))
     }
