@@ -210,7 +210,7 @@ impl Session {
         py.detach(|| self.0.removing_folder(&path));
     }
 
-    /// The same in a child that was forked from the process of this session.
+    /// Note that a child, forked from the process of this session, is about to remove the folder at `path`.
     fn removing_folder_in_child(&self, py: Python<'_>, path: PathBuf) {
         py.detach(|| self.0.removing_folder_in_child(&path));
     }

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use autosign_session::{Settings, Spool, Spooled};
+use autosign_session::{Settings, Spooled};
 use clap::Args;
 
-use crate::{BAD, GOOD, USAGE, config, say, shown, spools_exist};
+use crate::{BAD, GOOD, USAGE, config, say, shown, spooled, spools_exist};
 
 #[derive(Args)]
 pub(crate) struct Forget {
@@ -32,12 +32,8 @@ impl Forget {
             }
             return USAGE;
         };
-        let spooled = match Spool::new(folder.clone(), String::new()).list() {
-            Ok(spooled) => spooled,
-            Err(error) => {
-                say(err, format_args!("{error}; {}", error.hint()));
-                return BAD;
-            }
+        let Some(spooled) = spooled(folder, err) else {
+            return BAD;
         };
         let mut all_known = true;
         for checkpoint in &self.checkpoints {

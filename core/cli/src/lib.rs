@@ -35,7 +35,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use autosign_session::{
-    Config, Error as SessionError, Installed, Instance, Keyless, LogLevel, Settings,
+    Config, Error as SessionError, Installed, Instance, Keyless, LogLevel, Settings, Spool, Spooled,
 };
 use autosign_signing::{Error, Ignore, Symlinks};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -349,6 +349,14 @@ fn spools_exist<'a>(spools: impl IntoIterator<Item = &'a PathBuf>, err: &mut dyn
         say(err, format_args!("There is no spool {}", shown(missing)));
     }
     missing.is_none()
+}
+
+/// The records in the spool `folder`; where they cannot be read, says why.
+fn spooled(folder: PathBuf, err: &mut dyn Write) -> Option<Vec<Spooled>> {
+    let listed = Spool::new(folder, String::new()).list();
+    listed
+        .inspect_err(|error| say(err, format_args!("{error}; {}", error.hint())))
+        .ok()
 }
 
 /// One line. Where it cannot be written, [`Output`](output::Output) remembers it.

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use autosign_session::{Settings, Spool, Spooled};
+use autosign_session::{Settings, Spooled};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{BAD, GOOD, USAGE, config, say, shown, spools_exist};
+use crate::{BAD, GOOD, USAGE, config, say, shown, spooled, spools_exist};
 
 #[derive(Args)]
 pub(crate) struct Status {
@@ -34,12 +34,8 @@ impl Status {
             say(out, format_args!("{nothing}"));
             return GOOD;
         };
-        let spooled = match Spool::new(folder.clone(), String::new()).list() {
-            Ok(spooled) => spooled,
-            Err(error) => {
-                say(err, format_args!("{error}; {}", error.hint()));
-                return BAD;
-            }
+        let Some(spooled) = spooled(folder.clone(), err) else {
+            return BAD;
         };
         if self.json {
             let all: Value = spooled.iter().map(object).collect();

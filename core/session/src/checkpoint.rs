@@ -246,7 +246,7 @@ impl Checkpoint {
         files.map(|file| file.name.under(folder)).collect()
     }
 
-    /// The same group after its files were renamed to `places`, each by where it was. Nothing where they do not lie beside the file
+    /// The group after its files were renamed to `places`, each by where it was. Nothing where they do not lie beside the file
     /// that it is named after, or below.
     pub(crate) fn regrouped(&self, places: &BTreeMap<PathBuf, PathBuf>) -> Option<Self> {
         let before = self.root.parent()?;

@@ -338,7 +338,7 @@ impl Session {
         self.begins_as(root, Placement::default());
     }
 
-    /// The same for what is going to be saved with this [`Saved::placement`].
+    /// Notes what [`Session::begins`] does, for a checkpoint that is going to be saved with this [`Saved::placement`].
     pub fn begins_as(&self, root: &Path, placement: Placement) {
         if self.config.mode != Mode::Disabled {
             self.queue.begins(root);
@@ -392,7 +392,8 @@ impl Session {
         self.queue.removing_folder(path);
     }
 
-    /// The same for a child that was forked from this session's process and has none of its own. Starts no thread.
+    /// Notes that a child, forked from this session's process and without a session of its own, is about to remove the folder `path`.
+    /// Starts no thread.
     pub fn removing_folder_in_child(&self, path: &Path) {
         self.queue.removing_folder_in_child(path);
     }

@@ -18,10 +18,10 @@ pub fn read_capped(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
     read(path, what, limit, OFlags::empty())
 }
 
-/// The same of a file that nobody has named, but that lies where one of ours would: there a link is not ours.
+/// The bytes of a small file that nobody has named, but that lies where one of ours would. A link there is not ours.
 ///
 /// # Errors
-/// The same; [`Error::Io`] for a link.
+/// Those of [`read_capped`]; [`Error::Io`] for a link.
 pub fn read_found(path: &Path, what: &'static str, limit: u64) -> Result<Vec<u8>, Error> {
     read(path, what, limit, OFlags::NOFOLLOW)
 }

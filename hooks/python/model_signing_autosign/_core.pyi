@@ -104,7 +104,7 @@ class Session:
         """
     def removing_folder_in_child(self, /, path: str | PathLike[str]) -> None:
         """
-        The same in a child that was forked from the process of this session.
+        Note that a child, forked from the process of this session, is about to remove the folder at `path`.
         """
     def saved(self, /, path: str | PathLike[str], framework: str, files: SupportsGetItem[int, str | PathLike[str]] = ..., step: SupportsIndex | None = None, apart: SupportsGetItem[int, str | PathLike[str]] = ..., hidden: bool = False) -> None:
         """

@@ -90,7 +90,7 @@ impl Authority {
         self.revoked_in(2024, serials, year)
     }
 
-    /// The same, issued at the beginning of another year.
+    /// A list of revoked certificates that was issued at the beginning of the year `issued` and ends with `year`.
     pub fn revoked_in(&self, issued: i32, serials: &[u64], year: i32) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: (*serial).into(),
